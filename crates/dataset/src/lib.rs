@@ -1,0 +1,1 @@
+//! From one gene to the arrays a model reads, and prepared data sets.

@@ -1,0 +1,1 @@
+//! Genome files and coordinates: sequence, tracks, contacts, genes and regions.

@@ -1,0 +1,1 @@
+//! Seq2Exp and Caduceus networks, losses and checkpoints.

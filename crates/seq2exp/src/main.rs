@@ -1,0 +1,3 @@
+//! The `seq2exp` command.
+
+fn main() {}
