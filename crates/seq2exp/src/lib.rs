@@ -1,1 +1,8 @@
 //! Predict gene expression from DNA and epigenomic tracks, and discover the elements that drive it.
+//!
+//! The library behind the `seq2exp` command: training, evaluation, discovery and reports over the crates
+//! `dataset` (files to examples) and `model` (networks). ARCHITECTURE.md shows the walk of one gene.
+
+pub mod error;
+
+pub use error::RunError;
