@@ -1,1 +1,10 @@
 //! Differentiable operations a tensor framework lacks: the BiMamba block and the Beta mask.
+//!
+//! Each operation lives in one file that states its contract, checks shapes and picks an implementation,
+//! beside a folder with the definition in plain `f64` loops (`reference`), the fused CPU path (`cpu`) and the
+//! registration of its backward (`autodiff`). Activations are channels-last, `[batch, length, d_model]`.
+//! Results never depend on the number of threads: work is divided by shape and reduced in a fixed order.
+
+pub mod shape;
+
+pub use shape::ShapeError;
