@@ -1,1 +1,17 @@
 //! Genome files and coordinates: sequence, tracks, contacts, genes and regions.
+//!
+//! Every coordinate is `u64`, 0-based and half-open; 1-based positions live only inside the
+//! readers of formats that use them and in region strings. A reader that is asked for anything
+//! outside its chromosome returns an error; nothing is clipped or padded here. There are no
+//! arrays and no tensors in this crate.
+
+mod atomic;
+mod chrom_sizes;
+mod error;
+mod interval;
+mod table;
+
+pub use atomic::{AtomicFile, write_atomic};
+pub use chrom_sizes::{ChromSizes, read_chrom_sizes};
+pub use error::GenomeError;
+pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};

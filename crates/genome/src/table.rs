@@ -1,0 +1,360 @@
+//! Text files line by line, plain or compressed, and tab-separated tables with a header.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use flate2::bufread::MultiGzDecoder;
+
+use crate::error::{GenomeError, shorten};
+
+/// Longest line accepted; a binary file given by mistake must not fill the memory.
+const MAX_LINE_BYTES: u64 = 1 << 26;
+
+/// The empty block that ends every complete BGZF file (SAM specification, section 4.1.2).
+pub(crate) const BGZF_EOF: [u8; 28] = [
+    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0,
+    0, 0, 0, 0, 0, 0, 0,
+];
+
+/// How a file's bytes are packed, by its first bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Not compressed.
+    Plain,
+    /// gzip, one stream.
+    Gzip,
+    /// gzip in blocks that can be read one by one, as bgzip writes it.
+    Bgzf,
+}
+
+impl Packing {
+    /// Looks at the first bytes of an open file and goes back to its start.
+    pub(crate) fn of(file: &mut File) -> io::Result<Packing> {
+        let mut head = [0_u8; 16];
+        let mut n_bytes = 0;
+        file.seek(SeekFrom::Start(0))?;
+        loop {
+            match file.read(&mut head[n_bytes..]) {
+                Ok(0) => break,
+                Ok(n) => n_bytes += n,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        file.seek(SeekFrom::Start(0))?;
+        let head = &head[..n_bytes];
+        Ok(if !head.starts_with(&[0x1f, 0x8b]) {
+            Packing::Plain
+        } else if head.len() == 16 && head[3] & 4 != 0 && head[12..16] == [b'B', b'C', 2, 0] {
+            Packing::Bgzf
+        } else {
+            Packing::Gzip
+        })
+    }
+}
+
+/// The lines of a text file, with their numbers; gzip and bgzip are unpacked on the way.
+pub(crate) struct Lines {
+    path: PathBuf,
+    reader: Box<dyn BufRead + Send>,
+    buffer: Vec<u8>,
+    line: u64,
+}
+
+impl Lines {
+    /// Opens a file. A BGZF file without its end marker is refused: it was cut off.
+    pub(crate) fn open(path: &Path) -> Result<Self, GenomeError> {
+        let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+        let refuse = GenomeError::io(path, "read");
+        if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            return Err(refuse(io::ErrorKind::IsADirectory.into()));
+        }
+        let packing = Packing::of(&mut file).map_err(&refuse)?;
+        if packing == Packing::Bgzf {
+            check_bgzf_end(path, &mut file)?;
+        }
+        let buffered = BufReader::with_capacity(1 << 16, file);
+        Ok(Lines {
+            path: path.to_path_buf(),
+            reader: match packing {
+                Packing::Plain => Box::new(buffered),
+                Packing::Gzip | Packing::Bgzf => Box::new(BufReader::with_capacity(
+                    1 << 16,
+                    MultiGzDecoder::new(buffered),
+                )),
+            },
+            buffer: Vec::new(),
+            line: 0,
+        })
+    }
+
+    /// The next line without its line end (`\n` or `\r\n`) and its number from 1.
+    pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &str)>, GenomeError> {
+        self.buffer.clear();
+        let line = self.line + 1;
+        let n_bytes = (&mut self.reader)
+            .take(MAX_LINE_BYTES + 1)
+            .read_until(b'\n', &mut self.buffer)
+            .map_err(|error| match error.kind() {
+                // What flate2 reports for compressed data that is cut off or damaged.
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData => GenomeError::InvalidLine {
+                    path: self.path.clone(),
+                    line,
+                    reason: format!(
+                        "the compressed data is cut off or damaged here ({error}); get the file again"
+                    ),
+                },
+                _ => GenomeError::io(&self.path, "read")(error),
+            })?;
+        if n_bytes == 0 {
+            return Ok(None);
+        }
+        self.line = line;
+        let refuse = |reason: String| GenomeError::InvalidLine {
+            path: self.path.clone(),
+            line,
+            reason,
+        };
+        if self.buffer.last() == Some(&b'\n') {
+            self.buffer.pop();
+            if self.buffer.last() == Some(&b'\r') {
+                self.buffer.pop();
+            }
+        } else if n_bytes as u64 > MAX_LINE_BYTES {
+            return Err(refuse(format!(
+                "the line is longer than {MAX_LINE_BYTES} bytes; is this a text file?"
+            )));
+        }
+        let mut bytes = self.buffer.as_slice();
+        if line == 1 {
+            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Some((line, text))),
+            Err(error) => Err(refuse(format!(
+                "byte {} of the line is not UTF-8 text",
+                error.valid_up_to()
+            ))),
+        }
+    }
+}
+
+/// Refuses a BGZF file that does not end in the empty block that bgzip writes last.
+pub(crate) fn check_bgzf_end(path: &Path, file: &mut File) -> Result<(), GenomeError> {
+    let refuse = GenomeError::io(path, "read");
+    let length = file.seek(SeekFrom::End(0)).map_err(&refuse)?;
+    let mut end = [0_u8; BGZF_EOF.len()];
+    let offset = length.saturating_sub(end.len() as u64);
+    if length >= end.len() as u64 {
+        file.seek(SeekFrom::Start(offset)).map_err(&refuse)?;
+        file.read_exact(&mut end).map_err(&refuse)?;
+    }
+    file.seek(SeekFrom::Start(0)).map_err(&refuse)?;
+    if end == BGZF_EOF {
+        return Ok(());
+    }
+    Err(GenomeError::CorruptAtByte {
+        path: path.to_path_buf(),
+        offset: length,
+        reason: "the file was cut off: the block that ends a bgzip file is missing; get it again"
+            .to_string(),
+    })
+}
+
+/// A tab-separated table whose first line names the columns.
+///
+/// Empty lines are skipped, and so are lines before the header that start with `##` or with
+/// `#` and a blank. A single `#` before the first column's name is dropped.
+pub(crate) struct Table {
+    lines: Lines,
+    columns: Vec<String>,
+    header_line: u64,
+}
+
+impl Table {
+    pub(crate) fn open(path: &Path) -> Result<Self, GenomeError> {
+        let mut lines = Lines::open(path)?;
+        loop {
+            let Some((header_line, text)) = lines.next_line()? else {
+                return Err(GenomeError::Empty {
+                    path: path.to_path_buf(),
+                    what: "header line",
+                });
+            };
+            if text.trim().is_empty() || text.starts_with("##") || text.starts_with("# ") {
+                continue;
+            }
+            let header = text.strip_prefix('#').unwrap_or(text);
+            let columns: Vec<String> = header.split('\t').map(|c| c.trim().to_string()).collect();
+            let mut first: HashMap<&str, usize> = HashMap::new();
+            for (index, column) in columns.iter().enumerate() {
+                if !column.is_empty() && first.insert(column, index).is_some() {
+                    return Err(GenomeError::InvalidLine {
+                        path: path.to_path_buf(),
+                        line: header_line,
+                        reason: format!("two columns are called {:?}", shorten(column)),
+                    });
+                }
+            }
+            return Ok(Table {
+                lines,
+                columns,
+                header_line,
+            });
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.lines.path
+    }
+
+    /// Index of a column, if the table has it.
+    pub(crate) fn find(&self, column: &str) -> Option<usize> {
+        self.columns.iter().position(|name| name == column)
+    }
+
+    /// Index of a column that must be there.
+    pub(crate) fn require(&self, column: &str) -> Result<usize, GenomeError> {
+        self.find(column)
+            .ok_or_else(|| self.missing(format!("{column:?}")))
+    }
+
+    /// The error for a column that is not there; `wanted` is printed as it is.
+    pub(crate) fn missing(&self, wanted: String) -> GenomeError {
+        let found = shorten_list(&self.columns);
+        GenomeError::MissingColumn {
+            path: self.lines.path.clone(),
+            line: self.header_line,
+            wanted,
+            found: if self.columns.len() == 1 {
+                format!("{found} (only one: are the columns separated by tabs?)")
+            } else {
+                found
+            },
+        }
+    }
+
+    /// The next row that is not blank. It has as many fields as the header has columns.
+    pub(crate) fn next_row(&mut self) -> Result<Option<Row<'_>>, GenomeError> {
+        // Two steps, because a borrow of the line would otherwise outlive the loop's turn.
+        let mut fields: Vec<std::ops::Range<usize>> = Vec::with_capacity(self.columns.len());
+        let line = loop {
+            let Some((line, text)) = self.lines.next_line()? else {
+                return Ok(None);
+            };
+            if text.trim().is_empty() {
+                continue;
+            }
+            let mut start = 0;
+            for field in text.split('\t') {
+                fields.push(start..start + field.len());
+                start += field.len() + 1;
+            }
+            break line;
+        };
+        if fields.len() != self.columns.len() {
+            return Err(GenomeError::FieldCount {
+                path: self.lines.path.clone(),
+                line,
+                expected: format!("{} (as in the header)", self.columns.len()),
+                found: fields.len(),
+            });
+        }
+        let bytes = self.lines.buffer.as_slice();
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        Ok(Some(Row {
+            table: self,
+            line,
+            text,
+            fields,
+        }))
+    }
+}
+
+/// Joins column names for a message, the first few only.
+fn shorten_list(names: &[String]) -> String {
+    const MAX_NAMES: usize = 30;
+    let mut joined: Vec<String> = names.iter().take(MAX_NAMES).map(|n| shorten(n)).collect();
+    if names.len() > MAX_NAMES {
+        joined.push(format!("… ({} in all)", names.len()));
+    }
+    joined.join(", ")
+}
+
+/// One row of a [`Table`].
+pub(crate) struct Row<'a> {
+    table: &'a Table,
+    line: u64,
+    text: &'a str,
+    fields: Vec<std::ops::Range<usize>>,
+}
+
+impl<'a> Row<'a> {
+    pub(crate) fn line(&self) -> u64 {
+        self.line
+    }
+
+    /// The text of a column without surrounding blanks.
+    pub(crate) fn get(&self, index: usize) -> &'a str {
+        self.fields
+            .get(index)
+            .and_then(|range| self.text.get(range.clone()))
+            .unwrap_or_default()
+            .trim()
+    }
+
+    /// The text of a column that must not be empty.
+    pub(crate) fn text(&self, index: usize) -> Result<&'a str, GenomeError> {
+        match self.get(index) {
+            "" => Err(self.invalid(index, "a name: it is empty")),
+            text => Ok(text),
+        }
+    }
+
+    /// The value of a column, read by its `FromStr`.
+    pub(crate) fn parse<T: std::str::FromStr>(
+        &self,
+        index: usize,
+        expected: &'static str,
+    ) -> Result<T, GenomeError> {
+        self.get(index)
+            .parse()
+            .map_err(|_| self.invalid(index, expected))
+    }
+
+    /// The value of a column as a finite number.
+    pub(crate) fn finite(&self, index: usize, expected: &'static str) -> Result<f64, GenomeError> {
+        let value: f64 = self.parse(index, expected)?;
+        if value.is_finite() {
+            Ok(value)
+        } else {
+            Err(self.invalid(index, expected))
+        }
+    }
+
+    /// The error for a value of this row that is not what its column promises.
+    pub(crate) fn invalid(&self, index: usize, expected: &'static str) -> GenomeError {
+        GenomeError::InvalidField {
+            path: self.table.lines.path.clone(),
+            line: self.line,
+            column: self.table.columns.get(index).cloned().unwrap_or_default(),
+            value: shorten(self.get(index)),
+            expected,
+        }
+    }
+
+    /// The error for a key of this row that `first_line` holds already.
+    pub(crate) fn duplicate(&self, index: usize, first_line: u64) -> GenomeError {
+        GenomeError::Duplicate {
+            path: self.table.lines.path.clone(),
+            line: self.line,
+            column: self.table.columns.get(index).cloned().unwrap_or_default(),
+            value: shorten(self.get(index)),
+            first_line,
+        }
+    }
+}
