@@ -219,6 +219,17 @@ pub enum GenomeError {
         region: String,
     },
 
+    /// Records to be written share a base.
+    #[error("{}: row {row} ({region}) overlaps the row above it; merge or cut the two", path.display())]
+    Overlapping {
+        /// The file to be written.
+        path: PathBuf,
+        /// The row, counted from 1.
+        row: u64,
+        /// Its interval, as a region string.
+        region: String,
+    },
+
     /// A record to be written would not read back as itself.
     #[error("{}: row {row}: {column} {value:?} cannot be written: {reason}", path.display())]
     Unwritable {

@@ -6,12 +6,15 @@
 //! arrays and no tensors in this crate.
 
 mod atomic;
+mod bigwig;
 mod chrom_sizes;
 mod error;
 mod interval;
+mod panic_guard;
 mod table;
 
 pub use atomic::{AtomicFile, write_atomic};
+pub use bigwig::{BigWig, write_bigwig};
 pub use chrom_sizes::{ChromSizes, read_chrom_sizes};
 pub use error::GenomeError;
 pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
