@@ -39,4 +39,39 @@ pub enum RunError {
         /// Why it does not fit.
         message: String,
     },
+    /// A genome file, or an output written like one, failed.
+    #[error(transparent)]
+    Genome(#[from] genome::GenomeError),
+    /// Another process runs in the output folder.
+    #[error(
+        "{}: in use by another run (process {process}); wait for it, or choose another output folder with -o",
+        path.display()
+    )]
+    FolderInUse {
+        /// The output folder.
+        path: PathBuf,
+        /// The number of the process that holds it.
+        process: String,
+    },
+    /// The output folder already holds a run of the same configuration.
+    #[error(
+        "{}: already holds this run; continue it with --resume, choose another folder with -o, or remove it",
+        path.display()
+    )]
+    FolderOccupied {
+        /// The output folder.
+        path: PathBuf,
+    },
+    /// The output folder or checkpoint belongs to a run of another configuration.
+    #[error(
+        "{}: belongs to a run with other settings; go back to them or choose another output folder with -o:\n  - {}",
+        path.display(),
+        differences.join("\n  - ")
+    )]
+    OtherConfig {
+        /// The file that holds the other configuration.
+        path: PathBuf,
+        /// The fields that differ.
+        differences: Vec<String>,
+    },
 }

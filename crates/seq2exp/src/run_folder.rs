@@ -1,0 +1,256 @@
+//! The folder a run writes to: one run at a time, one configuration for ever.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{Read, Seek, Write};
+use std::path::{Path, PathBuf};
+
+use crate::difference::differing_fields;
+use crate::error::RunError;
+
+/// The resolved configuration inside a run folder.
+pub const CONFIG_FILE: &str = "config.toml";
+
+/// The file whose lock marks a run folder as in use.
+const LOCK_FILE: &str = ".lock";
+
+/// What to do when the folder already holds a run of the same configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Existing {
+    /// Refuse, so that nothing is lost.
+    Refuse,
+    /// Go on with it.
+    Continue,
+}
+
+/// An output folder that belongs to this process until dropped.
+#[derive(Debug)]
+pub struct RunFolder {
+    path: PathBuf,
+    is_continued: bool,
+    // Held for the lock alone; the operating system releases it when the process ends, however it ends.
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Opens `path` for one run of the resolved configuration `config_toml`, which is saved in it.
+    ///
+    /// The folder is made when absent. Keys named in `ignored` (dotted, for example `train.loader_threads`) may differ
+    /// from the configuration the folder already holds, because they do not change any result.
+    ///
+    /// # Errors
+    /// - [`RunError::FolderInUse`] when another process runs in it
+    /// - [`RunError::OtherConfig`] with the differing fields when it holds a run of another configuration
+    /// - [`RunError::FolderOccupied`] when it holds a run of this configuration and `existing` is `Refuse`
+    /// - [`RunError::Io`] when it cannot be made, read or written
+    pub fn open(
+        path: impl Into<PathBuf>,
+        config_toml: &str,
+        existing: Existing,
+        ignored: &[&str],
+    ) -> Result<Self, RunError> {
+        let path = path.into();
+        fs::create_dir_all(&path).map_err(|source| RunError::Io {
+            path: path.clone(),
+            source,
+        })?;
+        let lock = lock(&path)?;
+        let config_path = path.join(CONFIG_FILE);
+        let found = match fs::read_to_string(&config_path) {
+            Ok(found) => Some(found),
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => None,
+            Err(source) => {
+                return Err(RunError::Io {
+                    path: config_path,
+                    source,
+                });
+            }
+        };
+        let is_continued = found.is_some();
+        match found {
+            None => {
+                genome::write_atomic(&config_path, |file| file.write_all(config_toml.as_bytes()))?
+            }
+            Some(found) => {
+                let differences = differences(&config_path, &found, config_toml, ignored)?;
+                if !differences.is_empty() {
+                    return Err(RunError::OtherConfig {
+                        path: config_path,
+                        differences,
+                    });
+                }
+                if existing == Existing::Refuse {
+                    return Err(RunError::FolderOccupied { path });
+                }
+            }
+        }
+        Ok(Self {
+            path,
+            is_continued,
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the folder already held a run of this configuration.
+    pub fn is_continued(&self) -> bool {
+        self.is_continued
+    }
+
+    /// The path of a file in it.
+    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path.join(name)
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, RunError> {
+    let path = folder.join(LOCK_FILE);
+    let io = |source| RunError::Io {
+        path: path.clone(),
+        source,
+    };
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut process = String::new();
+            // The number only helps the message; a file that cannot be read still means a folder in use.
+            let _ = (&file).take(32).read_to_string(&mut process);
+            return Err(RunError::FolderInUse {
+                path: folder.to_path_buf(),
+                process: process.trim().to_string(),
+            });
+        }
+        Err(TryLockError::Error(source)) => return Err(io(source)),
+    }
+    let write_process = |file: &mut File| {
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())
+    };
+    write_process(&mut file).map_err(io)?;
+    Ok(file)
+}
+
+fn differences(
+    path: &Path,
+    found: &str,
+    expected: &str,
+    ignored: &[&str],
+) -> Result<Vec<String>, RunError> {
+    let parse = |text: &str| {
+        let table: toml::Table =
+            text.parse()
+                .map_err(|source: toml::de::Error| RunError::ConfigSyntax {
+                    path: path.to_path_buf(),
+                    message: source.to_string().trim_end().to_string(),
+                })?;
+        serde_json::to_value(table).map_err(|source| RunError::ConfigSyntax {
+            path: path.to_path_buf(),
+            message: source.to_string(),
+        })
+    };
+    Ok(differing_fields(&parse(found)?, &parse(expected)?, ignored))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONFIG: &str = "name = 'a'\n[train]\nsteps = 5\nloader_threads = 1\n";
+
+    fn open(path: &Path, config: &str, existing: Existing) -> Result<RunFolder, RunError> {
+        RunFolder::open(path, config, existing, &["train.loader_threads"])
+    }
+
+    #[test]
+    fn folder_is_made_and_holds_the_configuration() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        let path = outer.path().join("out/deep");
+        let folder = open(&path, CONFIG, Existing::Refuse).expect("a new folder");
+        assert!(!folder.is_continued());
+        assert_eq!(
+            fs::read_to_string(folder.file(CONFIG_FILE)).expect("written"),
+            CONFIG
+        );
+    }
+
+    #[test]
+    fn second_run_in_one_folder_is_refused_until_the_first_ends() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        let first = open(outer.path(), CONFIG, Existing::Refuse).expect("an empty folder");
+        let error = open(outer.path(), CONFIG, Existing::Continue)
+            .expect_err("in use")
+            .to_string();
+        let expected = format!("process {}", std::process::id());
+        assert!(
+            error.contains(&expected) && error.contains("another output folder"),
+            "{error}"
+        );
+        drop(first);
+        assert!(
+            open(outer.path(), CONFIG, Existing::Continue)
+                .expect("free again")
+                .is_continued()
+        );
+    }
+
+    #[test]
+    fn folder_of_the_same_run_needs_permission_to_continue() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        drop(open(outer.path(), CONFIG, Existing::Refuse).expect("an empty folder"));
+        let error = open(outer.path(), CONFIG, Existing::Refuse)
+            .expect_err("occupied")
+            .to_string();
+        assert!(error.contains("--resume"), "{error}");
+    }
+
+    #[test]
+    fn folder_of_another_configuration_is_refused_with_the_fields() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        drop(open(outer.path(), CONFIG, Existing::Refuse).expect("an empty folder"));
+        let other = "name = 'a'\n[train]\nsteps = 6\nloader_threads = 9\n";
+        let error = open(outer.path(), other, Existing::Continue)
+            .expect_err("another run")
+            .to_string();
+        assert!(
+            error.contains("train.steps") && !error.contains("loader_threads"),
+            "{error}"
+        );
+        // The refusal leaves the folder as it was.
+        assert_eq!(
+            fs::read_to_string(outer.path().join(CONFIG_FILE)).expect("kept"),
+            CONFIG
+        );
+    }
+
+    #[test]
+    fn folder_with_a_broken_configuration_names_the_file() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        fs::write(outer.path().join(CONFIG_FILE), "name = ").expect("writable");
+        let error = open(outer.path(), CONFIG, Existing::Continue)
+            .expect_err("not TOML")
+            .to_string();
+        assert!(error.contains("config.toml"), "{error}");
+    }
+
+    #[test]
+    fn folder_that_is_a_file_is_an_error() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        let path = outer.path().join("taken");
+        fs::write(&path, "text").expect("writable");
+        let error = open(&path, CONFIG, Existing::Refuse)
+            .expect_err("a file")
+            .to_string();
+        assert!(error.contains("taken"), "{error}");
+    }
+}

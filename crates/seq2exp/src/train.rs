@@ -1,0 +1,5 @@
+//! Training a network.
+
+mod config;
+
+pub use config::TrainConfig;

@@ -1,0 +1,248 @@
+//! The settings of training.
+
+use serde::{Deserialize, Serialize};
+
+use crate::optimizer::AdamWConfig;
+use crate::schedule::LearningRateSchedule;
+
+/// How a network is trained; the defaults are the published values.
+///
+/// Names in brackets are those of the released code. The seed is not part of it: an experiment trains one network per
+/// seed with the same settings.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainConfig {
+    /// Optimiser updates; default 50,000 (`trainer.max_steps`).
+    pub steps: u64,
+    /// Genes per forward pass; default 8 (`dataset.batch_size`).
+    pub batch: usize,
+    /// Forward passes whose gradients make one update; default 1 (`trainer.accumulate_grad_batches`). A batch of 2 with
+    /// accumulation 4 is the published batch of 8 in a quarter of the memory.
+    pub accumulation: usize,
+    /// Learning rate at the end of the warm-up; default 5e-4 (`optimizer.lr`).
+    pub lr: f64,
+    /// AdamW's decay rates of the mean gradient and the mean squared gradient; default 0.9 and 0.95
+    /// (`optimizer.betas`).
+    pub betas: [f64; 2],
+    /// Added to AdamW's denominator; default 1e-8 (PyTorch's default).
+    pub eps: f64,
+    /// Decoupled weight decay, not applied to biases, A_log, D, norms with a bias, or embeddings; default 1e-6
+    /// (`optimizer.weight_decay`).
+    pub weight_decay: f64,
+    /// Largest global norm of the gradient; default 1.0 (`trainer.gradient_clip_val`).
+    pub clip_norm: f64,
+    /// Steps of linear warm-up; default 5,000 (`scheduler.warmup_t`).
+    pub warmup_steps: u64,
+    /// Learning rate of the first warm-up step; default 1e-5 (`scheduler.warmup_lr_init`).
+    pub warmup_lr: f64,
+    /// Learning rate at the last step, after half a cosine; default 1e-4 (`scheduler.lr_min`).
+    pub final_lr: f64,
+    /// Weight of the KL divergence between mask and marginal in the loss; default 0.01.
+    pub kl_weight: f64,
+    /// Steps between validations; default: half an epoch, at least 1 (`trainer.val_check_interval = 0.5`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation_every: Option<u64>,
+    /// Steps between checkpoints that an interrupted run continues from; default 100. Every validation saves one too.
+    pub checkpoint_every: u64,
+    /// Threads that read examples ahead of training; default 2. Results do not depend on it.
+    pub loader_threads: usize,
+}
+
+impl Default for TrainConfig {
+    fn default() -> Self {
+        Self {
+            steps: 50_000,
+            batch: 8,
+            accumulation: 1,
+            lr: 5e-4,
+            betas: [0.9, 0.95],
+            eps: 1e-8,
+            weight_decay: 1e-6,
+            clip_norm: 1.0,
+            warmup_steps: 5_000,
+            warmup_lr: 1e-5,
+            final_lr: 1e-4,
+            kl_weight: 0.01,
+            validation_every: None,
+            checkpoint_every: 100,
+            loader_threads: 2,
+        }
+    }
+}
+
+impl TrainConfig {
+    /// Fields that may differ between a run and its continuation, because no result depends on them.
+    pub const FREE_FIELDS: [&str; 2] = ["loader_threads", "checkpoint_every"];
+
+    /// Every problem of the settings, empty when they are sound.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut require = |is_sound: bool, problem: String| {
+            if !is_sound {
+                problems.push(problem);
+            }
+        };
+        let counts = [
+            ("steps", self.steps),
+            ("batch", self.batch as u64),
+            ("accumulation", self.accumulation as u64),
+            ("checkpoint_every", self.checkpoint_every),
+            ("loader_threads", self.loader_threads as u64),
+            ("validation_every", self.validation_every.unwrap_or(1)),
+        ];
+        for (name, count) in counts {
+            require(count > 0, format!("{name} is 0; it must be at least 1"));
+        }
+        let positive = [
+            ("lr", self.lr),
+            ("eps", self.eps),
+            ("clip_norm", self.clip_norm),
+        ];
+        for (name, value) in positive {
+            require(
+                value.is_finite() && value > 0.0,
+                format!("{name} is {value}; it must be above 0"),
+            );
+        }
+        let not_negative = [
+            ("weight_decay", self.weight_decay),
+            ("warmup_lr", self.warmup_lr),
+            ("final_lr", self.final_lr),
+            ("kl_weight", self.kl_weight),
+        ];
+        for (name, value) in not_negative {
+            require(
+                value.is_finite() && value >= 0.0,
+                format!("{name} is {value}; it must be 0 or above"),
+            );
+        }
+        for (index, beta) in self.betas.into_iter().enumerate() {
+            require(
+                (0.0..1.0).contains(&beta),
+                format!("betas[{index}] is {beta}; it must be in [0, 1)"),
+            );
+        }
+        require(
+            self.warmup_steps < self.steps,
+            format!(
+                "warmup_steps is {}, but steps is {}: the warm-up would never end; lower warmup_steps",
+                self.warmup_steps, self.steps
+            ),
+        );
+        require(
+            self.warmup_lr <= self.lr && self.final_lr <= self.lr,
+            format!(
+                "lr is {}, below warmup_lr {} or final_lr {}; it is the highest rate of the schedule",
+                self.lr, self.warmup_lr, self.final_lr
+            ),
+        );
+        problems
+    }
+
+    /// The learning rate of every step.
+    pub fn schedule(&self) -> LearningRateSchedule {
+        LearningRateSchedule {
+            peak_lr: self.lr,
+            warmup_lr: self.warmup_lr,
+            final_lr: self.final_lr,
+            n_warmup: self.warmup_steps,
+            n_steps: self.steps,
+        }
+    }
+
+    /// The optimiser's hyper-parameters.
+    pub fn adamw(&self) -> AdamWConfig {
+        AdamWConfig {
+            beta1: self.betas[0],
+            beta2: self.betas[1],
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+        }
+    }
+
+    /// Genes that one update sees.
+    pub fn genes_per_step(&self) -> usize {
+        self.batch * self.accumulation
+    }
+
+    /// Steps between validations when one epoch has `n_train` genes.
+    pub fn validation_interval(&self, n_train: usize) -> u64 {
+        let half_epoch = n_train / (2 * self.genes_per_step()).max(1);
+        self.validation_every.unwrap_or(half_epoch as u64).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_sound_and_survive_toml() {
+        let config = TrainConfig::default();
+        assert_eq!(config.validate(), Vec::<String>::new());
+        let text = toml::to_string(&config).expect("settings have a TOML form");
+        assert_eq!(
+            toml::from_str::<TrainConfig>(&text).expect("just written"),
+            config
+        );
+        assert_eq!(
+            toml::from_str::<TrainConfig>("").expect("all fields have defaults"),
+            config
+        );
+    }
+
+    #[test]
+    fn unknown_key_is_refused_by_name() {
+        let error = toml::from_str::<TrainConfig>("learning_rate = 1.0")
+            .expect_err("unknown")
+            .to_string();
+        assert!(error.contains("learning_rate"), "{error}");
+    }
+
+    #[test]
+    fn validate_reports_all_problems_at_once() {
+        let config = TrainConfig {
+            batch: 0,
+            lr: f64::NAN,
+            betas: [1.0, -0.1],
+            kl_weight: -1.0,
+            steps: 10,
+            warmup_steps: 10,
+            validation_every: Some(0),
+            ..TrainConfig::default()
+        };
+        let problems = config.validate();
+        for word in [
+            "batch",
+            "lr",
+            "betas[0]",
+            "betas[1]",
+            "kl_weight",
+            "warmup_steps",
+            "validation_every",
+        ] {
+            assert!(
+                problems.iter().any(|p| p.starts_with(word)),
+                "{word} missing from {problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn validation_interval_is_half_an_epoch() {
+        let config = TrainConfig {
+            batch: 4,
+            accumulation: 2,
+            ..TrainConfig::default()
+        };
+        // 100 genes / 8 per step = 12.5 steps an epoch, half of it rounded down is 6.
+        for (n_train, expected) in [(100, 6), (16, 1), (3, 1), (0, 1)] {
+            assert_eq!(config.validation_interval(n_train), expected);
+        }
+        let fixed = TrainConfig {
+            validation_every: Some(7),
+            ..config
+        };
+        assert_eq!(fixed.validation_interval(100), 7);
+    }
+}
