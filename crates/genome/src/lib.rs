@@ -6,19 +6,25 @@
 //! arrays and no tensors in this crate.
 
 mod atomic;
+mod bed;
 mod bigwig;
 mod chrom_sizes;
 mod error;
+mod expression;
 mod fasta;
 mod gene;
 mod interval;
 mod panic_guard;
+mod region_index;
 mod table;
 
 pub use atomic::{AtomicFile, write_atomic};
+pub use bed::{Region, read_regions, write_bed_tabix};
 pub use bigwig::{BigWig, write_bigwig};
 pub use chrom_sizes::{ChromSizes, read_chrom_sizes};
 pub use error::GenomeError;
+pub use expression::{Expression, read_expression};
 pub use fasta::{Fasta, IndexSource};
 pub use gene::{Gene, check_genes_against, read_gene_table};
 pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
+pub use region_index::RegionIndex;

@@ -208,10 +208,6 @@ impl Table {
         }
     }
 
-    pub(crate) fn path(&self) -> &Path {
-        &self.lines.path
-    }
-
     /// Index of a column, if the table has it.
     pub(crate) fn find(&self, column: &str) -> Option<usize> {
         self.columns.iter().position(|name| name == column)

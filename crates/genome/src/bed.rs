@@ -1,0 +1,358 @@
+//! Regions of a BED or narrowPeak file, in and out.
+
+use std::borrow::Borrow;
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use noodles::bgzf;
+use noodles::core::Position;
+use noodles::csi::binning_index::index::header;
+use noodles::csi::binning_index::index::reference_sequence::bin::Chunk;
+use noodles::tabix;
+
+use crate::atomic::AtomicFile;
+use crate::error::{GenomeError, shorten};
+use crate::interval::{Interval, Strand};
+use crate::table::Lines;
+
+/// One row of a BED file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Region {
+    /// Where it lies.
+    pub interval: Interval,
+    /// Column 4, unless it is `.`.
+    pub name: Option<String>,
+    /// Column 5, unless it is `.`; finite, in no fixed range.
+    pub score: Option<f64>,
+    /// Column 6, unless it is `.`.
+    pub strand: Option<Strand>,
+    /// The columns from the 7th on, as text.
+    pub rest: Vec<String>,
+}
+
+impl Region {
+    /// Makes a region that is only an interval.
+    pub fn new(interval: Interval) -> Self {
+        Region {
+            interval,
+            name: None,
+            score: None,
+            strand: None,
+            rest: Vec::new(),
+        }
+    }
+
+    /// The summit of a narrowPeak row (10 columns), 0-based; `None` when it was not called.
+    pub fn summit(&self) -> Option<u64> {
+        let [_signal, _p_value, _q_value, offset] = self.rest.as_slice() else {
+            return None;
+        };
+        let position = self.interval.start().checked_add(offset.parse().ok()?)?;
+        self.interval.contains(position).then_some(position)
+    }
+}
+
+/// Reads a BED file with 3 or more columns, or a narrowPeak file; plain, gzip or bgzip.
+///
+/// Columns are separated by tabs, or by blanks in a line without a tab. Empty lines, lines that
+/// start with `#` and `track` and `browser` lines are skipped. Rows keep the order of the file;
+/// rows that repeat an interval are kept (narrowPeak has one row a summit).
+///
+/// # Errors
+/// [`GenomeError`] with path and line: too few columns, a position that is no number, an end
+/// before its start, a score that is no finite number, a strand that is not `+`, `-` or `.`.
+pub fn read_regions(path: impl AsRef<Path>) -> Result<Vec<Region>, GenomeError> {
+    let path = path.as_ref();
+    let mut lines = Lines::open(path)?;
+    let mut regions = Vec::new();
+    while let Some((line, text)) = lines.next_line()? {
+        let skipped = text.trim().is_empty()
+            || text.starts_with('#')
+            || ["track", "browser"].iter().any(|word| {
+                text.strip_prefix(word)
+                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+            });
+        if !skipped {
+            regions.push(parse_row(path, line, text)?);
+        }
+    }
+    Ok(regions)
+}
+
+/// Reads one row of a BED file.
+fn parse_row(path: &Path, line: u64, text: &str) -> Result<Region, GenomeError> {
+    let fields: Vec<&str> = if text.contains('\t') {
+        text.split('\t').collect()
+    } else {
+        text.split_whitespace().collect()
+    };
+    let [chrom, start, end, others @ ..] = fields.as_slice() else {
+        return Err(GenomeError::FieldCount {
+            path: path.to_path_buf(),
+            line,
+            expected: "at least 3 (chromosome, start, end)".to_string(),
+            found: fields.len(),
+        });
+    };
+    let invalid = |column: &str, value: &str, expected| GenomeError::InvalidField {
+        path: path.to_path_buf(),
+        line,
+        column: column.to_string(),
+        value: shorten(value),
+        expected,
+    };
+    let position = |column, value: &str| {
+        value
+            .trim()
+            .parse::<u64>()
+            .map_err(|_| invalid(column, value, "a whole number (0-based position)"))
+    };
+    let (first, last) = (position("start", start)?, position("end", end)?);
+    if last < first {
+        return Err(invalid("end", end, "at or after the start of the row"));
+    }
+    let interval = Interval::try_new(*chrom, first, last).map_err(|error| match error {
+        GenomeError::InvalidInterval { reason, .. } if reason.contains("long") => {
+            invalid("end", end, "a position on a chromosome: it is too large")
+        }
+        _ => invalid("chromosome", chrom, "a chromosome's name"),
+    })?;
+    let known = |index: usize| {
+        others
+            .get(index)
+            .copied()
+            .filter(|text| !matches!(*text, "" | "."))
+    };
+    let score = known(1)
+        .map(|text| match text.parse::<f64>() {
+            Ok(score) if score.is_finite() => Ok(score),
+            _ => Err(invalid("score", text, "a finite number or \".\"")),
+        })
+        .transpose()?;
+    let strand = known(2)
+        .map(|text| {
+            text.parse()
+                .map_err(|_| invalid("strand", text, "+, - or \".\""))
+        })
+        .transpose()?;
+    Ok(Region {
+        interval,
+        name: known(0).map(str::to_string),
+        score,
+        strand,
+        rest: others.iter().skip(3).map(ToString::to_string).collect(),
+    })
+}
+
+/// Writes a BED file as BGZF with a tabix index beside it (`.tbi`).
+///
+/// Each of `header_lines` starts with `#`. A row is written with as many columns as it needs;
+/// unknown name, score and strand before the last one are `.`. Rows must be sorted: those of a
+/// chromosome together, by start. [`read_regions`] reads the rows back as they are.
+///
+/// Both files are written to temporary neighbours and renamed at the end. An older index is
+/// removed before the new data appear, so that the two never disagree.
+///
+/// # Errors
+/// [`GenomeError::Unsorted`]; [`GenomeError::Unwritable`] for text that would break the format,
+/// a score that is not finite, or a position over 2^29 (tabix cannot index it);
+/// [`GenomeError::Io`].
+pub fn write_bed_tabix<R: Borrow<Region>>(
+    path: impl AsRef<Path>,
+    header_lines: &[String],
+    rows: impl IntoIterator<Item = R>,
+) -> Result<(), GenomeError> {
+    let path = path.as_ref();
+    let index_path = {
+        let mut name = std::ffi::OsString::from(path);
+        name.push(".tbi");
+        PathBuf::from(name)
+    };
+    let mut data_file = AtomicFile::create(path)?;
+    let mut index_file = AtomicFile::create(&index_path)?;
+    let index = write_data(path, data_file.writer(), header_lines, rows)?;
+    let mut index_writer = tabix::io::Writer::new(index_file.writer());
+    index_writer
+        .write_index(&index)
+        .and_then(|()| index_writer.try_finish())
+        .map_err(GenomeError::io(&index_path, "write to"))?;
+    drop(index_writer);
+
+    match std::fs::remove_file(&index_path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(GenomeError::io(&index_path, "replace")(error));
+        }
+        _ => {}
+    }
+    data_file.commit()?;
+    index_file.commit()
+}
+
+/// Writes header and rows as BGZF and returns their index.
+fn write_data<R: Borrow<Region>>(
+    path: &Path,
+    out: impl io::Write,
+    header_lines: &[String],
+    rows: impl IntoIterator<Item = R>,
+) -> Result<tabix::Index, GenomeError> {
+    let refuse = GenomeError::io(path, "write to");
+    let mut writer = bgzf::io::Writer::new(out);
+    for (row, header_line) in (1..).zip(header_lines) {
+        if !header_line.starts_with('#') || header_line.contains(['\n', '\r']) {
+            return Err(GenomeError::Unwritable {
+                path: path.to_path_buf(),
+                row,
+                column: "header line",
+                value: shorten(header_line),
+                reason: "a header line is one line that starts with #",
+            });
+        }
+        writeln!(writer, "{header_line}").map_err(&refuse)?;
+    }
+
+    let mut indexer = tabix::index::Indexer::default();
+    indexer.set_header(header::Builder::bed().build());
+    let mut order = Order::default();
+    let mut text = String::new();
+    for (row, region) in (1..).zip(rows) {
+        let region = region.borrow();
+        let interval = &region.interval;
+        if !order.allows(interval) {
+            return Err(GenomeError::Unsorted {
+                path: path.to_path_buf(),
+                row,
+                region: interval.to_string(),
+            });
+        }
+        text.clear();
+        format_row(path, row, region, &mut text)?;
+        let from = writer.virtual_position();
+        writer.write_all(text.as_bytes()).map_err(&refuse)?;
+        let chunk = Chunk::new(from, writer.virtual_position());
+        let (first, last) = index_positions(interval).ok_or_else(|| GenomeError::Unwritable {
+            path: path.to_path_buf(),
+            row,
+            column: "end",
+            value: interval.end().to_string(),
+            reason: "a tabix index ends at position 536870912",
+        })?;
+        indexer
+            .add_record(interval.chrom(), first, last, chunk)
+            .map_err(&refuse)?;
+    }
+    writer.try_finish().map_err(&refuse)?;
+    Ok(indexer.build())
+}
+
+/// First and last position of an interval, 1-based, as the index wants them; an empty interval
+/// counts as the base at its start.
+fn index_positions(interval: &Interval) -> Option<(Position, Position)> {
+    const MAX_INDEXED: u64 = 1 << 29;
+    let first = interval.start() + 1;
+    let last = interval.end().max(first);
+    if last > MAX_INDEXED {
+        return None;
+    }
+    let position = |value: u64| Position::try_from(usize::try_from(value).ok()?).ok();
+    Some((position(first)?, position(last)?))
+}
+
+/// The order of the rows that came so far.
+#[derive(Default)]
+struct Order {
+    chroms: std::collections::HashSet<String>,
+    last: Option<Interval>,
+}
+
+impl Order {
+    /// Whether a row may come next; if so it becomes the last one.
+    fn allows(&mut self, interval: &Interval) -> bool {
+        let allowed = match &self.last {
+            Some(last) if last.chrom() == interval.chrom() => last.start() <= interval.start(),
+            _ => self.chroms.insert(interval.chrom().to_string()),
+        };
+        if allowed {
+            self.last = Some(interval.clone());
+        }
+        allowed
+    }
+}
+
+/// Appends the line of a region.
+fn format_row(
+    path: &Path,
+    row: u64,
+    region: &Region,
+    text: &mut String,
+) -> Result<(), GenomeError> {
+    let unwritable = |column, value: &str, reason| GenomeError::Unwritable {
+        path: path.to_path_buf(),
+        row,
+        column,
+        value: shorten(value),
+        reason,
+    };
+    let chrom = region.interval.chrom();
+    if chrom.starts_with('#') {
+        return Err(unwritable("chromosome", chrom, "it would be a comment"));
+    }
+    if let Some(name) = &region.name
+        && matches!(name.as_str(), "" | ".")
+    {
+        return Err(unwritable("name", name, "it means that there is no name"));
+    }
+    for (column, value) in region.name.iter().map(|name| ("name", name)).chain(
+        region
+            .rest
+            .iter()
+            .map(|value| ("column after the strand", value)),
+    ) {
+        if value.contains(|c: char| c.is_control()) {
+            return Err(unwritable(
+                column,
+                value,
+                "it has a tab or a line end in it",
+            ));
+        }
+    }
+    if let Some(score) = region.score
+        && !score.is_finite()
+    {
+        return Err(unwritable("score", &score.to_string(), "it is not finite"));
+    }
+
+    let n_columns = if !region.rest.is_empty() {
+        6 + region.rest.len()
+    } else if region.strand.is_some() {
+        6
+    } else if region.score.is_some() {
+        5
+    } else if region.name.is_some() {
+        4
+    } else {
+        3
+    };
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "{chrom}\t{}\t{}",
+        region.interval.start(),
+        region.interval.end()
+    );
+    for column in 3..n_columns {
+        text.push('\t');
+        let _ = match (column, &region.name, region.score, region.strand) {
+            (3, Some(name), _, _) => write!(text, "{name}"),
+            (4, _, Some(score), _) => write!(text, "{score}"),
+            (5, _, _, Some(strand)) => write!(text, "{strand}"),
+            (6.., ..) => write!(text, "{}", region.rest.get(column - 6).map_or("", |v| v)),
+            _ => write!(text, "."),
+        };
+    }
+    text.push('\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
