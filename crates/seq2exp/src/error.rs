@@ -74,4 +74,23 @@ pub enum RunError {
         /// The fields that differ.
         differences: Vec<String>,
     },
+    /// A line of `metrics.jsonl` is not a record.
+    #[error("{}:{line}: not a record of training: {source}", path.display())]
+    BadRecord {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// The saved state of an interrupted run cannot be used.
+    #[error("{}: cannot continue from it: {message}; remove it to train from the start", path.display())]
+    BadState {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
 }
