@@ -197,6 +197,54 @@ pub enum GenomeError {
         reason: String,
     },
 
+    /// An object inside a structured file is missing or cannot be decoded.
+    #[error("{}: {object}: {reason}", path.display())]
+    CorruptObject {
+        /// The file.
+        path: PathBuf,
+        /// The object: a data set's path, a chromosome's matrix.
+        object: String,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// A contact map was not binned at this resolution.
+    #[error("{}: no contacts in bins of {wanted} bp; the file has {available}", path.display())]
+    UnknownResolution {
+        /// The contact map.
+        path: PathBuf,
+        /// Bin size asked for, in bases.
+        wanted: u64,
+        /// The bin sizes it has, in bases, joined by commas.
+        available: String,
+    },
+
+    /// A contact map lacks the factors of this normalisation.
+    #[error("{}: no {wanted} normalisation of {object} in bins of {resolution} bp; the file has {available}", path.display())]
+    UnknownNormalization {
+        /// The contact map.
+        path: PathBuf,
+        /// The normalisation asked for.
+        wanted: String,
+        /// What it was asked for: a chromosome, or the file.
+        object: String,
+        /// Bin size in bases.
+        resolution: u64,
+        /// The normalisations it has, joined by commas.
+        available: String,
+    },
+
+    /// A window lies on another chromosome than what it is a window of.
+    #[error("{}: window {window} is not on {chrom}", path.display())]
+    WindowOnOtherChrom {
+        /// The file that was asked.
+        path: PathBuf,
+        /// The window, as a region string.
+        window: String,
+        /// The chromosome it should be on.
+        chrom: String,
+    },
+
     /// An index does not describe the file beside it.
     #[error("{}: the index does not fit {}: {reason}; delete the index, it is then built again", path.display(), indexed.display())]
     StaleIndex {

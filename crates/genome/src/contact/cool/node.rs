@@ -1,0 +1,196 @@
+//! Where a cooler's data sets are inside an HDF5 file, and what errors call them.
+
+use std::path::Path;
+
+use hdf5_pure::{AttrValue, Dataset, Error, File, Group};
+
+use super::super::{FactorKind, Normalization, listing};
+use crate::error::GenomeError;
+
+/// The group of one bin size: one of many in a `.mcool`, the root of a `.cool`.
+pub(super) struct Node<'a> {
+    path: &'a Path,
+    file: &'a File,
+    /// Absolute path inside the file, `""` for the root.
+    group: String,
+}
+
+impl<'a> Node<'a> {
+    /// Finds the group of a bin size.
+    pub(super) fn choose(
+        path: &'a Path,
+        file: &'a File,
+        resolution: u64,
+    ) -> Result<Self, GenomeError> {
+        let at = |group: String| Node { path, file, group };
+        let root = file.root();
+        let groups = root.groups().map_err(|error| refuse(path, "/", error))?;
+        let has = |name: &str| groups.iter().any(|group| group == name);
+        let mut available: Vec<u64> = Vec::new();
+        if has("resolutions") {
+            let names = file
+                .group("resolutions")
+                .and_then(|group| group.groups())
+                .map_err(|error| refuse(path, "/resolutions", error))?;
+            available.extend(names.iter().filter_map(|name| name.parse::<u64>().ok()));
+            available.sort_unstable();
+            if resolution > 0 && available.contains(&resolution) {
+                return Ok(at(format!("/resolutions/{resolution}")));
+            }
+        } else if has("pixels") {
+            let attributes = root.attrs().map_err(|error| refuse(path, "/", error))?;
+            available.extend(attributes.get("bin-size").and_then(number_of));
+            if resolution > 0 && available.contains(&resolution) {
+                return Ok(at(String::new()));
+            }
+        } else {
+            return Err(GenomeError::CorruptObject {
+                path: path.to_path_buf(),
+                object: "/".to_string(),
+                reason: "this HDF5 file has neither resolutions nor pixels, so it is no cooler"
+                    .to_string(),
+            });
+        }
+        Err(GenomeError::UnknownResolution {
+            path: path.to_path_buf(),
+            wanted: resolution,
+            available: listing(available),
+        })
+    }
+
+    pub(super) fn into_group(self) -> String {
+        self.group
+    }
+
+    fn object(&self, name: &str) -> String {
+        format!("{}/{name}", self.group)
+    }
+
+    pub(super) fn damaged(&self, name: &str, reason: &str) -> GenomeError {
+        damaged(self.path, &self.object(name), reason)
+    }
+
+    pub(super) fn dataset(&self, name: &str) -> Result<Dataset, GenomeError> {
+        let object = self.object(name);
+        self.file
+            .dataset(object.trim_start_matches('/'))
+            .map_err(|error| refuse(self.path, &object, error))
+    }
+
+    pub(super) fn read<T>(
+        &self,
+        name: &str,
+        read: impl Fn(&Dataset) -> Result<Vec<T>, Error>,
+    ) -> Result<Vec<T>, GenomeError> {
+        read(&self.dataset(name)?).map_err(|error| refuse(self.path, &self.object(name), error))
+    }
+
+    fn child(&self, name: &str) -> Result<Group, GenomeError> {
+        let object = self.object(name);
+        match object.trim_matches('/') {
+            "" => Ok(self.file.root()),
+            inside => self
+                .file
+                .group(inside)
+                .map_err(|error| refuse(self.path, &object, error)),
+        }
+    }
+
+    /// Refuses what is stored like a cooler but means something else.
+    pub(super) fn check_kind(&self) -> Result<(), GenomeError> {
+        let attributes = self
+            .child("")?
+            .attrs()
+            .map_err(|error| refuse(self.path, &self.object(""), error))?;
+        for (name, expected) in [("bin-type", "fixed"), ("storage-mode", "symmetric-upper")] {
+            if let Some(found) = attributes.get(name).and_then(text_of)
+                && found != expected
+            {
+                return Err(GenomeError::CorruptObject {
+                    path: self.path.to_path_buf(),
+                    object: self.object(""),
+                    reason: format!("{name} is {found:?}, only {expected:?} can be read"),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds the column of factors under the names that cooler and hictk give it.
+    pub(super) fn open_factors(
+        &self,
+        normalization: Normalization,
+        resolution: u64,
+    ) -> Result<Option<(Dataset, FactorKind)>, GenomeError> {
+        let (names, kind): (&[&str], _) = match normalization {
+            Normalization::None => return Ok(None),
+            Normalization::Weight => (&["weight"], FactorKind::Multiply),
+            Normalization::Vc => (&["VC"], FactorKind::Divide),
+            Normalization::VcSqrt => (&["VC_SQRT", "SQRT_VC"], FactorKind::Divide),
+            Normalization::Kr => (&["KR"], FactorKind::Divide),
+            Normalization::Scale => (&["SCALE"], FactorKind::Divide),
+        };
+        let columns = self
+            .child("bins")?
+            .datasets()
+            .map_err(|error| refuse(self.path, &self.object("bins"), error))?;
+        if let Some(name) = names
+            .iter()
+            .find(|name| columns.iter().any(|found| found == *name))
+        {
+            return Ok(Some((self.dataset(&format!("bins/{name}"))?, kind)));
+        }
+        let mut available: Vec<String> = columns
+            .iter()
+            .filter(|column| !["chrom", "start", "end"].contains(&column.as_str()))
+            .map(|column| column.to_ascii_lowercase())
+            .collect();
+        available.push("none".to_string());
+        available.sort_unstable();
+        Err(GenomeError::UnknownNormalization {
+            path: self.path.to_path_buf(),
+            wanted: normalization.to_string(),
+            object: "the file".to_string(),
+            resolution,
+            available: listing(available),
+        })
+    }
+}
+
+fn number_of(value: &AttrValue) -> Option<u64> {
+    match *value {
+        AttrValue::I8(value) => u64::try_from(value).ok(),
+        AttrValue::I16(value) => u64::try_from(value).ok(),
+        AttrValue::I32(value) => u64::try_from(value).ok(),
+        AttrValue::I64(value) => u64::try_from(value).ok(),
+        AttrValue::U8(value) => Some(u64::from(value)),
+        AttrValue::U16(value) => Some(u64::from(value)),
+        AttrValue::U32(value) => Some(u64::from(value)),
+        AttrValue::U64(value) => Some(value),
+        _ => None,
+    }
+}
+
+fn text_of(value: &AttrValue) -> Option<&str> {
+    match value {
+        AttrValue::String(text) | AttrValue::AsciiString(text) => Some(text),
+        _ => None,
+    }
+}
+
+/// An error for an object that makes no sense, with the likely cause.
+pub(super) fn damaged(path: &Path, object: &str, reason: &str) -> GenomeError {
+    GenomeError::CorruptObject {
+        path: path.to_path_buf(),
+        object: object.to_string(),
+        reason: format!("{reason}; the file is cut off or damaged, copy it again"),
+    }
+}
+
+/// Says in the crate's own terms what the HDF5 library refused.
+pub(super) fn refuse(path: &Path, object: &str, error: Error) -> GenomeError {
+    match error {
+        Error::Io(source) => GenomeError::io(path, "read")(source),
+        other => damaged(path, object, &other.to_string()),
+    }
+}

@@ -1,0 +1,271 @@
+//! Contact maps of Juicer (`.hic`, versions 6 to 9), read with the crate gwseq-io.
+
+use std::collections::HashMap;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use gwseq_io::hic::{HiCReader, HiCRequest, Unit, header};
+use gwseq_io::source::ByteSource;
+
+use super::{FactorKind, Factors, Normalization, apply_factors, listing, n_bins_of};
+use crate::chrom_sizes::ChromSizes;
+use crate::error::GenomeError;
+use crate::panic_guard::catch_panic;
+
+/// Threads that decompress blocks: as many as the machine has.
+const ONE_PER_CORE: i64 = 0;
+
+/// One bin size and one normalisation of a `.hic` file.
+///
+/// The library's own normalisation is not used: it knows no factor of a bin without contacts, so
+/// a masked bin would read as an empty one, and it divides in single precision.
+pub(super) struct HicMap {
+    path: PathBuf,
+    chrom_sizes: ChromSizes,
+    resolution: u64,
+    normalization: Normalization,
+    reader: HiCReader,
+    /// The same file once more, for the vectors that the reader keeps to itself.
+    source: Arc<dyn ByteSource>,
+    factors: Mutex<HashMap<String, Arc<Factors>>>,
+}
+
+impl HicMap {
+    pub(super) fn open(
+        path: &Path,
+        resolution: u64,
+        normalization: Normalization,
+    ) -> Result<Self, GenomeError> {
+        let name = path.to_str().ok_or_else(|| {
+            GenomeError::io(path, "open")(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "the path of a .hic file must be valid UTF-8",
+            ))
+        })?;
+        let (reader, source) = catch_panic(|| {
+            let reader = HiCReader::open(name, ONE_PER_CORE, None, None)?;
+            Ok((reader, gwseq_io::source::open(name, None, None)?))
+        })
+        .map_err(|message| damaged(path, 0, &message))?
+        .map_err(|error| refuse(path, "header", error))?;
+
+        let map = HicMap {
+            path: path.to_path_buf(),
+            chrom_sizes: read_sizes(path, &reader)?,
+            resolution,
+            normalization,
+            reader,
+            source,
+            factors: Mutex::new(HashMap::new()),
+        };
+        let mut resolutions = map.reader.bin_sizes(Unit::Bp).to_vec();
+        let same = |&bin: &i64| u64::try_from(bin) == Ok(resolution);
+        if resolution == 0 || !resolutions.iter().any(same) {
+            resolutions.sort_unstable();
+            return Err(GenomeError::UnknownResolution {
+                path: path.to_path_buf(),
+                wanted: resolution,
+                available: listing(resolutions),
+            });
+        }
+        match vector_name(normalization) {
+            None if normalization != Normalization::None => Err(map.no_vector("the file")),
+            Some(name) if !map.vector_names().iter().any(|found| *found == name) => {
+                Err(map.no_vector("the file"))
+            }
+            _ => Ok(map),
+        }
+    }
+
+    pub(super) fn chrom_sizes(&self) -> &ChromSizes {
+        &self.chrom_sizes
+    }
+
+    pub(super) fn resolution(&self) -> u64 {
+        self.resolution
+    }
+
+    /// Contacts of one bin with a range of bins; `chrom` and the bins exist.
+    pub(super) fn read_row(
+        &self,
+        chrom: &str,
+        bin: u64,
+        bins: Range<u64>,
+    ) -> Result<Vec<f64>, GenomeError> {
+        let object = format!("contacts of {chrom}");
+        let too_far = || GenomeError::CorruptObject {
+            path: self.path.clone(),
+            object: object.clone(),
+            reason: format!(
+                "a chromosome of {:?} bp is too long",
+                self.chrom_sizes.get(chrom)
+            ),
+        };
+        let position = |bin: u64| {
+            bin.checked_mul(self.resolution)
+                .and_then(|position| i64::try_from(position).ok())
+                .ok_or_else(too_far)
+        };
+        let n_bins = usize::try_from(bins.end - bins.start).map_err(|_| too_far())?;
+        let mut contacts = Vec::new();
+        contacts.try_reserve_exact(n_bins).map_err(|_| too_far())?;
+        contacts.resize(n_bins, 0.0);
+
+        let mut request = HiCRequest::new(
+            vec![chrom.to_string(), chrom.to_string()],
+            vec![position(bin)?, position(bins.start)?],
+            vec![position(bin + 1)?, position(bins.end)?],
+        );
+        request.bin_size = Some(position(1)?);
+        // Without it the library drops the last bin of a chromosome, which is a partial one.
+        request.full_bin = true;
+        let sparse = catch_panic(|| self.reader.read_sparse_values(&request))
+            .map_err(|message| damaged(&self.path, 0, &message))?
+            .map_err(|error| refuse(&self.path, &object, error))?;
+        for ((&row, &column), &value) in sparse.row.iter().zip(&sparse.col).zip(&sparse.values) {
+            if row == 0
+                && let Some(contact) = contacts.get_mut(column as usize)
+            {
+                *contact = f64::from(value);
+            }
+        }
+        if let Some(factors) = self.factors_of(chrom)? {
+            apply_factors(&mut contacts, &bins, bin, &factors);
+        }
+        Ok(contacts)
+    }
+
+    /// The factors of a chromosome's bins, read on first use; none without a normalisation.
+    fn factors_of(&self, chrom: &str) -> Result<Option<Arc<Factors>>, GenomeError> {
+        let Some(name) = vector_name(self.normalization) else {
+            return Ok(None);
+        };
+        let mut cache = self.factors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(factors) = cache.get(chrom) {
+            return Ok(Some(Arc::clone(factors)));
+        }
+        let entry = self.reader.chr_sizes().get(chrom);
+        let index = entry.and_then(|entry| i64::try_from(entry.index).ok());
+        let bin_size = i64::try_from(self.resolution).ok();
+        let (Some(index), Some(bin_size)) = (index, bin_size) else {
+            return Err(self.no_vector(chrom));
+        };
+        let (footer, unit) = (self.reader.footer(), Unit::Bp.as_str());
+        let key = header::vector_key(name, bin_size, unit, Some(index));
+        if !footer.normalization_vectors.contains_key(&key) {
+            return Err(self.no_vector(chrom));
+        }
+        let object = format!("{} factors of {chrom}", self.normalization);
+        let version = self.reader.header().version;
+        let source = self.source.as_ref();
+        let values = catch_panic(|| {
+            header::read_normalization_vector(source, footer, version, index, unit, bin_size, name)
+        })
+        .map_err(|message| damaged(&self.path, 0, &message))?
+        .map_err(|error| refuse(&self.path, &object, error))?;
+        let n_bins = n_bins_of(self.chrom_sizes.get(chrom).unwrap_or(0), self.resolution);
+        if (values.len() as u64) < n_bins {
+            return Err(GenomeError::CorruptObject {
+                path: self.path.clone(),
+                object,
+                reason: format!("there are {} for {n_bins} bins", values.len()),
+            });
+        }
+        let factors = Arc::new(Factors {
+            values: values.into_iter().map(f64::from).collect(),
+            kind: FactorKind::Divide,
+        });
+        cache.insert(chrom.to_string(), Arc::clone(&factors));
+        Ok(Some(factors))
+    }
+
+    /// The names of all vectors at this bin size, in lower case as the library keeps them.
+    fn vector_names(&self) -> Vec<&str> {
+        let vectors = self.reader.footer().normalization_vectors.values();
+        let mut names: Vec<&str> = vectors
+            .filter(|vector| {
+                vector.unit == Unit::Bp.as_str()
+                    && u64::try_from(vector.bin_size) == Ok(self.resolution)
+            })
+            .map(|vector| vector.normalization.as_str())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    fn no_vector(&self, object: &str) -> GenomeError {
+        let mut available = vec!["none"];
+        available.extend(self.vector_names());
+        GenomeError::UnknownNormalization {
+            path: self.path.clone(),
+            wanted: self.normalization.to_string(),
+            object: object.to_string(),
+            resolution: self.resolution,
+            available: listing(available),
+        }
+    }
+}
+
+impl std::fmt::Debug for HicMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HicMap")
+            .field("path", &self.path)
+            .field("chrom_sizes", &self.chrom_sizes)
+            .field("resolution", &self.resolution)
+            .field("normalization", &self.normalization)
+            .finish_non_exhaustive()
+    }
+}
+
+fn read_sizes(path: &Path, reader: &HiCReader) -> Result<ChromSizes, GenomeError> {
+    let mut sizes = Vec::new();
+    for chrom in reader.chr_sizes().iter() {
+        // Juicer stores its whole-genome view as a chromosome of that name.
+        if chrom.id.eq_ignore_ascii_case("all") {
+            continue;
+        }
+        let length = u64::try_from(chrom.size).map_err(|_| GenomeError::CorruptObject {
+            path: path.to_path_buf(),
+            object: format!("chromosome {:?}", crate::error::shorten(&chrom.id)),
+            reason: format!("its length is {}", chrom.size),
+        })?;
+        sizes.push((chrom.id.clone(), length));
+    }
+    Ok(ChromSizes::new(sizes))
+}
+
+/// The library's name of a vector.
+fn vector_name(normalization: Normalization) -> Option<&'static str> {
+    match normalization {
+        Normalization::None | Normalization::Weight => None,
+        Normalization::Vc => Some("vc"),
+        Normalization::VcSqrt => Some("vc_sqrt"),
+        Normalization::Kr => Some("kr"),
+        Normalization::Scale => Some("scale"),
+    }
+}
+
+fn damaged(path: &Path, offset: u64, reason: &str) -> GenomeError {
+    GenomeError::CorruptAtByte {
+        path: path.to_path_buf(),
+        offset,
+        reason: format!("{reason}; the .hic file is cut off or damaged, copy it again"),
+    }
+}
+
+/// Says in the crate's own terms what the library refused.
+fn refuse(path: &Path, object: &str, error: gwseq_io::Error) -> GenomeError {
+    match error {
+        gwseq_io::Error::Io { source, .. } => GenomeError::io(path, "read")(source),
+        gwseq_io::Error::Corrupt { offset, what, .. } => damaged(path, offset, &what),
+        gwseq_io::Error::Format { what, .. } => damaged(path, 0, &what),
+        other => GenomeError::CorruptObject {
+            path: path.to_path_buf(),
+            object: object.to_string(),
+            reason: other.to_string(),
+        },
+    }
+}
