@@ -3,11 +3,13 @@
 //! The library behind the `seq2exp` command: training, evaluation, discovery and reports over the crates
 //! `dataset` (files to examples) and `model` (networks). ARCHITECTURE.md shows the walk of one gene.
 
+pub mod baseline;
 pub mod difference;
 pub mod error;
 pub mod interrupt;
 pub mod metric;
 pub mod optimizer;
+pub mod progress;
 pub mod run_folder;
 pub mod schedule;
 pub mod train;
