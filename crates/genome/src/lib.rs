@@ -5,6 +5,7 @@
 //! outside its chromosome returns an error; nothing is clipped or padded here. There are no
 //! arrays and no tensors in this crate.
 
+mod annotation;
 mod atomic;
 mod bed;
 mod bigwig;
@@ -15,11 +16,13 @@ mod expression;
 mod fasta;
 mod gene;
 mod interval;
+mod mrna;
 mod panic_guard;
 mod power_law;
 mod region_index;
 mod table;
 
+pub use annotation::{Annotation, Transcript, read_gtf};
 pub use atomic::{AtomicFile, write_atomic};
 pub use bed::{Region, read_regions, write_bed_tabix};
 pub use bigwig::{BigWig, write_bigwig};
@@ -30,5 +33,6 @@ pub use expression::{Expression, read_expression};
 pub use fasta::{Fasta, IndexSource};
 pub use gene::{Gene, check_genes_against, read_gene_table};
 pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
+pub use mrna::{MrnaFeatures, read_mrna_table};
 pub use power_law::power_law_contact;
 pub use region_index::RegionIndex;

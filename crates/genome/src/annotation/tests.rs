@@ -1,0 +1,319 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn read(bytes: impl AsRef<[u8]>) -> Result<Annotation, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.gtf");
+    std::fs::write(&path, bytes).unwrap();
+    read_gtf(&path).map_err(|e| {
+        e.to_string()
+            .replace(&format!("{}/", folder.path().display()), "")
+    })
+}
+
+/// One GTF line; positions 1-based, both ends included.
+fn line(
+    chrom: &str,
+    feature: &str,
+    start: u64,
+    end: u64,
+    strand: &str,
+    attributes: &str,
+) -> String {
+    format!("{chrom}\ttest\t{feature}\t{start}\t{end}\t.\t{strand}\t.\t{attributes}\n")
+}
+
+fn ranges(intervals: &[Interval]) -> Vec<(u64, u64)> {
+    intervals.iter().map(|i| (i.start(), i.end())).collect()
+}
+
+#[test]
+fn read_gtf_example_has_61_genes_and_230_transcripts() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/k562_chr22/genes.gtf.gz"
+    );
+    let annotation = read_gtf(path).unwrap();
+    // SOURCES.md: 61 genes, 230 coding transcripts.
+    assert_eq!(annotation.genes().len(), 61);
+    assert_eq!(annotation.transcripts().len(), 230);
+    // First lines of the file, by zcat: gene 16590751-16592810 on the minus strand.
+    let gene = &annotation.genes()[0];
+    assert_eq!(
+        (gene.gene_id.as_str(), gene.symbol.as_str()),
+        ("ENSG00000198445.4", "CCT8L2")
+    );
+    assert_eq!(
+        (gene.tss, gene.strand, gene.line),
+        (16_592_809, Strand::Reverse, 2)
+    );
+    assert_eq!(gene.gene_type.as_deref(), Some("protein_coding"));
+    for key in [
+        "ENSG00000198445.4",
+        "ENSG00000198445",
+        "ENSG00000198445.99",
+        "CCT8L2",
+    ] {
+        let found: Vec<_> = annotation.transcripts_of(key).collect();
+        assert_eq!(found.len(), 1, "{key}");
+        assert_eq!(ranges(&found[0].exons), [(16_590_750, 16_592_810)]);
+        assert_eq!(ranges(&found[0].cds), [(16_590_879, 16_592_550)]);
+    }
+    assert_eq!(annotation.transcripts_of("no such gene").count(), 0);
+}
+
+#[test]
+fn read_gtf_order_and_missing_lines_do_not_matter() {
+    let id = "gene_id \"G\"; transcript_id \"T\";";
+    // Exons in descending order as GENCODE has them on the minus strand; no gene line.
+    let text = [
+        line("1", "exon", 301, 400, "-", id),
+        line("1", "CDS", 301, 350, "-", id),
+        line("1", "start_codon", 348, 350, "-", id),
+        line("1", "exon", 101, 200, "-", id),
+        line("1", "CDS", 151, 200, "-", id),
+        line("1", "transcript", 101, 400, "-", id),
+    ]
+    .concat();
+    for text in [
+        text.clone(),
+        text.replace('\n', "\r\n"),
+        format!("# x\n\n{text}"),
+    ] {
+        let annotation = read(text).unwrap();
+        let gene = &annotation.genes()[0];
+        assert_eq!(
+            (gene.symbol.as_str(), gene.tss, &gene.gene_type),
+            ("G", 399, &None)
+        );
+        let transcript = &annotation.transcripts()[0];
+        assert_eq!(ranges(&transcript.exons), [(100, 200), (300, 400)]);
+        assert_eq!(ranges(&transcript.cds), [(150, 200), (300, 350)]);
+        assert_eq!((transcript.mrna_len(), transcript.cds_len()), (200, 100));
+        assert_eq!(transcript.cds_span(), Some((150, 350)));
+    }
+    let only_cds = read(line("1", "CDS", 1, 1, "+", id)).unwrap();
+    assert_eq!(ranges(&only_cds.transcripts()[0].exons), [(0, 1)]);
+    let no_exon = read(line("1", "transcript", 1, 9, "+", id)).unwrap();
+    assert_eq!((no_exon.genes().len(), no_exon.transcripts().len()), (1, 0));
+}
+
+#[test]
+fn genes_symbols_are_unique() {
+    let text = [
+        line(
+            "X",
+            "gene",
+            1,
+            9,
+            "+",
+            "gene_id \"E1\"; gene_name \"A\"; gene_biotype \"b\";",
+        ),
+        line(
+            "X",
+            "gene",
+            1,
+            9,
+            "+",
+            "gene_id \"E2\"; gene_name \"Y_RNA\";",
+        ),
+        line(
+            "X",
+            "gene",
+            1,
+            9,
+            "-",
+            "gene_id \"E3\"; gene_name \"Y_RNA\";",
+        ),
+        // One identifier on both chromosomes, as in the pseudoautosomal regions.
+        line("X", "gene", 5, 9, "-", "gene_id \"P\"; gene_name \"PAR\";"),
+        line("Y", "gene", 3, 9, "-", "gene_id \"P\"; gene_name \"PAR\";"),
+        line("Y", "gene", 3, 9, "+", "gene_id \"N\";"),
+    ]
+    .concat();
+    let annotation = read(text).unwrap();
+    let found: Vec<_> = annotation
+        .genes()
+        .iter()
+        .map(|gene| (gene.symbol.as_str(), gene.tss))
+        .collect();
+    let expected = [
+        ("A", 0),
+        ("E2", 0),
+        ("E3", 8),
+        ("P_X-", 8),
+        ("P_Y-", 8),
+        ("N", 2),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(annotation.genes()[0].gene_type.as_deref(), Some("b"));
+}
+
+#[test]
+fn representative_longest_cds_then_longest_mrna_then_first() {
+    let piece = |id: &str, feature, start, end| {
+        line(
+            "c",
+            feature,
+            start,
+            end,
+            "+",
+            &format!("gene_id \"G.1\"; transcript_id \"{id}\";"),
+        )
+    };
+    let text = [
+        piece("long_mrna", "exon", 1, 1000),
+        piece("long_mrna", "CDS", 1, 10),
+        piece("cds", "exon", 1, 100),
+        piece("cds", "CDS", 11, 40),
+        piece("first", "exon", 1, 200),
+        piece("first", "CDS", 11, 40),
+        piece("second", "exon", 1, 200),
+        piece("second", "CDS", 11, 40),
+        line(
+            "c",
+            "exon",
+            1,
+            900,
+            "-",
+            "gene_id \"G.1\"; transcript_id \"other strand\";",
+        ),
+        line(
+            "c",
+            "CDS",
+            1,
+            900,
+            "-",
+            "gene_id \"G.1\"; transcript_id \"other strand\";",
+        ),
+    ]
+    .concat();
+    let annotation = read(text).unwrap();
+    let gene = |gene_id: &str, symbol: &str, chrom: &str, strand| Gene {
+        gene_id: gene_id.into(),
+        symbol: symbol.into(),
+        chrom: chrom.into(),
+        tss: 0,
+        strand,
+        gene_type: None,
+        split: None,
+        line: 1,
+    };
+    let cases = [
+        (gene("G.1", "x", "c", Strand::Forward), Some("first")),
+        (gene("none", "G.1", "c", Strand::Forward), Some("first")),
+        (gene("G.1", "x", "c", Strand::Reverse), Some("other strand")),
+        (gene("G.1", "x", "d", Strand::Forward), None),
+        // Only Ensembl identifiers have a version to ignore.
+        (gene("G", "x", "c", Strand::Forward), None),
+    ];
+    for (gene, expected) in cases {
+        let found = annotation
+            .representative(&gene)
+            .map(|t| t.transcript_id.as_str());
+        assert_eq!(found, expected, "{gene:?}");
+    }
+}
+
+#[test]
+fn read_gtf_bad_line_is_named() {
+    let id = "gene_id \"G\"; transcript_id \"T\";";
+    let exon = |start, end| line("1", "exon", start, end, "+", id);
+    let cases = [
+        (
+            String::new(),
+            "a.gtf: no gene, transcript, exon or CDS line in the file",
+        ),
+        (
+            "# only\n".to_string(),
+            "a.gtf: no gene, transcript, exon or CDS line in the file",
+        ),
+        (
+            "chr1\tx\texon\n".to_string(),
+            "a.gtf:1: 3 tab-separated fields where 9 are expected",
+        ),
+        (
+            exon(0, 5),
+            "a.gtf:1: start \"0\" is not a whole number of at least 1",
+        ),
+        (
+            exon(6, 5),
+            "a.gtf:1: end \"5\" is not at or after the start of the line",
+        ),
+        (
+            exon(6, u64::MAX),
+            "a.gtf:1: end \"18446744073709551615\" is not a position on a chromosome: it is too large",
+        ),
+        (
+            line("1", "exon", 1, 5, ".", id),
+            "a.gtf:1: strand \".\" is not + or -",
+        ),
+        (
+            line("", "exon", 1, 5, "+", id),
+            "a.gtf:1: chromosome \"\" is not a chromosome's name",
+        ),
+        (
+            line("1", "exon", 1, 5, "+", "transcript_id \"T\";"),
+            "a.gtf:1: no gene_id among the attributes; write gene_id \"…\";",
+        ),
+        (
+            line("1", "exon", 1, 5, "+", "gene_id \"G\";"),
+            "a.gtf:1: no transcript_id among the attributes; write transcript_id \"…\";",
+        ),
+        (
+            line("1", "gene", 1, 5, "+", "ID=gene:G;Name=G"),
+            "a.gtf:1: this is a GFF3 line; give the GTF file of the same annotation",
+        ),
+        (
+            exon(1, 10) + &exon(20, 30) + &exon(5, 12),
+            "a.gtf:3: the exon overlaps that of line 1 of the same transcript (1:1-10 and 1:5-12)",
+        ),
+        (
+            exon(1, 10) + &line("1", "CDS", 5, 11, "+", id),
+            "a.gtf:2: the CDS 1:5-11 is not inside an exon of its transcript",
+        ),
+        (
+            line("1", "gene", 1, 5, "+", id) + &line("1", "gene", 1, 5, "+", id),
+            "a.gtf:2: gene_id \"G\" occurs already on line 1; keep one of the two",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(read(text).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn read_gtf_cut_off_file_is_an_error() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/k562_chr22/genes.gtf.gz"
+    );
+    let bytes = std::fs::read(path).unwrap();
+    for length in [100, 20_000, bytes.len() - 28, bytes.len() - 3] {
+        let message = read(&bytes[..length]).unwrap_err();
+        assert!(
+            message.starts_with("a.gtf") && message.contains("cut off"),
+            "{message}"
+        );
+    }
+}
+
+proptest! {
+    // Half of the cases are near a real file, half are any bytes.
+    #[test]
+    fn read_gtf_any_bytes_never_panics(
+        bytes in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..200),
+            "([12]\tx\t(gene|exon|CDS|transcript)\t[0-9]{1,2}\t[0-9]{1,20}\t.\t[+-]\t.\tgene_id \"?[AB]\"?;( transcript_id \"[TU]\";?)?\r?\n){0,8}"
+                .prop_map(String::into_bytes),
+        ],
+    ) {
+        if let Ok(annotation) = read(bytes) {
+            for transcript in annotation.transcripts() {
+                prop_assert!(!transcript.exons.is_empty());
+                prop_assert!(transcript.cds_len() <= transcript.mrna_len());
+            }
+        }
+    }
+}
