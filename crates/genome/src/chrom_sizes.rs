@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn read_chrom_sizes_cases() {
-        let cases: [(&str, Result<Vec<(&str, u64)>, &str>); 8] = [
+        let cases = [
             ("chr1\t5\nchr2\t7\n", Ok(vec![("chr1", 5), ("chr2", 7)])),
             (
                 "chr1\t5\r\n\r\n# x\r\nchr2\t7\r\n",
