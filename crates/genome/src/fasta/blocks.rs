@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use libdeflater::Decompressor;
 
@@ -16,6 +17,9 @@ const HEADER_BYTES: u64 = 18;
 const TRAILER_BYTES: usize = 8;
 /// No block holds more uncompressed bytes.
 const MAX_BLOCK_BYTES: usize = 1 << 16;
+/// Blocks kept unpacked, 128 MiB at most: all of a small genome, or what the windows of
+/// neighbouring genes share.
+const MAX_CACHED_BLOCKS: usize = 2048;
 
 /// Where a block starts, in the file and in the uncompressed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,22 +37,27 @@ pub(super) struct Bytes {
     n_stored: u64,
     /// Number of bytes after unpacking.
     length: u64,
-    /// Block starts in order, the first at 0; empty for a plain file.
+    /// Block starts in order, the first at 0; empty for a plain file. From one to the next is
+    /// a segment: one block, and perhaps empty ones.
     blocks: Vec<BlockStart>,
+    /// Unpacked segments, each in the slot of its number modulo the number of slots, so that
+    /// neighbours never drive each other out.
+    cache: Vec<Slot>,
 }
+
+/// A segment's number and its unpacked bytes.
+type Slot = Mutex<Option<(usize, Arc<Vec<u8>>)>>;
 
 thread_local! {
     /// Buffers that each reading thread keeps.
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         stored: Vec::new(),
-        block: Vec::new(),
         decompressor: Decompressor::new(),
     });
 }
 
 struct Scratch {
     stored: Vec<u8>,
-    block: Vec<u8>,
     decompressor: Decompressor,
 }
 
@@ -74,6 +83,7 @@ impl Bytes {
             n_stored,
             length: n_stored,
             blocks: Vec::new(),
+            cache: Vec::new(),
         };
         match packing {
             Packing::Plain => {}
@@ -89,13 +99,18 @@ impl Bytes {
             Packing::Bgzf => {
                 check_bgzf_end(path, &mut bytes.file)?;
                 bytes.blocks = read_blocks(&bytes.file, n_stored)?;
-                let last = bytes.blocks.last().copied().unwrap_or(BlockStart {
-                    compressed: 0,
-                    uncompressed: 0,
-                });
-                walk_from(path, &bytes.file, n_stored, last, |_, end| {
-                    bytes.length = end.uncompressed;
-                })?;
+                bytes.length = unpacked_length(path, &bytes)?;
+                // An index may list fewer blocks than there are; reading needs them all.
+                let starts = bytes.blocks.iter().map(|block| block.uncompressed);
+                let ends = starts.clone().skip(1).chain([bytes.length]);
+                if starts
+                    .zip(ends)
+                    .any(|(start, end)| end - start > MAX_BLOCK_BYTES as u64)
+                {
+                    bytes.blocks = walk_blocks(path, &bytes.file, n_stored)?;
+                }
+                let n_slots = bytes.blocks.len().min(MAX_CACHED_BLOCKS);
+                bytes.cache.resize_with(n_slots, Mutex::default);
             }
         }
         Ok(bytes)
@@ -118,7 +133,7 @@ impl Bytes {
             out.resize(first + (end - start) as usize, 0);
             return self.read_stored(start, &mut out[first..]);
         }
-        SCRATCH.with_borrow_mut(|scratch| self.inflate(start, end, out, scratch))
+        self.unpack(start, end, out)
     }
 
     /// Reads bytes of the file as they are stored.
@@ -143,85 +158,97 @@ impl Bytes {
         }
     }
 
-    /// Reads all blocks of a range at once and unpacks them one after the other.
-    fn inflate(
-        &self,
-        start: u64,
-        end: u64,
-        out: &mut Vec<u8>,
-        scratch: &mut Scratch,
-    ) -> Result<(), GenomeError> {
-        // The last block that starts at or before `start`; the first one starts at 0.
+    /// Appends the bytes `start..end` of a BGZF file, segment by segment.
+    fn unpack(&self, start: u64, end: u64, out: &mut Vec<u8>) -> Result<(), GenomeError> {
+        // The last segment that starts at or before `start`; the first one starts at 0.
         let first = self
             .blocks
             .partition_point(|block| block.uncompressed <= start)
             .saturating_sub(1);
-        let after = self
-            .blocks
-            .partition_point(|block| block.uncompressed < end);
-        let (Some(from), stored_end) = (
-            self.blocks.get(first),
-            self.blocks
-                .get(after)
-                .map_or(self.n_stored, |b| b.compressed),
-        ) else {
-            return Err(self.corrupt(0, "the file has no block"));
-        };
-        let n_stored = stored_end.saturating_sub(from.compressed) as usize;
-        scratch.stored.resize(n_stored, 0);
-        self.read_stored(from.compressed, &mut scratch.stored)?;
-
         out.reserve((end - start) as usize);
-        let (mut at, mut position, mut known) = (0, from.uncompressed, first);
-        while position < end {
-            let offset = from.compressed + at as u64;
+        for (segment, from) in self.blocks.iter().enumerate().skip(first) {
+            if from.uncompressed >= end {
+                break;
+            }
+            let bytes = self.segment(segment, *from)?;
+            let cut = |position: u64| {
+                (position.saturating_sub(from.uncompressed) as usize).min(bytes.len())
+            };
+            out.extend_from_slice(bytes.get(cut(start)..cut(end)).unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    /// The unpacked bytes of a segment, from the cache or from the file.
+    fn segment(&self, segment: usize, from: BlockStart) -> Result<Arc<Vec<u8>>, GenomeError> {
+        let slot = segment
+            .checked_rem(self.cache.len())
+            .and_then(|index| self.cache.get(index));
+        // A poisoned lock guards a whole value all the same: it is replaced in one step.
+        let lock = |slot: &'_ Slot| slot.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((cached, bytes)) = slot.and_then(lock)
+            && cached == segment
+        {
+            return Ok(bytes);
+        }
+        let (stored_end, unpacked_end) = self
+            .blocks
+            .get(segment + 1)
+            .map_or((self.n_stored, self.length), |b| {
+                (b.compressed, b.uncompressed)
+            });
+        let n_unpacked = unpacked_end.saturating_sub(from.uncompressed) as usize;
+        let bytes = SCRATCH.with_borrow_mut(|scratch| {
+            scratch
+                .stored
+                .resize(stored_end.saturating_sub(from.compressed) as usize, 0);
+            self.read_stored(from.compressed, &mut scratch.stored)?;
+            self.inflate(from.compressed, n_unpacked, scratch)
+        })?;
+        let bytes = Arc::new(bytes);
+        if let Some(slot) = slot {
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) =
+                Some((segment, Arc::clone(&bytes)));
+        }
+        Ok(bytes)
+    }
+
+    /// Unpacks the stored bytes of a segment; `offset` is where they lie in the file.
+    fn inflate(
+        &self,
+        offset: u64,
+        n_unpacked: usize,
+        scratch: &mut Scratch,
+    ) -> Result<Vec<u8>, GenomeError> {
+        let mut out = vec![0; n_unpacked];
+        let (mut at, mut n_done) = (0, 0);
+        while at < scratch.stored.len() {
+            let offset = offset + at as u64;
             let block = scratch
                 .stored
                 .get(at..)
                 .and_then(Block::parse)
-                .ok_or_else(|| {
-                    self.corrupt(
-                        offset,
-                        "no complete bgzip block starts here: the file is damaged, or its .gzi \
-                     belongs to another version of it (delete the .gzi, it is then built again)",
-                    )
-                })?;
-            // Blocks that the index knows must start where it says.
-            while let Some(next) = self.blocks.get(known).filter(|b| b.compressed <= offset) {
-                if next.compressed == offset && next.uncompressed != position {
-                    return Err(self.corrupt(
-                        offset,
-                        "the .gzi belongs to another version of the file; \
-                         delete it, it is then built again",
-                    ));
-                }
-                known += 1;
-            }
-            let block_end = position + block.n_unpacked as u64;
-            if block_end > start {
-                let damaged = || self.corrupt(offset, "the data of this bgzip block is damaged");
-                if position >= start && block_end <= end {
-                    let first = out.len();
-                    out.resize(first + block.n_unpacked, 0);
-                    block
-                        .unpack(&mut out[first..], &mut scratch.decompressor)
-                        .ok_or_else(damaged)?;
-                } else {
-                    scratch.block.resize(block.n_unpacked, 0);
-                    block
-                        .unpack(&mut scratch.block, &mut scratch.decompressor)
-                        .ok_or_else(damaged)?;
-                    let from = start.saturating_sub(position) as usize;
-                    let to = (end.min(block_end) - position) as usize;
-                    out.extend_from_slice(&scratch.block[from..to]);
-                }
-            }
-            position = block_end;
+                .ok_or_else(|| self.corrupt(offset, NO_BLOCK))?;
+            let place = out
+                .get_mut(n_done..n_done + block.n_unpacked)
+                .ok_or_else(|| self.corrupt(offset, OTHER_GZI))?;
+            block
+                .unpack(place, &mut scratch.decompressor)
+                .ok_or_else(|| self.corrupt(offset, "the data of this bgzip block is damaged"))?;
+            n_done += block.n_unpacked;
             at += block.n_stored;
         }
-        Ok(())
+        if n_done != n_unpacked {
+            return Err(self.corrupt(offset, OTHER_GZI));
+        }
+        Ok(out)
     }
 }
+
+const NO_BLOCK: &str = "no complete bgzip block starts here: the file is damaged, or its .gzi \
+                        belongs to another version of it (delete the .gzi, it is then built again)";
+const OTHER_GZI: &str =
+    "the .gzi belongs to another version of the file; delete it, it is then built again";
 
 /// One packed block.
 struct Block<'a> {
@@ -290,6 +317,17 @@ pub(super) fn walk_blocks(
     Ok(blocks)
 }
 
+/// Number of bytes of a BGZF file after unpacking, by the blocks from the last known one on.
+fn unpacked_length(path: &Path, bytes: &Bytes) -> Result<u64, GenomeError> {
+    let mut length = 0;
+    if let Some(last) = bytes.blocks.last() {
+        walk_from(path, &bytes.file, bytes.n_stored, *last, |_, end| {
+            length = end.uncompressed;
+        })?;
+    }
+    Ok(length)
+}
+
 /// Goes from block to block until the end of the file and reports where each starts and ends.
 fn walk_from(
     path: &Path,
@@ -303,9 +341,7 @@ fn walk_from(
         let corrupt = || GenomeError::CorruptAtByte {
             path: path.to_path_buf(),
             offset: at.compressed,
-            reason: "no complete bgzip block starts here: the file is damaged, or its .gzi \
-                     belongs to another version of it (delete the .gzi, it is then built again)"
-                .to_string(),
+            reason: NO_BLOCK.to_string(),
         };
         let mut head = [0_u8; HEADER_BYTES as usize];
         if at.compressed + HEADER_BYTES > n_stored {
