@@ -5,6 +5,14 @@
 //! registration of its backward (`autodiff`). Activations are channels-last, `[batch, length, d_model]`.
 //! Results never depend on the number of threads: work is divided by shape and reduced in a fixed order.
 
+pub mod beta_mask;
+pub mod random;
+pub mod rms_norm_linear;
 pub mod shape;
+mod vector_width;
 
+pub use beta_mask::{
+    BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,
+};
+pub use rms_norm_linear::rms_norm_linear;
 pub use shape::ShapeError;
