@@ -1,15 +1,18 @@
 //! One track file: bigWig in, one value per base out; and bigWig out.
 
 mod positional_file;
+mod tile_cache;
 mod write;
 
 use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bigwig::BigWigReader;
 
 use self::positional_file::PositionalFile;
+use self::tile_cache::{Run, TILE_LENGTH, Tile, TileCache};
 pub use self::write::write_bigwig;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
@@ -19,8 +22,8 @@ use crate::panic_guard::catch_panic;
 /// A bigWig file, open for reading from any number of threads.
 ///
 /// Opening reads the header and the chromosome names; a query reads the index nodes and the data
-/// blocks that it needs, nothing else. Files of either byte order and with bedGraph,
-/// variableStep or fixedStep sections are read.
+/// blocks that it needs, and keeps what it decoded (up to 32 MiB) for the next. Files of either
+/// byte order and with bedGraph, variableStep or fixedStep sections are read.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -40,6 +43,7 @@ pub struct BigWig {
     chrom_sizes: ChromSizes,
     file: Arc<File>,
     readers: Mutex<Readers>,
+    tiles: TileCache,
 }
 
 /// The readers of one file that no thread is using; all share what was parsed on opening.
@@ -76,6 +80,7 @@ impl BigWig {
                 first,
                 idle: Vec::new(),
             }),
+            tiles: TileCache::default(),
         })
     }
 
@@ -96,24 +101,137 @@ impl BigWig {
     /// file's chromosomes do not hold; [`GenomeError::CorruptAtByte`] for data that is cut off
     /// or damaged; [`GenomeError::Io`].
     pub fn read_values(&self, interval: &Interval) -> Result<Vec<f32>, GenomeError> {
-        self.chrom_sizes.check(&self.path, interval)?;
-        let outside = |_| GenomeError::CorruptRegion {
+        let length = self.chrom_sizes.check(&self.path, interval)?;
+        let too_long = || GenomeError::CorruptRegion {
             path: self.path.clone(),
             region: interval.to_string(),
             reason: "it is too long to be held in memory".to_string(),
         };
-        let start = u32::try_from(interval.start()).map_err(|_| outside(()))?;
-        let end = u32::try_from(interval.end()).map_err(|_| outside(()))?;
-        let length = usize::try_from(interval.len()).map_err(|_| outside(()))?;
+        let query = Query {
+            chrom_index: self
+                .chrom_sizes
+                .index_of(interval.chrom())
+                .unwrap_or(usize::MAX),
+            chrom_length: u32::try_from(length).map_err(|_| too_long())?,
+            start: u32::try_from(interval.start()).map_err(|_| too_long())?,
+            end: u32::try_from(interval.end()).map_err(|_| too_long())?,
+        };
+        let n_values = usize::try_from(interval.len()).map_err(|_| too_long())?;
         let mut values = Vec::new();
-        values.try_reserve_exact(length).map_err(|_| outside(()))?;
-        values.resize(length, f32::NAN);
+        values.try_reserve_exact(n_values).map_err(|_| too_long())?;
+        values.resize(n_values, f32::NAN);
 
+        if let Some(tiles) = self.find_tiles(&query, interval)? {
+            for run in tiles.iter().flat_map(|tile| tile.iter()) {
+                query.fill(&mut values, run);
+            }
+            return Ok(values);
+        }
+        self.with_reader(interval, |reader| {
+            let (chrom, start, end) = (interval.chrom(), query.start, query.end);
+            reader
+                .values_into(chrom, start, end, &mut values, f32::NAN)
+                .map(|_covered| ())
+        })?;
+        Ok(values)
+    }
+
+    /// The tiles over a query, decoded now or before; `None` when it should be read directly.
+    fn find_tiles(
+        &self,
+        query: &Query,
+        interval: &Interval,
+    ) -> Result<Option<Vec<Tile>>, GenomeError> {
+        let numbers = query.start / TILE_LENGTH..query.end.div_ceil(TILE_LENGTH);
+        if numbers.len() > MAX_TILES {
+            return Ok(None);
+        }
+        let mut found = self.tiles.find(query.chrom_index, numbers.clone());
+        let mut next = 0;
+        while let Some(first) = found.iter().skip(next).position(Option::is_none) {
+            let first = first + next;
+            let n_missing = found
+                .iter()
+                .skip(first)
+                .take_while(|tile| tile.is_none())
+                .count();
+            next = first + n_missing;
+            let Some(tiles) = self.decode_tiles(
+                query,
+                interval,
+                numbers.start + first as u32..numbers.start + next as u32,
+            )?
+            else {
+                return Ok(None);
+            };
+            for (place, tile) in found.iter_mut().skip(first).zip(tiles) {
+                *place = Some(tile);
+            }
+        }
+        Ok(Some(found.into_iter().flatten().collect()))
+    }
+
+    /// Decodes neighbouring tiles in one query and keeps them; `None` when values overlap.
+    fn decode_tiles(
+        &self,
+        query: &Query,
+        interval: &Interval,
+        numbers: Range<u32>,
+    ) -> Result<Option<Vec<Tile>>, GenomeError> {
+        // Tiles start inside the chromosome, whose length fits in 32 bits.
+        let start = numbers.start * TILE_LENGTH;
+        let end = numbers
+            .end
+            .saturating_mul(TILE_LENGTH)
+            .min(query.chrom_length);
+        let mut tiles: Vec<Vec<Run>> = vec![Vec::new(); numbers.len()];
+        let mut n_free_bases = end - start;
+        let fits = self.with_reader(interval, |reader| {
+            for item in reader.items(interval.chrom(), start, end)? {
+                let item = item?;
+                let (mut from, to) = (item.start.max(start), item.end.min(end));
+                // Only a faulty file has more values than bases; it must not cost more memory.
+                match n_free_bases.checked_sub(to.saturating_sub(from)) {
+                    Some(n_bases) => n_free_bases = n_bases,
+                    None => return Ok(false),
+                }
+                while from < to {
+                    let number = from / TILE_LENGTH;
+                    let cut = to.min((number + 1).saturating_mul(TILE_LENGTH));
+                    if let Some(tile) = tiles.get_mut((number - numbers.start) as usize) {
+                        tile.push(Run {
+                            start: from,
+                            end: cut,
+                            value: item.value,
+                        });
+                    }
+                    from = cut;
+                }
+            }
+            Ok(true)
+        })?;
+        if !fits {
+            return Ok(None);
+        }
+        let tiles: Vec<Tile> = tiles.into_iter().map(Tile::from).collect();
+        for (number, tile) in numbers.zip(&tiles) {
+            self.tiles
+                .store(query.chrom_index, number, Arc::clone(tile));
+        }
+        Ok(Some(tiles))
+    }
+
+    /// Lends a reader of the file to `work`, one that no other thread uses meanwhile.
+    fn with_reader<T>(
+        &self,
+        interval: &Interval,
+        work: impl FnOnce(&mut BigWigReader<PositionalFile>) -> bigwig::Result<T>,
+    ) -> Result<T, GenomeError> {
         let mut reader = self.take_reader()?;
         // A reader whose query panicked is dropped here, not used again.
         let (reader, result) = catch_panic(move || {
-            let result = reader.values_into(interval.chrom(), start, end, &mut values, f32::NAN);
-            (reader, result.map(|_covered| values))
+            let result = work(&mut reader);
+            (reader, result)
         })
         .map_err(|message| damaged(&self.path, 0, &message))?;
         self.put_back(reader);
@@ -142,6 +260,30 @@ impl std::fmt::Debug for BigWig {
             .field("path", &self.path)
             .field("chrom_sizes", &self.chrom_sizes)
             .finish_non_exhaustive()
+    }
+}
+
+/// Queries over more tiles than this, about 2 Mb, are read directly and not kept.
+const MAX_TILES: usize = 64;
+
+/// An interval of a chromosome in the terms of the format.
+struct Query {
+    chrom_index: usize,
+    chrom_length: u32,
+    start: u32,
+    end: u32,
+}
+
+impl Query {
+    /// Writes a run's value to the bases of the query that it covers.
+    fn fill(&self, values: &mut [f32], run: &Run) {
+        let (start, end) = (run.start.max(self.start), run.end.min(self.end));
+        if start < end
+            && let Some(covered) =
+                values.get_mut((start - self.start) as usize..(end - self.start) as usize)
+        {
+            covered.fill(run.value);
+        }
     }
 }
 

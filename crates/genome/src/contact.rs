@@ -292,14 +292,17 @@ impl Factors {
 
 #[cfg(test)]
 mod tests {
+    use serde::de::IntoDeserializer;
+    use serde::de::value::{Error as ValueError, StrDeserializer};
+
     use super::*;
 
     #[test]
     fn normalization_names_read_back() {
         for normalization in Normalization::ALL {
             assert_eq!(normalization.to_string().parse(), Ok(normalization));
-            let json = serde_json_name(normalization);
-            assert_eq!(json, normalization.name());
+            let text: StrDeserializer<'_, ValueError> = normalization.name().into_deserializer();
+            assert_eq!(Normalization::deserialize(text), Ok(normalization));
         }
         assert_eq!("KR".parse(), Ok(Normalization::Kr));
         let error = "ice".parse::<Normalization>().unwrap_err();
@@ -307,20 +310,6 @@ mod tests {
             error.to_string(),
             "\"ice\" is no normalisation; there are none, weight, vc, vc_sqrt, kr, scale"
         );
-    }
-
-    /// The name that serde gives a variant.
-    fn serde_json_name(normalization: Normalization) -> String {
-        format!("{normalization:?}").chars().enumerate().fold(
-            String::new(),
-            |mut name, (index, letter)| {
-                if letter.is_uppercase() && index > 0 {
-                    name.push('_');
-                }
-                name.extend(letter.to_lowercase());
-                name
-            },
-        )
     }
 
     #[test]

@@ -4,15 +4,15 @@
 ///
 /// The default `--hic_gamma` of the ABC model (broadinstitute/ABC-Enhancer-Gene-Prediction):
 /// the slope fitted to the average of its Hi-C maps.
-pub const POWER_LAW_GAMMA: f64 = 0.87;
+const POWER_LAW_GAMMA: f64 = 0.87;
 
 /// Natural logarithm of the expected contact frequency at a distance of one base.
 ///
 /// The ABC model's line through the fitted slope: `-4.80 + 11.63 * gamma`.
-pub const POWER_LAW_SCALE: f64 = -4.80 + 11.63 * POWER_LAW_GAMMA;
+const POWER_LAW_SCALE: f64 = -4.80 + 11.63 * POWER_LAW_GAMMA;
 
 /// Below this many bases the line is flat: one bin of the ABC model's Hi-C maps.
-pub const POWER_LAW_MIN_DISTANCE: u64 = 5_000;
+const POWER_LAW_MIN_DISTANCE: u64 = 5_000;
 
 /// Expected contact frequency of two places on one chromosome.
 ///
