@@ -354,3 +354,84 @@ impl<'a> Row<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn lines(bytes: &[u8]) -> Result<Vec<(u64, String)>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.txt");
+        std::fs::write(&path, bytes).unwrap();
+        let all = || {
+            let mut lines = Lines::open(&path)?;
+            let mut found = Vec::new();
+            while let Some((line, text)) = lines.next_line()? {
+                found.push((line, text.to_string()));
+            }
+            Ok(found)
+        };
+        all().map_err(|e: GenomeError| {
+            e.to_string()
+                .replace(&format!("{}/", folder.path().display()), "")
+        })
+    }
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        gzip.write_all(text).unwrap();
+        gzip.finish().unwrap()
+    }
+
+    #[test]
+    fn next_line_line_ends_and_packing() {
+        let cases: [(&[u8], &[&str]); 6] = [
+            (b"", &[]),
+            (b"a", &["a"]),
+            (b"a\nb\n", &["a", "b"]),
+            (b"a\r\n\r\nb\r", &["a", "", "b\r"]),
+            (b"\xef\xbb\xbfa\n\xef\xbb\xbf", &["a", "\u{feff}"]),
+            (b"\n\n", &["", ""]),
+        ];
+        for (text, expected) in cases {
+            let expected: Vec<_> = (1..)
+                .zip(expected.iter().map(ToString::to_string))
+                .collect();
+            assert_eq!(lines(text).unwrap(), expected);
+            assert_eq!(lines(&gzip(text)).unwrap(), expected);
+            // Two gzip files one after the other are one file.
+            assert_eq!(lines(&[gzip(text), gzip(b"")].concat()).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn next_line_damaged_gzip_names_the_line() {
+        let text: Vec<u8> = (0..50_000_u32)
+            .flat_map(|i| format!("{}\n", i * i % 977).into_bytes())
+            .collect();
+        let packed = gzip(&text);
+        for length in [12, packed.len() / 2, packed.len() - 1] {
+            let message = lines(&packed[..length]).unwrap_err();
+            assert!(
+                message.starts_with("t.txt:") && message.contains("cut off"),
+                "{message}"
+            );
+        }
+        let mut damaged = packed;
+        let last = damaged.len() - 5;
+        damaged[last] ^= 1;
+        let message = lines(&damaged).unwrap_err();
+        assert!(message.contains("damaged"), "{message}");
+    }
+
+    #[test]
+    fn open_folder_or_nothing_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_path_buf(), folder.path().join("none")] {
+            let error = Lines::open(&path).err().unwrap().to_string();
+            assert!(error.contains(&path.display().to_string()), "{error}");
+        }
+    }
+}

@@ -193,8 +193,9 @@ pub(super) fn write_gzi(blocks: &[BlockStart], out: &mut impl Write) -> io::Resu
     Ok(())
 }
 
-/// Compares an index with the file: between the sequences there must be exactly the header
-/// lines it names, and nothing after the last sequence.
+/// Compares an index with the file: before each sequence there must be its header line, and
+/// nowhere between or after them any base. Sequences without a base may be missing from an
+/// index: samtools leaves them out.
 ///
 /// Together with the line ends that every read checks this finds each edit that moves a base.
 pub(super) fn check_fai(
@@ -203,8 +204,6 @@ pub(super) fn check_fai(
     records: &[Record],
     bytes: &Bytes,
 ) -> Result<(), GenomeError> {
-    /// Longest header line, with blank lines before it.
-    const MAX_GAP_BYTES: u64 = 1 << 20;
     let stale = |reason: String| GenomeError::StaleIndex {
         path: path.to_path_buf(),
         indexed: indexed.to_path_buf(),
@@ -213,7 +212,7 @@ pub(super) fn check_fai(
     let mut in_file: Vec<&Record> = records.iter().collect();
     in_file.sort_by_key(|record| record.offset);
     let mut gap = Vec::new();
-    let mut previous_end = 0;
+    let (mut previous_end, mut after_bases) = (0, false);
     for record in in_file {
         let name = shorten(&record.name);
         let end = record.end().unwrap_or(u64::MAX);
@@ -223,45 +222,57 @@ pub(super) fn check_fai(
                 bytes.len()
             )));
         }
-        if record.offset < previous_end || record.offset - previous_end > MAX_GAP_BYTES {
+        let header = read_gap(bytes, previous_end, record.offset, &mut gap)?
+            .then(|| last_header(&gap, after_bases))
+            .flatten();
+        // The last header line may stand without a line end, before no base.
+        let complete = gap.ends_with(b"\n") || record.offset == bytes.len();
+        if !complete || header.map(name_of) != Some(record.name.as_bytes()) {
             return Err(stale(format!(
                 "no header line {name} before byte {}",
                 record.offset
             )));
         }
-        gap.clear();
-        bytes.read(previous_end, record.offset, &mut gap)?;
-        let header = gap.trim_ascii_start();
-        let found = header
-            .strip_prefix(b">")
-            .and_then(|header| match header.strip_suffix(b"\n") {
-                // The last header line may stand without a line end, before no base.
-                None if record.offset == bytes.len() => Some(header),
-                stripped => stripped,
-            })
-            .filter(|header| !header.contains(&b'\n'))
-            .map(name_of);
-        if found != Some(record.name.as_bytes()) {
-            return Err(stale(format!(
-                "no header line {name} before byte {}",
-                record.offset
-            )));
-        }
-        previous_end = end;
+        (previous_end, after_bases) = (end, record.length > 0);
     }
+    let only_headers = read_gap(bytes, previous_end, bytes.len(), &mut gap)?
+        && last_header(&gap, after_bases).is_some();
+    if only_headers {
+        return Ok(());
+    }
+    Err(stale(format!(
+        "{} bytes follow the last sequence it knows; the sequence file was changed",
+        bytes.len() - previous_end
+    )))
+}
+
+/// Reads what lies between two sequences; `false` when that is too long or runs backwards.
+fn read_gap(bytes: &Bytes, start: u64, end: u64, gap: &mut Vec<u8>) -> Result<bool, GenomeError> {
+    /// Header lines and blank lines between two sequences with bases.
+    const MAX_GAP_BYTES: u64 = 1 << 20;
     gap.clear();
-    let rest = bytes.len() - previous_end;
-    bytes.read(
-        previous_end,
-        bytes.len().min(previous_end + MAX_GAP_BYTES),
-        &mut gap,
-    )?;
-    if rest > MAX_GAP_BYTES || !gap.trim_ascii().is_empty() {
-        return Err(stale(format!(
-            "{rest} bytes follow the last sequence it knows; the sequence file was changed"
-        )));
+    if end.checked_sub(start).is_none_or(|n| n > MAX_GAP_BYTES) {
+        return Ok(false);
     }
-    Ok(())
+    bytes.read(start, end, gap)?;
+    Ok(true)
+}
+
+/// The last header line without its `>`, empty when there is none; `None` when a line is
+/// neither blank nor a header line.
+///
+/// After bases the text starts with the rest of their line, which must be blank.
+fn last_header(gap: &[u8], after_bases: bool) -> Option<&[u8]> {
+    let mut last: &[u8] = b"";
+    for (index, line) in gap.split(|byte| *byte == b'\n').enumerate() {
+        match line.trim_ascii_end().strip_prefix(b">") {
+            Some(_) if index == 0 && after_bases => return None,
+            Some(header) => last = header,
+            None if line.trim_ascii().is_empty() => {}
+            None => return None,
+        }
+    }
+    Some(last)
 }
 
 /// The name in a header line without its `>`: all up to the first white space.

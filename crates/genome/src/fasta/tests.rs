@@ -371,6 +371,62 @@ fn open_stale_index_is_an_error() {
 }
 
 #[test]
+fn open_index_of_samtools_without_empty_sequences() {
+    // `samtools faidx` 1.24 writes this index; it leaves out the empty sequences.
+    let text = ">none\n>a desc\nACGTN\nacgt\n>empty\n>b\nG\n";
+    let fai = "a\t9\t14\t5\t6\nb\t1\t35\t1\t2\n";
+    for (text, expected) in [
+        (
+            text.to_string(),
+            Ok(vec![b"ACGTNacgt".to_vec(), b"G".to_vec()]),
+        ),
+        (
+            text.replace(">empty", "Acgtgt"),
+            Err("no header line b before byte 35"),
+        ),
+        (
+            format!("{text}>last\nA\n"),
+            Err("bytes follow the last sequence"),
+        ),
+        (format!("{text}A\n"), Err("bytes follow the last sequence")),
+    ] {
+        for bytes in [text.as_bytes().to_vec(), bgzip(text.as_bytes())] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("g.fa");
+            std::fs::write(&path, bytes).unwrap();
+            std::fs::write(beside(&path, ".fai"), fai).unwrap();
+            match (read_all(&path), &expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(&found, expected),
+                (Err(message), Err(part)) => assert!(message.contains(part), "{message}"),
+                (found, expected) => panic!("{found:?}, expected {expected:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn open_gzi_with_few_entries_is_completed() {
+    let bases: String = "ACGTTGCA".repeat(40_000);
+    let text = fasta_text(&[("a", &bases)], 50, "\n");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("g.fa");
+    let mut writer = bgzf::io::Writer::new(Vec::new());
+    writer.write_all(text.as_bytes()).unwrap();
+    std::fs::write(&path, writer.finish().unwrap()).unwrap();
+    assert_eq!(read_all(&path).unwrap(), [bases.as_bytes()]);
+    let gzi = std::fs::read(beside(&path, ".gzi")).unwrap();
+    // 326,408 bytes in blocks of at most 65,280: more than four entries after the first block.
+    for kept in [vec![], vec![1], vec![0, 3], vec![2, 3]] {
+        let mut few = (kept.len() as u64).to_le_bytes().to_vec();
+        for entry in kept {
+            few.extend_from_slice(&gzi[8 + 16 * entry..][..16]);
+        }
+        std::fs::write(beside(&path, ".gzi"), few).unwrap();
+        assert!(read_all(&path).unwrap() == [bases.as_bytes()]);
+    }
+}
+
+#[test]
 fn open_bad_index_names_it() {
     let cases = [
         (
