@@ -6,13 +6,22 @@
 //! Results never depend on the number of threads: work is divided by shape and reduced in a fixed order.
 
 pub mod beta_mask;
+pub mod bimamba_block;
+mod lanes;
+mod matmul;
 pub mod random;
 pub mod rms_norm_linear;
+mod scratch;
+pub mod selective_scan;
 pub mod shape;
+pub mod simd_level;
 mod vector_width;
 
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,
 };
+pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use rms_norm_linear::rms_norm_linear;
+pub use scratch::release_scratch;
 pub use shape::ShapeError;
+pub use simd_level::SimdLevel;

@@ -1,0 +1,118 @@
+//! The scan of the block, sixteen channels of one direction over a run of tiles.
+
+use std::ops::Range;
+
+use crate::lanes::{Lanes, WIDTH};
+use crate::selective_scan::cpu::{ChannelGradients, Channels, ProjectedStep, scan, scan_backward};
+use crate::simd_level::for_each_simd_level;
+
+pub(super) type BlockChannels<'a> = Channels<'a, ProjectedStep<'a>>;
+
+for_each_simd_level! {
+    /// Advances `state` over `rows` and writes (or, if `add`, adds) the outputs to `y`, sixteen per row.
+    pub(super) fn scan_rows(
+        channels: &BlockChannels<'_>,
+        rows: Range<usize>,
+        state: &mut [f32],
+        y: &mut [f32],
+        add: bool,
+    ) = scan_rows_body
+}
+
+#[inline(always)]
+fn scan_rows_body<const FMA: bool>(
+    channels: &BlockChannels<'_>,
+    rows: Range<usize>,
+    state: &mut [f32],
+    y: &mut [f32],
+    add: bool,
+) {
+    scan::<_, FMA>(channels, rows, state, y, add);
+}
+
+/// What the gradient of the scan's output is made of: rows of `d_inner` floats, row 0 as for the channels.
+pub(super) struct GatedGradient<'a> {
+    /// Gradient of the gated output.
+    pub(super) dgated: &'a [f32],
+    /// Gate before SiLU.
+    pub(super) z: &'a [f32],
+    pub(super) d_inner: usize,
+    /// First of the sixteen channels.
+    pub(super) channel: usize,
+}
+
+impl GatedGradient<'_> {
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, row: usize) -> Lanes {
+        let at = row * self.d_inner + self.channel;
+        let z = Lanes::load(self.z, at);
+        Lanes::load(self.dgated, at) * z * z.sigmoid::<FMA>()
+    }
+}
+
+for_each_simd_level! {
+    /// Recomputes `rows` from the state `start` and walks them backwards.
+    pub(super) fn scan_rows_backward(
+        channels: &BlockChannels<'_>,
+        rows: Range<usize>,
+        start: &[f32],
+        gradient: &GatedGradient<'_>,
+        out: &mut ChannelGradients<'_>,
+        scratch: &mut [f32],
+    ) = scan_rows_backward_body
+}
+
+#[inline(always)]
+fn scan_rows_backward_body<const FMA: bool>(
+    channels: &BlockChannels<'_>,
+    rows: Range<usize>,
+    start: &[f32],
+    gradient: &GatedGradient<'_>,
+    out: &mut ChannelGradients<'_>,
+    scratch: &mut [f32],
+) {
+    scan_backward::<_, FMA>(
+        channels,
+        rows,
+        start,
+        |row| gradient.at::<FMA>(row),
+        out,
+        scratch,
+    );
+}
+
+for_each_simd_level! {
+    /// Sums the gradients of B and C over blocks of channels into the last columns of `out`.
+    ///
+    /// `partial` is `[n_block, n_row, width]` with the tile's first row at `start`; rows of `out` are `stride`
+    /// long and the sums go to columns `column..column + width`.
+    pub(super) fn sum_blocks(
+        partial: &[f32],
+        shape: [usize; 3],
+        start: usize,
+        out: &mut [f32],
+        stride: usize,
+        column: usize,
+    ) = sum_blocks_body
+}
+
+#[inline(always)]
+fn sum_blocks_body<const FMA: bool>(
+    partial: &[f32],
+    [n_block, n_row, width]: [usize; 3],
+    start: usize,
+    out: &mut [f32],
+    stride: usize,
+    column: usize,
+) {
+    for (row, out) in out.chunks_exact_mut(stride).enumerate() {
+        for offset in (0..width).step_by(WIDTH) {
+            let mut sum = Lanes::ZERO;
+            for block in 0..n_block {
+                let at = (block * n_row + start + row) * width + offset;
+                sum = sum + Lanes::load(partial, at);
+            }
+            sum.store(out, column + offset);
+        }
+    }
+}

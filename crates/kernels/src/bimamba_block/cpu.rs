@@ -1,0 +1,296 @@
+//! The forward pass on the processor: tiles, threads and vector instructions.
+//!
+//! Per sequence: (1) every tile is normalised and projected to the convolution input of both directions;
+//! (2) the two directions walk the sequence from its two ends, a panel of tiles at a time, and add their scan
+//! outputs in one buffer; (3) every tile is gated and projected out once for both.
+
+use rayon::prelude::*;
+
+use super::channels::{BlockChannels, scan_rows};
+use super::sweep::{Panel, Step, TILE, Tiles, panel_parts, tiles_per_panel};
+use super::tile::{BlockedRows, Convolution, convolve_silu, gate, rms_norm};
+use super::weights::{Padded, Weights};
+use crate::lanes::WIDTH;
+use crate::matmul::{Into, Matrix, matmul};
+use crate::scratch::{Scratch, with_thread_scratch};
+use crate::selective_scan::cpu::ProjectedStep;
+use crate::simd_level::SimdLevel;
+
+/// The direction (0 forward, 1 reverse) whose scan runs with the right-walking chain, then with the other.
+const SCAN_DIRECTIONS: [usize; 2] = [0, 1];
+
+/// Computes the block for `x`, `[batch, length, d_model]`.
+///
+/// With `states`, `[batch, 2, n_block, n_tile, d_state * 16]`, also stores the state of every scan before
+/// each tile.
+pub(super) fn forward(
+    level: SimdLevel,
+    x: &[f32],
+    length: usize,
+    weights: &Weights,
+    mut states: Option<&mut [f32]>,
+) -> Vec<f32> {
+    let row_len = length * weights.padded.sizes.d_model;
+    let states_len = states_len(&weights.padded, length);
+    let mut out = vec![0.0; x.len()];
+    for (row, (x, out)) in x.chunks(row_len).zip(out.chunks_mut(row_len)).enumerate() {
+        let states = states
+            .as_deref_mut()
+            .map(|states| &mut states[row * states_len..(row + 1) * states_len]);
+        Forward {
+            level,
+            weights,
+            padded: weights.padded,
+            tiles: Tiles::new(length),
+        }
+        .run(x, out, states);
+    }
+    out
+}
+
+/// Floats of the saved states of one sequence.
+pub(super) fn states_len(padded: &Padded, length: usize) -> usize {
+    2 * padded.n_block * Tiles::new(length).n_tile * padded.state_len()
+}
+
+struct Forward<'a> {
+    level: SimdLevel,
+    weights: &'a Weights,
+    padded: Padded,
+    tiles: Tiles,
+}
+
+impl Forward<'_> {
+    fn run(&self, x: &[f32], out: &mut [f32], mut states: Option<&mut [f32]>) {
+        let (length, d_inner) = (self.tiles.length, self.padded.d_inner);
+        let mut inputs = Scratch::take(length * d_inner);
+        let mut y = Scratch::take(length * d_inner);
+        self.project_in(x, &mut inputs);
+
+        let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
+        let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE);
+        let mut running = Scratch::zeroed(2 * self.padded.n_block * self.padded.state_len());
+        for step in self.tiles.steps(tiles_per_panel) {
+            panels.fill(
+                self.level,
+                self.weights,
+                &inputs,
+                &step.panels,
+                SCAN_DIRECTIONS,
+            );
+            self.scan_panels(&step, &panels, &mut running, states.as_deref_mut(), &mut y);
+        }
+        self.project_out(x, &y, out);
+    }
+
+    fn project_in(&self, x: &[f32], inputs: &mut [f32]) {
+        let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
+        inputs
+            .par_chunks_mut(TILE * d_inner)
+            .zip(x.par_chunks(TILE * d_model))
+            .for_each(|(inputs, x)| {
+                with_thread_scratch(x.len(), |h| {
+                    rms_norm(self.level, x, &self.weights.norm, h);
+                    matmul(
+                        [x.len() / d_model, d_inner, d_model],
+                        Matrix::rows(h, d_model),
+                        Matrix::rows(&self.weights.in_x, d_model).transposed(),
+                        inputs,
+                        d_inner,
+                        Into::Replace,
+                    );
+                });
+            });
+    }
+
+    fn scan_panels(
+        &self,
+        step: &Step,
+        panels: &PanelBuffers,
+        running: &mut [f32],
+        states: Option<&mut [f32]>,
+        y: &mut [f32],
+    ) {
+        let n_block = self.padded.n_block;
+        let state_len = self.padded.state_len();
+        let saved_len = self.tiles.n_tile * state_len;
+        let mut parts = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
+        for y in y.chunks_mut(self.tiles.length * WIDTH) {
+            let [right, left] = panel_parts(y, &step.panels, WIDTH);
+            parts[0].push(right);
+            parts[1].push(left);
+        }
+        let mut saved: Vec<Option<&mut [f32]>> = match states {
+            Some(states) => states.chunks_mut(saved_len).map(Some).collect(),
+            None => (0..2 * n_block).map(|_| None).collect(),
+        };
+        let tasks: Vec<_> = parts
+            .into_iter()
+            .flatten()
+            .zip(running.chunks_mut(state_len))
+            .zip(&mut saved)
+            .enumerate()
+            .collect();
+        tasks
+            .into_par_iter()
+            .for_each(|(task, ((y, state), saved))| {
+                let (direction, block) = (task / n_block, task % n_block);
+                let panel = &step.panels[direction];
+                let channels = panels.channels(self.weights, direction, direction, block);
+                let mut visit = |tile: usize| {
+                    if let Some(saved) = saved {
+                        saved[tile * state_len..(tile + 1) * state_len].copy_from_slice(state);
+                    }
+                    scan_rows(
+                        self.level,
+                        &channels,
+                        panel.rows(tile),
+                        state,
+                        y,
+                        step.second,
+                    );
+                };
+                if direction == 0 {
+                    panel.tiles.clone().for_each(&mut visit);
+                } else {
+                    panel.tiles.clone().rev().for_each(&mut visit);
+                }
+            });
+    }
+
+    fn project_out(&self, x: &[f32], y: &[f32], out: &mut [f32]) {
+        let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
+        out.par_chunks_mut(TILE * d_model)
+            .zip(x.par_chunks(TILE * d_model))
+            .enumerate()
+            .for_each(|(tile, (out, x))| {
+                let n_row = x.len() / d_model;
+                with_thread_scratch(n_row * (d_model + d_inner), |scratch| {
+                    let (h, z) = scratch.split_at_mut(n_row * d_model);
+                    rms_norm(self.level, x, &self.weights.norm, h);
+                    matmul(
+                        [n_row, d_inner, d_model],
+                        Matrix::rows(h, d_model),
+                        Matrix::rows(&self.weights.in_z, d_model).transposed(),
+                        z,
+                        d_inner,
+                        Into::Replace,
+                    );
+                    let y = BlockedRows {
+                        values: y,
+                        length: self.tiles.length,
+                        start: tile * TILE,
+                    };
+                    gate(self.level, &y, d_inner, z);
+                    out.copy_from_slice(x);
+                    matmul(
+                        [n_row, d_model, d_inner],
+                        Matrix::rows(z, d_inner),
+                        Matrix::rows(&self.weights.out, d_inner).transposed(),
+                        out,
+                        d_model,
+                        Into::Add,
+                    );
+                });
+            });
+    }
+}
+
+/// What the scans of the two chains read in one step, row 0 being each panel's first position.
+pub(super) struct PanelBuffers {
+    d_inner: usize,
+    d_x_proj: usize,
+    dt_rank: usize,
+    d_state: usize,
+    /// Inputs of the scan, per chain `[rows, d_inner]`.
+    pub(super) u: [Scratch; 2],
+    /// Step-size inputs, B and C, per chain `[rows, d_x_proj]`.
+    pub(super) projected: [Scratch; 2],
+}
+
+impl PanelBuffers {
+    pub(super) fn new(padded: &Padded, n_row: usize) -> Self {
+        Self {
+            d_inner: padded.d_inner,
+            d_x_proj: padded.d_x_proj,
+            dt_rank: padded.sizes.dt_rank,
+            d_state: padded.d_state,
+            u: [(); 2].map(|()| Scratch::take(n_row * padded.d_inner)),
+            projected: [(); 2].map(|()| Scratch::take(n_row * padded.d_x_proj)),
+        }
+    }
+
+    /// Convolves and projects the panels; `directions` names the direction of each chain.
+    pub(super) fn fill(
+        &mut self,
+        level: SimdLevel,
+        weights: &Weights,
+        inputs: &[f32],
+        panels: &[Panel; 2],
+        directions: [usize; 2],
+    ) {
+        let (d_inner, d_x_proj) = (self.d_inner, self.d_x_proj);
+        let mut tasks = Vec::new();
+        for (chain, (u, projected)) in self.u.iter_mut().zip(&mut self.projected).enumerate() {
+            let tiles = panels[chain].tiles.clone().map(|tile| (chain, tile));
+            let u = u.chunks_mut(TILE * d_inner);
+            let projected = projected.chunks_mut(TILE * d_x_proj);
+            tasks.extend(tiles.zip(u.zip(projected)));
+        }
+        tasks
+            .into_par_iter()
+            .for_each(|((chain, tile), (u, projected))| {
+                let n_row = panels[chain].rows(tile).len();
+                let u = &mut u[..n_row * d_inner];
+                let direction = &weights.directions[directions[chain]];
+                let convolution = Convolution {
+                    x: inputs,
+                    weight: &direction.conv,
+                    bias: &direction.conv_bias,
+                    start: tile * TILE,
+                    reverse: directions[chain] == 1,
+                };
+                convolve_silu(level, &convolution, u);
+                matmul(
+                    [n_row, d_x_proj, d_inner],
+                    Matrix::rows(u, d_inner),
+                    Matrix::rows(&direction.x_proj, d_inner).transposed(),
+                    projected,
+                    d_x_proj,
+                    Into::Replace,
+                );
+            });
+    }
+
+    /// One block of channels of a chain as the scan sees it.
+    pub(super) fn channels<'a>(
+        &'a self,
+        weights: &'a Weights,
+        chain: usize,
+        direction: usize,
+        block: usize,
+    ) -> BlockChannels<'a> {
+        let (rank, state_len) = (self.dt_rank, self.d_state * WIDTH);
+        let direction_weights = &weights.directions[direction];
+        let lanes = block * WIDTH..(block + 1) * WIDTH;
+        BlockChannels {
+            step: ProjectedStep {
+                rows: &self.projected[chain],
+                stride: self.d_x_proj,
+                weight: &direction_weights.dt_blocks
+                    [block * rank * WIDTH..(block + 1) * rank * WIDTH],
+                bias: &direction_weights.dt_bias[lanes.clone()],
+            },
+            u: &self.u[chain],
+            u_stride: self.d_inner,
+            u_offset: block * WIDTH,
+            bc: &self.projected[chain],
+            bc_stride: self.d_x_proj,
+            b_offset: rank,
+            c_offset: rank + self.d_state,
+            a: &direction_weights.a[block * state_len..(block + 1) * state_len],
+            d: &direction_weights.d[lanes],
+            reverse: direction == 1,
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! The backward pass on the processor; recomputes everything but the input and the scan states at tile starts.
+//!
+//! Per sequence: (1) every tile is normalised and projected again, and the output's gradient is carried through
+//! out_proj; (2) the adjoints of the two directions walk the sequence from its two ends, a panel of tiles at a
+//! time; the first to reach a tile leaves its part of the scan output and of the convolution input's gradient,
+//! the second adds to them; (3) every tile finishes gate, projections and norm once for both directions.
+
+use rayon::prelude::*;
+
+use super::channels::{GatedGradient, scan_rows_backward, sum_blocks};
+use super::cpu::{PanelBuffers, states_len};
+use super::sweep::{N_SLOT, Step, TILE, Tiles, panel_parts, tiles_per_panel};
+use super::tile::{
+    BlockedRows, Convolution, convolve_silu_backward, convolve_transposed, copy_rows,
+    gate_backward, rms_norm, rms_norm_backward,
+};
+use super::weights::{Padded, Weights, flatten_gradients, fold_into_first};
+use crate::lanes::WIDTH;
+use crate::matmul::{Into, Matrix, matmul};
+use crate::scratch::{Scratch, with_thread_scratch};
+use crate::selective_scan::cpu::{ChannelGradients, backward_scratch_len};
+use crate::simd_level::SimdLevel;
+
+/// The direction whose adjoint runs with the right-walking chain, then with the other: against its scan.
+const ADJOINT_DIRECTIONS: [usize; 2] = [1, 0];
+
+/// Computes the gradients of `x`, `[batch, length, d_model]`, and of the flat parameters.
+///
+/// `states` is what [`forward`](super::cpu::forward) stored, `dout` the gradient of its output.
+pub(super) fn backward(
+    level: SimdLevel,
+    x: &[f32],
+    length: usize,
+    weights: &Weights,
+    states: &[f32],
+    dout: &[f32],
+) -> (Vec<f32>, Vec<f32>) {
+    let padded = weights.padded;
+    let row_len = length * padded.sizes.d_model;
+    let mut dx = vec![0.0; x.len()];
+    let tiles = Tiles::new(length);
+    let n_slot = tiles.n_tile.min(N_SLOT);
+    let mut sums = Sums {
+        shared: Scratch::zeroed(n_slot * padded.shared_len()),
+        directions: [(); 2].map(|()| Scratch::zeroed(n_slot * padded.direction_len())),
+        channels: Scratch::zeroed(2 * padded.n_block * padded.channel_len()),
+    };
+    let rows = x
+        .chunks(row_len)
+        .zip(dout.chunks(row_len))
+        .zip(dx.chunks_mut(row_len))
+        .zip(states.chunks(states_len(&padded, length)));
+    for (((x, dout), dx), states) in rows {
+        Backward {
+            level,
+            weights,
+            padded,
+            tiles,
+        }
+        .run(x, states, dout, dx, &mut sums);
+    }
+    (dx, sums.finish(weights))
+}
+
+/// Sums of the parameters' gradients, kept apart by slot or block of channels.
+struct Sums {
+    /// `[n_slot]` of shared gradients.
+    shared: Scratch,
+    /// Per direction, `[n_slot]` of its gradients.
+    directions: [Scratch; 2],
+    /// `[2, n_block]` of channel sums.
+    channels: Scratch,
+}
+
+impl Sums {
+    fn finish(mut self, weights: &Weights) -> Vec<f32> {
+        let padded = &weights.padded;
+        fold_into_first(&mut self.shared, padded.shared_len());
+        let mut directions = Vec::with_capacity(2 * padded.direction_len());
+        for sums in &mut self.directions {
+            fold_into_first(sums, padded.direction_len());
+            directions.extend_from_slice(&sums[..padded.direction_len()]);
+        }
+        flatten_gradients(
+            weights,
+            &mut self.shared[..padded.shared_len()],
+            &mut directions,
+            &mut self.channels,
+        )
+    }
+}
+
+/// Activations of the whole sequence that the two chains exchange.
+struct Exchange {
+    /// Convolution input, `[length, d_inner]`.
+    inputs: Scratch,
+    /// Gate before SiLU, `[length, d_inner]`; its gradient at the end.
+    z: Scratch,
+    /// Gradient of the gated output, `[length, d_inner]`.
+    dgated: Scratch,
+    /// Sum of the scan outputs, `[n_block, length, 16]`.
+    y: Scratch,
+    /// Gradient of the convolution input, `[length, d_inner]`.
+    dinputs: Scratch,
+}
+
+/// What the steps of one sweep reuse, per chain.
+struct ChainBuffers {
+    /// Gradient of the scan input, `[n_block, rows, 16]`.
+    du: Scratch,
+    /// Gradient under the step size, `[n_block, rows, 16]`.
+    dstep: Scratch,
+    /// Gradients of B and C per block, `[n_block, rows, 2 d_state]`.
+    dbc: Scratch,
+    /// Gradient of the convolution output, `[rows + d_conv - 1, d_inner]`: the panel's rows and those of the
+    /// panel before that its convolution reads, which come last for the forward direction, else first.
+    dconv: Scratch,
+    /// Those rows, kept between steps.
+    carried: Scratch,
+    /// Adjoint of the scan state, `[n_block, d_state, 16]`.
+    adjoint: Scratch,
+}
+
+struct Backward<'a> {
+    level: SimdLevel,
+    weights: &'a Weights,
+    padded: Padded,
+    tiles: Tiles,
+}
+
+impl Backward<'_> {
+    fn run(&self, x: &[f32], states: &[f32], dout: &[f32], dx: &mut [f32], sums: &mut Sums) {
+        let (length, d_inner) = (self.tiles.length, self.padded.d_inner);
+        let whole = || Scratch::take(length * d_inner);
+        let mut exchange = Exchange {
+            inputs: whole(),
+            z: whole(),
+            dgated: whole(),
+            y: whole(),
+            dinputs: whole(),
+        };
+        self.project_again(x, dout, &mut exchange);
+
+        let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
+        let n_row = tiles_per_panel * TILE;
+        let halo = (self.padded.sizes.d_conv - 1) * d_inner;
+        let mut panels = PanelBuffers::new(&self.padded, n_row);
+        let mut chains = [(); 2].map(|()| ChainBuffers {
+            du: Scratch::take(n_row * d_inner),
+            dstep: Scratch::take(n_row * d_inner),
+            dbc: Scratch::take(n_row * self.padded.n_block * 2 * self.padded.d_state),
+            dconv: Scratch::take(n_row * d_inner + halo),
+            carried: Scratch::zeroed(halo),
+            adjoint: Scratch::zeroed(self.padded.n_block * self.padded.state_len()),
+        });
+        for step in self.tiles.steps(tiles_per_panel) {
+            panels.fill(
+                self.level,
+                self.weights,
+                &exchange.inputs,
+                &step.panels,
+                ADJOINT_DIRECTIONS,
+            );
+            self.scan_panels(&step, &panels, states, &mut exchange, &mut chains, sums);
+            self.finish_scans(&step, &panels, &exchange, &mut chains, sums);
+            self.finish_convolutions(&step, &mut exchange, &mut chains);
+        }
+        self.finish_tiles(x, dout, &mut exchange, dx, &mut sums.shared);
+    }
+
+    fn project_again(&self, x: &[f32], dout: &[f32], exchange: &mut Exchange) {
+        let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
+        exchange
+            .inputs
+            .par_chunks_mut(TILE * d_inner)
+            .zip(exchange.z.par_chunks_mut(TILE * d_inner))
+            .zip(exchange.dgated.par_chunks_mut(TILE * d_inner))
+            .zip(x.par_chunks(TILE * d_model))
+            .zip(dout.par_chunks(TILE * d_model))
+            .for_each(|((((inputs, z), dgated), x), dout)| {
+                with_thread_scratch(x.len(), |h| {
+                    rms_norm(self.level, x, &self.weights.norm, h);
+                    let project = |rows: &[f32], weight: Matrix<'_>, out: &mut [f32]| {
+                        let shape = [rows.len() / d_model, d_inner, d_model];
+                        let rows = Matrix::rows(rows, d_model);
+                        matmul(shape, rows, weight, out, d_inner, Into::Replace);
+                    };
+                    project(
+                        h,
+                        Matrix::rows(&self.weights.in_x, d_model).transposed(),
+                        inputs,
+                    );
+                    project(h, Matrix::rows(&self.weights.in_z, d_model).transposed(), z);
+                    project(dout, Matrix::rows(&self.weights.out, d_inner), dgated);
+                });
+            });
+    }
+
+    /// Walks the adjoint of the scan over the panels, each block of channels on its own.
+    fn scan_panels(
+        &self,
+        step: &Step,
+        panels: &PanelBuffers,
+        states: &[f32],
+        exchange: &mut Exchange,
+        chains: &mut [ChainBuffers; 2],
+        sums: &mut Sums,
+    ) {
+        let (n_block, state_len) = (self.padded.n_block, self.padded.state_len());
+        let d_inner = self.padded.d_inner;
+        let saved_len = self.tiles.n_tile * state_len;
+        let mut outputs = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
+        for y in exchange.y.chunks_mut(self.tiles.length * WIDTH) {
+            let [right, left] = panel_parts(y, &step.panels, WIDTH);
+            outputs[0].push(right);
+            outputs[1].push(left);
+        }
+        let (forward_sums, reverse_sums) = sums
+            .channels
+            .split_at_mut(n_block * self.padded.channel_len());
+        let channel_sums = [reverse_sums, forward_sums];
+        let mut tasks = Vec::with_capacity(2 * n_block);
+        for (chain, ((buffers, outputs), sums)) in
+            chains.iter_mut().zip(outputs).zip(channel_sums).enumerate()
+        {
+            let n_row = step.panels[chain].positions.len();
+            if n_row == 0 {
+                continue;
+            }
+            let blocks = buffers
+                .du
+                .chunks_mut(n_row * WIDTH)
+                .zip(buffers.dstep.chunks_mut(n_row * WIDTH))
+                .zip(buffers.dbc.chunks_mut(n_row * 2 * self.padded.d_state))
+                .zip(buffers.adjoint.chunks_mut(state_len))
+                .zip(outputs)
+                .zip(sums.chunks_mut(self.padded.channel_len()))
+                .enumerate();
+            for (block, (((((u, dstep), bc), state), y), sums)) in blocks {
+                let sums = self.padded.channel(sums);
+                let gradients = ChannelGradients {
+                    state,
+                    y,
+                    add_y: step.second,
+                    u,
+                    step: dstep,
+                    bc,
+                    a: sums.a,
+                    d: sums.d,
+                    step_bias: sums.dt_bias,
+                };
+                tasks.push((chain, block, gradients));
+            }
+        }
+        let (z, dgated) = (&exchange.z, &exchange.dgated);
+        tasks
+            .into_par_iter()
+            .for_each(|(chain, block, mut gradients)| {
+                let direction = ADJOINT_DIRECTIONS[chain];
+                let panel = &step.panels[chain];
+                let channels = panels.channels(self.weights, chain, direction, block);
+                let start = panel.positions.start * d_inner;
+                let gated = GatedGradient {
+                    dgated: &dgated[start..],
+                    z: &z[start..],
+                    d_inner,
+                    channel: block * WIDTH,
+                };
+                let saved = &states[(direction * n_block + block) * saved_len..][..saved_len];
+                with_thread_scratch(backward_scratch_len(TILE), |scratch| {
+                    let mut visit = |tile: usize| {
+                        scan_rows_backward(
+                            self.level,
+                            &channels,
+                            panel.rows(tile),
+                            &saved[tile * state_len..(tile + 1) * state_len],
+                            &gated,
+                            &mut gradients,
+                            scratch,
+                        );
+                    };
+                    if chain == 0 {
+                        panel.tiles.clone().for_each(&mut visit);
+                    } else {
+                        panel.tiles.clone().rev().for_each(&mut visit);
+                    }
+                });
+            });
+    }
+
+    /// Carries the scan's gradients through the projections to step size, B and C, and through SiLU.
+    fn finish_scans(
+        &self,
+        step: &Step,
+        panels: &PanelBuffers,
+        exchange: &Exchange,
+        chains: &mut [ChainBuffers; 2],
+        sums: &mut Sums,
+    ) {
+        let (d_inner, d_x_proj) = (self.padded.d_inner, self.padded.d_x_proj);
+        let rank = self.padded.sizes.dt_rank;
+        let halo = (self.padded.sizes.d_conv - 1) * d_inner;
+        let [forward_sums, reverse_sums] = &mut sums.directions;
+        let mut tasks = Vec::new();
+        for (chain, (buffers, sums)) in chains
+            .iter_mut()
+            .zip([reverse_sums, forward_sums])
+            .enumerate()
+        {
+            let panel = &step.panels[chain];
+            let n_row = panel.positions.len();
+            let direction = ADJOINT_DIRECTIONS[chain];
+            let (own, kept) = if direction == 0 {
+                buffers.dconv.split_at_mut(n_row * d_inner)
+            } else {
+                let (kept, own) = buffers.dconv.split_at_mut(halo);
+                (own, kept)
+            };
+            kept[..halo].copy_from_slice(&buffers.carried);
+            let mut slots: Vec<_> = sums
+                .chunks_mut(self.padded.direction_len())
+                .map(Some)
+                .collect();
+            for (tile, dconv) in panel.tiles.clone().zip(own.chunks_mut(TILE * d_inner)) {
+                let slot = slots[tile % N_SLOT]
+                    .take()
+                    .expect("a panel has at most N_SLOT consecutive tiles");
+                let dconv = &mut dconv[..panel.rows(tile).len() * d_inner];
+                let blocked = (&buffers.du[..], &buffers.dstep[..], &buffers.dbc[..]);
+                tasks.push((chain, tile, slot, dconv, blocked));
+            }
+        }
+        let shared: &[f32] = &exchange.inputs;
+        tasks
+            .into_par_iter()
+            .for_each(|(chain, tile, slot, dconv, (du, dstep, dbc))| {
+                let panel = &step.panels[chain];
+                let panel_len = panel.positions.len();
+                let rows = panel.rows(tile);
+                let n_row = rows.len();
+                let direction = ADJOINT_DIRECTIONS[chain];
+                let weights = &self.weights.directions[direction];
+                let slot = self.padded.direction(slot);
+                let blocked = |values| BlockedRows {
+                    values,
+                    length: panel_len,
+                    start: rows.start,
+                };
+                let projected = &panels.projected[chain][rows.start * d_x_proj..];
+                let u = &panels.u[chain][rows.start * d_inner..];
+                with_thread_scratch(n_row * (d_inner + d_x_proj), |scratch| {
+                    let (drows, dprojected) = scratch.split_at_mut(n_row * d_inner);
+                    copy_rows(self.level, &blocked(dstep), d_inner, drows);
+                    let drows = Matrix::rows(drows, d_inner);
+                    matmul(
+                        [n_row, rank, d_inner],
+                        drows,
+                        Matrix::rows(&weights.dt, rank),
+                        dprojected,
+                        d_x_proj,
+                        Into::Replace,
+                    );
+                    matmul(
+                        [d_inner, rank, n_row],
+                        drows.transposed(),
+                        Matrix::rows(projected, d_x_proj),
+                        slot.dt,
+                        rank,
+                        Into::Add,
+                    );
+                    sum_blocks(
+                        self.level,
+                        dbc,
+                        [self.padded.n_block, panel_len, 2 * self.padded.d_state],
+                        rows.start,
+                        dprojected,
+                        d_x_proj,
+                        rank,
+                    );
+                    let dprojected = Matrix::rows(dprojected, d_x_proj);
+                    matmul(
+                        [d_x_proj, d_inner, n_row],
+                        dprojected.transposed(),
+                        Matrix::rows(u, d_inner),
+                        slot.x_proj,
+                        d_inner,
+                        Into::Add,
+                    );
+                    copy_rows(self.level, &blocked(du), d_inner, dconv);
+                    matmul(
+                        [n_row, d_inner, d_x_proj],
+                        dprojected,
+                        Matrix::rows(&weights.x_proj, d_inner),
+                        dconv,
+                        d_inner,
+                        Into::Add,
+                    );
+                });
+                let convolution = Convolution {
+                    x: shared,
+                    weight: &weights.conv,
+                    bias: &weights.conv_bias,
+                    start: tile * TILE,
+                    reverse: direction == 1,
+                };
+                convolve_silu_backward(self.level, &convolution, dconv, slot.conv, slot.conv_bias);
+            });
+    }
+
+    /// Carries the gradients through the convolutions and keeps the rows that the next panels need.
+    fn finish_convolutions(
+        &self,
+        step: &Step,
+        exchange: &mut Exchange,
+        chains: &mut [ChainBuffers; 2],
+    ) {
+        let d_inner = self.padded.d_inner;
+        let halo = (self.padded.sizes.d_conv - 1) * d_inner;
+        let parts = panel_parts(&mut exchange.dinputs, &step.panels, d_inner);
+        let mut tasks = Vec::new();
+        for (chain, dinputs) in parts.into_iter().enumerate() {
+            for (index, dinputs) in dinputs.chunks_mut(TILE * d_inner).enumerate() {
+                tasks.push((chain, index * TILE * d_inner, dinputs));
+            }
+        }
+        let shared: &[ChainBuffers; 2] = chains;
+        tasks.into_par_iter().for_each(|(chain, start, dinputs)| {
+            let direction = ADJOINT_DIRECTIONS[chain];
+            convolve_transposed(
+                self.level,
+                &shared[chain].dconv[start..start + dinputs.len() + halo],
+                &self.weights.directions[direction].conv,
+                d_inner,
+                direction == 1,
+                dinputs,
+                step.second,
+            );
+        });
+        for (chain, buffers) in chains.iter_mut().enumerate() {
+            let n = step.panels[chain].positions.len() * d_inner;
+            let kept = if ADJOINT_DIRECTIONS[chain] == 0 {
+                0..halo
+            } else {
+                n..n + halo
+            };
+            buffers.carried.copy_from_slice(&buffers.dconv[kept]);
+        }
+    }
+
+    fn finish_tiles(
+        &self,
+        x: &[f32],
+        dout: &[f32],
+        exchange: &mut Exchange,
+        dx: &mut [f32],
+        sums: &mut [f32],
+    ) {
+        let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
+        let tiles_per_slot = self.tiles.tiles_per_slot();
+        let slot_rows = tiles_per_slot * TILE;
+        let (inputs, outputs): (&[f32], &[f32]) = (&exchange.dinputs, &exchange.y);
+        sums.par_chunks_mut(self.padded.shared_len())
+            .zip(dx.par_chunks_mut(slot_rows * d_model))
+            .zip(exchange.z.par_chunks_mut(slot_rows * d_inner))
+            .zip(exchange.dgated.par_chunks_mut(slot_rows * d_inner))
+            .enumerate()
+            .for_each(|(slot, (((sums, dx), z), dgated))| {
+                let sums = self.padded.shared(sums);
+                let tiles = dx
+                    .chunks_mut(TILE * d_model)
+                    .zip(z.chunks_mut(TILE * d_inner))
+                    .zip(dgated.chunks_mut(TILE * d_inner))
+                    .enumerate();
+                for (tile, ((dx, z), dgated)) in tiles {
+                    let start = slot * slot_rows + tile * TILE;
+                    let n_row = dx.len() / d_model;
+                    let model = start * d_model..(start + n_row) * d_model;
+                    let (x, dout) = (&x[model.clone()], &dout[model]);
+                    let y = BlockedRows {
+                        values: outputs,
+                        length: self.tiles.length,
+                        start,
+                    };
+                    gate_backward(self.level, &y, d_inner, z, dgated);
+                    let gated = Matrix::rows(dgated, d_inner);
+                    let dz = Matrix::rows(z, d_inner);
+                    let dinputs = Matrix::rows(&inputs[start * d_inner..], d_inner);
+                    matmul(
+                        [d_model, d_inner, n_row],
+                        Matrix::rows(dout, d_model).transposed(),
+                        gated,
+                        sums.out,
+                        d_inner,
+                        Into::Add,
+                    );
+                    with_thread_scratch(2 * n_row * d_model, |scratch| {
+                        let (h, dh) = scratch.split_at_mut(n_row * d_model);
+                        rms_norm(self.level, x, &self.weights.norm, h);
+                        let weight_shape = [d_inner, d_model, n_row];
+                        let h = Matrix::rows(h, d_model);
+                        let (sum_x, sum_z) = (&mut *sums.in_x, &mut *sums.in_z);
+                        matmul(
+                            weight_shape,
+                            dinputs.transposed(),
+                            h,
+                            sum_x,
+                            d_model,
+                            Into::Add,
+                        );
+                        matmul(weight_shape, dz.transposed(), h, sum_z, d_model, Into::Add);
+                        let shape = [n_row, d_model, d_inner];
+                        let in_x = Matrix::rows(&self.weights.in_x, d_model);
+                        let in_z = Matrix::rows(&self.weights.in_z, d_model);
+                        matmul(shape, dinputs, in_x, dh, d_model, Into::Replace);
+                        matmul(shape, dz, in_z, dh, d_model, Into::Add);
+                        rms_norm_backward(
+                            self.level,
+                            x,
+                            &self.weights.norm,
+                            dh,
+                            dout,
+                            dx,
+                            sums.norm,
+                        );
+                    });
+                }
+            });
+    }
+}

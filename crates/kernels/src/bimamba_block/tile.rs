@@ -1,0 +1,328 @@
+//! The parts of the block that treat a tile of positions row by row: norm, convolution, gate.
+
+use crate::lanes::{Lanes, WIDTH};
+use crate::simd_level::for_each_simd_level;
+
+/// Added to the mean square in RMSNorm, as in the released code.
+const NORM_EPSILON: f32 = 1e-5;
+
+for_each_simd_level! {
+    /// Writes RMSNorm of the rows of `x`, each as long as `weight`, to `out`.
+    pub(super) fn rms_norm(x: &[f32], weight: &[f32], out: &mut [f32]) = rms_norm_body
+}
+
+/// Sum over `i` of `term(i)` for sixteen interleaved partial sums, added in a fixed order.
+#[inline(always)]
+fn lane_sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
+    let mut sums = [0.0f32; WIDTH];
+    let whole = n - n % WIDTH;
+    let mut start = 0;
+    while start < whole {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            *sum += term(start + lane);
+        }
+        start += WIDTH;
+    }
+    for i in whole..n {
+        sums[i - whole] += term(i);
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+    }
+    sums[0]
+}
+
+#[inline(always)]
+fn inverse_rms(row: &[f32]) -> f32 {
+    let mean_square = lane_sum(row.len(), |i| row[i] * row[i]) / row.len() as f32;
+    1.0 / (mean_square + NORM_EPSILON).sqrt()
+}
+
+#[inline(always)]
+fn rms_norm_body<const FMA: bool>(x: &[f32], weight: &[f32], out: &mut [f32]) {
+    let d_model = weight.len();
+    for (row, out) in x.chunks_exact(d_model).zip(out.chunks_exact_mut(d_model)) {
+        let scale = inverse_rms(row);
+        for i in 0..d_model {
+            out[i] = row[i] * scale * weight[i];
+        }
+    }
+}
+
+for_each_simd_level! {
+    /// Writes `dout` plus the gradient of RMSNorm's input to `dx` and adds the weight's gradient to `dweight`.
+    pub(super) fn rms_norm_backward(
+        x: &[f32],
+        weight: &[f32],
+        dh: &[f32],
+        dout: &[f32],
+        dx: &mut [f32],
+        dweight: &mut [f32],
+    ) = rms_norm_backward_body
+}
+
+#[inline(always)]
+fn rms_norm_backward_body<const FMA: bool>(
+    x: &[f32],
+    weight: &[f32],
+    dh: &[f32],
+    dout: &[f32],
+    dx: &mut [f32],
+    dweight: &mut [f32],
+) {
+    let d_model = weight.len();
+    let rows = x
+        .chunks_exact(d_model)
+        .zip(dh.chunks_exact(d_model))
+        .zip(dout.chunks_exact(d_model))
+        .zip(dx.chunks_exact_mut(d_model));
+    for (((x, dh), dout), dx) in rows {
+        let dweight = &mut dweight[..d_model];
+        let scale = inverse_rms(x);
+        let dot = lane_sum(d_model, |i| dh[i] * weight[i] * x[i]);
+        let shrink = dot * scale * scale * scale / d_model as f32;
+        for i in 0..d_model {
+            dx[i] = dout[i] + (dh[i] * weight[i] * scale - x[i] * shrink);
+            dweight[i] += dh[i] * x[i] * scale;
+        }
+    }
+}
+
+/// The convolution of one direction on one tile.
+#[derive(Clone, Copy)]
+pub(super) struct Convolution<'a> {
+    /// Inputs of the whole sequence, `[length, d_inner]`.
+    pub(super) x: &'a [f32],
+    /// `[d_conv, d_inner]`
+    pub(super) weight: &'a [f32],
+    /// `[d_inner]`
+    pub(super) bias: &'a [f32],
+    /// First position of the tile.
+    pub(super) start: usize,
+    /// Whether the taps reach to later positions instead of earlier ones.
+    pub(super) reverse: bool,
+}
+
+impl Convolution<'_> {
+    #[inline(always)]
+    fn d_conv(&self) -> usize {
+        self.weight.len() / self.bias.len()
+    }
+
+    /// Position in `x` that tap `k` reads for a row of the tile; `None` outside the sequence.
+    #[inline(always)]
+    fn source(&self, row: usize, k: usize) -> Option<usize> {
+        let back = self.d_conv() - 1 - k;
+        let at = self.start + row;
+        if self.reverse {
+            let source = at + back;
+            (source * self.bias.len() < self.x.len()).then_some(source)
+        } else {
+            at.checked_sub(back)
+        }
+    }
+
+    /// Output before SiLU for sixteen channels.
+    #[inline(always)]
+    fn at<const FMA: bool>(&self, row: usize, channel: usize) -> Lanes {
+        let d_inner = self.bias.len();
+        let mut sum = Lanes::load(self.bias, channel);
+        for k in 0..self.d_conv() {
+            if let Some(source) = self.source(row, k) {
+                let weight = Lanes::load(self.weight, k * d_inner + channel);
+                sum = weight.mul_add::<FMA>(Lanes::load(self.x, source * d_inner + channel), sum);
+            }
+        }
+        sum
+    }
+}
+
+for_each_simd_level! {
+    /// Writes `u = SiLU(convolution)` of a tile to rows of `d_inner` floats.
+    pub(super) fn convolve_silu(convolution: &Convolution<'_>, u: &mut [f32]) = convolve_silu_body
+}
+
+#[inline(always)]
+fn convolve_silu_body<const FMA: bool>(convolution: &Convolution<'_>, u: &mut [f32]) {
+    let d_inner = convolution.bias.len();
+    for (row, u) in u.chunks_exact_mut(d_inner).enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let v = convolution.at::<FMA>(row, channel);
+            (v * v.sigmoid::<FMA>()).store(u, channel);
+        }
+    }
+}
+
+for_each_simd_level! {
+    /// Turns the gradient of `u` in `du` into that of the convolution's output, and adds the gradients of its
+    /// weight and bias to `dweight` and `dbias`.
+    pub(super) fn convolve_silu_backward(
+        convolution: &Convolution<'_>,
+        du: &mut [f32],
+        dweight: &mut [f32],
+        dbias: &mut [f32],
+    ) = convolve_silu_backward_body
+}
+
+#[inline(always)]
+fn convolve_silu_backward_body<const FMA: bool>(
+    convolution: &Convolution<'_>,
+    du: &mut [f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
+    let d_inner = convolution.bias.len();
+    for (row, du) in du.chunks_exact_mut(d_inner).enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let v = convolution.at::<FMA>(row, channel);
+            let dv = Lanes::load(du, channel) * silu_slope::<FMA>(v, v.sigmoid::<FMA>());
+            dv.store(du, channel);
+            (Lanes::load(dbias, channel) + dv).store(dbias, channel);
+            for k in 0..convolution.d_conv() {
+                if let Some(source) = convolution.source(row, k) {
+                    let x = Lanes::load(convolution.x, source * d_inner + channel);
+                    let at = k * d_inner + channel;
+                    dv.mul_add::<FMA>(x, Lanes::load(dweight, at))
+                        .store(dweight, at);
+                }
+            }
+        }
+    }
+}
+
+/// Derivative of `v sigmoid(v)`.
+#[inline(always)]
+fn silu_slope<const FMA: bool>(v: Lanes, sigmoid: Lanes) -> Lanes {
+    let one = Lanes::splat(1.0);
+    sigmoid * v.mul_add::<FMA>(one - sigmoid, one)
+}
+
+for_each_simd_level! {
+    /// Writes (or, if `add`, adds) the gradient of the convolution's input for rows of `d_inner` floats.
+    ///
+    /// `dv` holds the gradient of the convolution's output for the same rows and for `d_conv - 1` more that
+    /// read from them: after these rows, or before them if `reverse`.
+    pub(super) fn convolve_transposed(
+        dv: &[f32],
+        weight: &[f32],
+        d_inner: usize,
+        reverse: bool,
+        dx: &mut [f32],
+        add: bool,
+    ) = convolve_transposed_body
+}
+
+#[inline(always)]
+fn convolve_transposed_body<const FMA: bool>(
+    dv: &[f32],
+    weight: &[f32],
+    d_inner: usize,
+    reverse: bool,
+    dx: &mut [f32],
+    add: bool,
+) {
+    let d_conv = weight.len() / d_inner;
+    for (row, dx) in dx.chunks_exact_mut(d_inner).enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let mut sum = if add {
+                Lanes::load(dx, channel)
+            } else {
+                Lanes::ZERO
+            };
+            for k in 0..d_conv {
+                let source = if reverse {
+                    row + k
+                } else {
+                    row + d_conv - 1 - k
+                };
+                let weight = Lanes::load(weight, k * d_inner + channel);
+                sum = weight.mul_add::<FMA>(Lanes::load(dv, source * d_inner + channel), sum);
+            }
+            sum.store(dx, channel);
+        }
+    }
+}
+
+/// Outputs of the scan stored by blocks of channels, `[n_block, length, 16]`, seen from one tile.
+#[derive(Clone, Copy)]
+pub(super) struct BlockedRows<'a> {
+    pub(super) values: &'a [f32],
+    /// Rows of each block.
+    pub(super) length: usize,
+    /// Row of the block that is the tile's first.
+    pub(super) start: usize,
+}
+
+impl BlockedRows<'_> {
+    #[inline(always)]
+    fn at(&self, row: usize, channel: usize) -> Lanes {
+        let block = channel / WIDTH;
+        Lanes::load(
+            self.values,
+            (block * self.length + self.start + row) * WIDTH,
+        )
+    }
+}
+
+for_each_simd_level! {
+    /// Copies a tile to rows of `d_inner` floats.
+    pub(super) fn copy_rows(blocked: &BlockedRows<'_>, d_inner: usize, out: &mut [f32]) = copy_rows_body
+}
+
+#[inline(always)]
+fn copy_rows_body<const FMA: bool>(blocked: &BlockedRows<'_>, d_inner: usize, out: &mut [f32]) {
+    for (row, out) in out.chunks_exact_mut(d_inner).enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            blocked.at(row, channel).store(out, channel);
+        }
+    }
+}
+
+for_each_simd_level! {
+    /// Replaces `z` by `y SiLU(z)`, rows of `d_inner` floats.
+    pub(super) fn gate(y: &BlockedRows<'_>, d_inner: usize, z: &mut [f32]) = gate_body
+}
+
+#[inline(always)]
+fn gate_body<const FMA: bool>(y: &BlockedRows<'_>, d_inner: usize, z: &mut [f32]) {
+    for (row, z) in z.chunks_exact_mut(d_inner).enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let v = Lanes::load(z, channel);
+            (y.at(row, channel) * v * v.sigmoid::<FMA>()).store(z, channel);
+        }
+    }
+}
+
+for_each_simd_level! {
+    /// Replaces the gated output's gradient in `dgated` by the gated output itself, and `z` by its gradient.
+    pub(super) fn gate_backward(
+        y: &BlockedRows<'_>,
+        d_inner: usize,
+        z: &mut [f32],
+        dgated: &mut [f32],
+    ) = gate_backward_body
+}
+
+#[inline(always)]
+fn gate_backward_body<const FMA: bool>(
+    y: &BlockedRows<'_>,
+    d_inner: usize,
+    z: &mut [f32],
+    dgated: &mut [f32],
+) {
+    let rows = z
+        .chunks_exact_mut(d_inner)
+        .zip(dgated.chunks_exact_mut(d_inner));
+    for (row, (z, dgated)) in rows.enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let v = Lanes::load(z, channel);
+            let y = y.at(row, channel);
+            let sigmoid = v.sigmoid::<FMA>();
+            let dz = Lanes::load(dgated, channel) * y * silu_slope::<FMA>(v, sigmoid);
+            (y * v * sigmoid).store(dgated, channel);
+            dz.store(z, channel);
+        }
+    }
+}
