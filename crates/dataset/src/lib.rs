@@ -1,1 +1,36 @@
 //! From one gene to the arrays a model reads, and prepared data sets.
+//!
+//! A [`DataConfig`] names the files. [`ExampleReader`] opens them and turns gene after gene into an
+//! [`Example`]: bases, tracks, contact, fixed regions, features and target over a [`Window`] around
+//! the transcription start site.
+//!
+//! Every coordinate is 0-based and half-open. There are no tensors in this crate.
+
+mod chrom_alias;
+mod config;
+mod contact_track;
+mod error;
+mod example;
+mod features;
+mod fold;
+mod one_hot;
+mod region_mask;
+mod selection;
+mod source;
+mod tracks;
+mod window;
+
+pub use config::{
+    CONTACT_TRACK, ContactConfig, ContactFallback, DataConfig, ExpressionConfig,
+    ExpressionTransform, GeneKey, MissingExpression, SplitConfig, TrackConfig, TrackTransform,
+};
+pub use error::DatasetError;
+pub use example::{Example, ExampleReader};
+pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
+pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
+pub use one_hot::{NO_BASE, base_code, one_hot};
+pub use region_mask::{RegionCode, region_codes};
+pub use selection::{SkipReason, SkippedGene};
+pub use source::ExampleSource;
+pub use tracks::ACTIVITY_FLANK;
+pub use window::Window;

@@ -1,0 +1,218 @@
+//! Other names of the genome's chromosomes, as the user declares them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use genome::{ChromSizes, Gene};
+
+use crate::error::DatasetError;
+
+/// The genome's chromosomes and their declared aliases.
+#[derive(Debug, Clone)]
+pub(crate) struct ChromAlias {
+    /// alias → the genome's name
+    table: BTreeMap<String, String>,
+    genome: PathBuf,
+    sizes: ChromSizes,
+}
+
+/// How one file calls the chromosomes that genes lie on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ChromNames {
+    path: PathBuf,
+    /// the genome's name → the file's name
+    names: HashMap<String, Arc<str>>,
+}
+
+/// The genome's names of the chromosomes that genes lie on, each with the number of its genes.
+pub(crate) fn count_genes_by_chrom(genes: &[Gene]) -> BTreeMap<&str, usize> {
+    let mut counts = BTreeMap::new();
+    for gene in genes {
+        *counts.entry(gene.chrom.as_str()).or_insert(0) += 1;
+    }
+    counts
+}
+
+impl ChromAlias {
+    /// Checks that every alias leads to a chromosome of the genome.
+    ///
+    /// # Errors
+    /// [`DatasetError::UnknownAlias`].
+    pub(crate) fn try_new(
+        table: &BTreeMap<String, String>,
+        genome: &Path,
+        sizes: &ChromSizes,
+    ) -> Result<Self, DatasetError> {
+        for (alias, chrom) in table {
+            if sizes.get(chrom).is_none() {
+                return Err(DatasetError::UnknownAlias {
+                    path: genome.to_path_buf(),
+                    alias: alias.clone(),
+                    chrom: chrom.clone(),
+                    hint: sizes.hint(chrom),
+                });
+            }
+        }
+        Ok(ChromAlias {
+            table: table.clone(),
+            genome: genome.to_path_buf(),
+            sizes: sizes.clone(),
+        })
+    }
+
+    /// The genome's name of a chromosome that a file calls `name`; `name` itself when it is no alias.
+    pub(crate) fn genome_name<'a>(&'a self, name: &'a str) -> &'a str {
+        self.table.get(name).map_or(name, String::as_str)
+    }
+
+    /// Every name a file may use for one chromosome of the genome: its own, then the aliases.
+    pub(crate) fn names_of<'a>(&'a self, chrom: &'a str) -> impl Iterator<Item = &'a str> {
+        let aliases = self
+            .table
+            .iter()
+            .filter(move |(_, target)| target.as_str() == chrom)
+            .map(|(alias, _)| alias.as_str());
+        std::iter::once(chrom).chain(aliases)
+    }
+
+    /// Finds each needed chromosome in a file and compares its length with the genome's.
+    ///
+    /// # Errors
+    /// [`DatasetError::MissingChrom`], [`DatasetError::AmbiguousChrom`],
+    /// [`DatasetError::ChromLength`].
+    pub(crate) fn names_in(
+        &self,
+        path: &Path,
+        sizes: &ChromSizes,
+        needed: &BTreeMap<&str, usize>,
+    ) -> Result<ChromNames, DatasetError> {
+        let mut names = HashMap::new();
+        for (&chrom, &n_genes) in needed {
+            let mut found = self
+                .names_of(chrom)
+                .filter_map(|name| Some((name, sizes.get(name)?)));
+            let (name, length) = found.next().ok_or_else(|| DatasetError::MissingChrom {
+                path: path.to_path_buf(),
+                chrom: chrom.to_string(),
+                n_genes,
+                hint: sizes.hint(chrom),
+            })?;
+            if let Some((second, _)) = found.next() {
+                return Err(DatasetError::AmbiguousChrom {
+                    path: path.to_path_buf(),
+                    chrom: chrom.to_string(),
+                    first: name.to_string(),
+                    second: second.to_string(),
+                });
+            }
+            let genome_length = self.sizes.get(chrom).unwrap_or(length);
+            if length != genome_length {
+                return Err(DatasetError::ChromLength {
+                    path: path.to_path_buf(),
+                    chrom: chrom.to_string(),
+                    length,
+                    genome: self.genome.clone(),
+                    genome_length,
+                });
+            }
+            names.insert(chrom.to_string(), Arc::from(name));
+        }
+        Ok(ChromNames {
+            path: path.to_path_buf(),
+            names,
+        })
+    }
+}
+
+impl ChromNames {
+    /// The file's name of a chromosome of the genome.
+    ///
+    /// # Errors
+    /// [`DatasetError::MissingChrom`] for a chromosome that was not needed when the file was opened.
+    pub(crate) fn get(&self, chrom: &str) -> Result<Arc<str>, DatasetError> {
+        self.names
+            .get(chrom)
+            .cloned()
+            .ok_or_else(|| DatasetError::MissingChrom {
+                path: self.path.clone(),
+                chrom: chrom.to_string(),
+                n_genes: 1,
+                hint: "it was not looked for when the file was opened".to_string(),
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sizes(names: &[(&str, u64)]) -> ChromSizes {
+        ChromSizes::new(
+            names
+                .iter()
+                .map(|(name, length)| (name.to_string(), *length))
+                .collect(),
+        )
+    }
+
+    fn alias(table: &[(&str, &str)]) -> Result<ChromAlias, DatasetError> {
+        let table = table
+            .iter()
+            .map(|(alias, chrom)| (alias.to_string(), chrom.to_string()))
+            .collect();
+        let genome = sizes(&[("chr1", 100), ("chr22", 50)]);
+        ChromAlias::try_new(&table, Path::new("genome.fa"), &genome)
+    }
+
+    #[test]
+    fn names_in_never_renames_without_an_alias() {
+        let needed = BTreeMap::from([("chr22", 3)]);
+        let file = sizes(&[("1", 100), ("22", 50)]);
+        let path = Path::new("dnase.bw");
+        let error = alias(&[])
+            .unwrap()
+            .names_in(path, &file, &needed)
+            .unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "dnase.bw: no chromosome \"chr22\", which 3 gene(s) lie on; it is called \"22\" \
+             there; use the same names in all files; if it has another name there, add it to \
+             chrom_alias"
+        );
+        let names = alias(&[("22", "chr22")])
+            .unwrap()
+            .names_in(path, &file, &needed)
+            .unwrap();
+        assert_eq!(&*names.get("chr22").unwrap(), "22");
+        assert!(names.get("chr1").is_err());
+    }
+
+    #[test]
+    fn names_in_bad_files_are_errors() {
+        let needed = BTreeMap::from([("chr22", 1)]);
+        let cases: [(&[(&str, u64)], &str); 3] = [
+            (&[("chr22", 51)], "chr22 has 51 bp, but 50 bp in genome.fa"),
+            (&[("chr22", 50), ("22", 50)], "both \"chr22\" and \"22\""),
+            (&[], "there is none at all"),
+        ];
+        for (file, part) in cases {
+            let error = alias(&[("22", "chr22")])
+                .unwrap()
+                .names_in(Path::new("a.bw"), &sizes(file), &needed)
+                .unwrap_err();
+            assert!(error.to_string().contains(part), "{error}");
+        }
+    }
+
+    #[test]
+    fn try_new_alias_to_nowhere_is_an_error() {
+        let error = alias(&[("22", "chrom22")]).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .starts_with("chrom_alias \"22\" leads to \"chrom22\", which is not in genome.fa;"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,459 @@
+//! What a data set is made of: files, window, split.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use genome::Normalization;
+use serde::{Deserialize, Serialize};
+
+/// Everything needed to turn one gene into the arrays a model reads.
+///
+/// Relative paths belong to the folder of the configuration file; [`resolve`](Self::resolve) joins
+/// them with it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Reference genome: FASTA, plain or bgzip. Its chromosome names are the ones that count.
+    pub genome: PathBuf,
+    /// Gene table (TSV, see [`genome::read_gene_table`]), or a GTF when the name ends in `.gtf` or
+    /// `.gtf.gz`.
+    pub genes: PathBuf,
+    /// GTF from which the mRNA features are computed. Default: none.
+    #[serde(default)]
+    pub annotation: Option<PathBuf>,
+    /// Table of ready mRNA features; goes before `annotation` when both are given. Default: none.
+    #[serde(default)]
+    pub mrna_features: Option<PathBuf>,
+    /// Measured expression, the target.
+    pub expression: ExpressionConfig,
+    /// Tracks in the order the model sees them; published: `h3k27ac`, `dnase`. Default: none.
+    #[serde(default)]
+    pub tracks: Vec<TrackConfig>,
+    /// Contact of each position with the start site, the last track. Default: no such track.
+    #[serde(default)]
+    pub contact: Option<ContactConfig>,
+    /// Names of the tracks whose geometric mean around the start site is the promoter activity.
+    /// Default: `h3k27ac` and `dnase`, as far as there are tracks of that name.
+    #[serde(default)]
+    pub activity_tracks: Option<Vec<String>>,
+    /// Regions where the mask is 1 (BED). Default: none.
+    #[serde(default)]
+    pub include: Option<PathBuf>,
+    /// Regions where the mask is 0 (BED), published: the ENCODE blocklist. Default: none.
+    #[serde(default)]
+    pub exclude: Option<PathBuf>,
+    /// Window length in bases, even. Default and published: 200,000 (reference name `max_length`).
+    #[serde(default = "default_length")]
+    pub length: u64,
+    /// Central bases that are always used, even. Default and published: 2,000.
+    #[serde(default = "default_promoter")]
+    pub promoter: u64,
+    /// Which genes are trained on, validated and tested.
+    pub split: SplitConfig,
+    /// Kinds of genes to keep, for example `["protein_coding"]`. Default: all.
+    #[serde(default)]
+    pub gene_types: Option<Vec<String>>,
+    /// What happens to a gene whose expression was not measured. Default: `skip`.
+    #[serde(default)]
+    pub missing_expression: MissingExpression,
+    /// Other names of the genome's chromosomes, `{ "22" = "chr22" }`: a file that calls `chr22` by
+    /// the name `22` is then read under that name. Default: none; nothing is renamed by itself.
+    #[serde(default)]
+    pub chrom_alias: BTreeMap<String, String>,
+}
+
+fn default_length() -> u64 {
+    200_000
+}
+
+fn default_promoter() -> u64 {
+    2_000
+}
+
+/// Where the target is and what is done to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExpressionConfig {
+    /// TSV with a header.
+    pub path: PathBuf,
+    /// Column with the gene's name. Default: `gene`.
+    #[serde(default = "default_expression_key")]
+    pub key: String,
+    /// What `key` holds. Default: `symbol`.
+    #[serde(default)]
+    pub key_holds: GeneKey,
+    /// Column with the value, for example `tpm`.
+    pub value: String,
+    /// Default and published: `log10p1`.
+    #[serde(default)]
+    pub transform: ExpressionTransform,
+}
+
+fn default_expression_key() -> String {
+    "gene".to_string()
+}
+
+/// How a table names a gene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GeneKey {
+    /// By [`genome::Gene::symbol`], which is unique.
+    #[default]
+    Symbol,
+    /// By [`genome::Gene::gene_id`].
+    GeneId,
+}
+
+/// What is done to a measured expression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpressionTransform {
+    /// `log10(value + 1)`.
+    #[default]
+    Log10p1,
+    /// The value itself.
+    None,
+}
+
+impl ExpressionTransform {
+    /// The target of a measured value (not negative).
+    pub fn apply(self, value: f64) -> f32 {
+        match self {
+            ExpressionTransform::Log10p1 => (value + 1.0).log10() as f32,
+            ExpressionTransform::None => value as f32,
+        }
+    }
+}
+
+/// One bigWig track.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrackConfig {
+    /// Name of the track, unique, for example `dnase`.
+    pub name: String,
+    /// bigWig file.
+    pub path: PathBuf,
+    /// Default and published: `raw`.
+    #[serde(default)]
+    pub transform: TrackTransform,
+}
+
+/// What is done to a track's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrackTransform {
+    /// The value itself.
+    #[default]
+    Raw,
+    /// `log10(value + 1)`; a value of -1 or less is an error.
+    Log10p1,
+}
+
+/// Hi-C contact with the start site, or its declared substitute.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContactConfig {
+    /// `.hic`, `.mcool` or `.cool` file. Default: none, which needs a `fallback`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// Bin size in bases. Default and published: 5,000.
+    #[serde(default = "default_resolution")]
+    pub resolution: u32,
+    /// Which normalised counts to read. Default: raw counts; published: VC.
+    #[serde(default = "default_normalization")]
+    pub normalization: Normalization,
+    /// What stands in for the contact when there is no file. Default: nothing.
+    #[serde(default)]
+    pub fallback: Option<ContactFallback>,
+}
+
+fn default_resolution() -> u32 {
+    5_000
+}
+
+fn default_normalization() -> Normalization {
+    Normalization::None
+}
+
+/// What stands in for a missing contact file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactFallback {
+    /// The average contact at the same distance, [`genome::power_law`].
+    PowerLaw,
+}
+
+/// How genes are divided.
+///
+/// Every split must keep at least one gene; [`SplitConfig::All`] is the exception.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SplitConfig {
+    /// By the gene table's column `split` (`train`, `valid`, `test`).
+    Column {},
+    /// By lists of chromosomes, as the genome names them; the rest is trained on.
+    Chromosomes {
+        /// Validation chromosomes.
+        valid: Vec<String>,
+        /// Test chromosomes.
+        test: Vec<String>,
+    },
+    /// By the built-in leave-chromosomes-out table, see [`crate::FOLDS`].
+    Fold {
+        /// 1 to 12; the published one is 11 (test 22 and X, validation 3 and 21).
+        fold: usize,
+    },
+    /// By contiguous blocks of start sites with nearly equal numbers of genes.
+    ///
+    /// A gene whose window overlaps the window of a test gene is neither trained on nor validated,
+    /// and one whose window overlaps that of a validation gene is not trained on; they are
+    /// counted and listed.
+    Blocks {
+        /// Number of blocks, at least 3.
+        n_blocks: usize,
+        /// Index of the test block, from 0.
+        test_block: usize,
+        /// Index of the validation block. Default: the one after the test block, or the first.
+        #[serde(default)]
+        valid_block: Option<usize>,
+    },
+    /// Every gene is a test gene: for prediction with a trained model.
+    All {},
+}
+
+/// What happens to a gene whose expression was not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingExpression {
+    /// It is left out, counted and listed.
+    #[default]
+    Skip,
+    /// It is an error.
+    Error,
+    /// It is kept without a target, for prediction.
+    Keep,
+}
+
+impl DataConfig {
+    /// The configuration with every relative path joined with `folder`.
+    pub fn resolve(&self, folder: &Path) -> DataConfig {
+        let mut resolved = self.clone();
+        for path in resolved.paths_mut() {
+            // Joining with an absolute path gives that path.
+            *path = folder.join(&*path);
+        }
+        resolved
+    }
+
+    fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        [
+            Some(&mut self.genome),
+            Some(&mut self.genes),
+            Some(&mut self.expression.path),
+            self.annotation.as_mut(),
+            self.mrna_features.as_mut(),
+            self.include.as_mut(),
+            self.exclude.as_mut(),
+            self.contact
+                .as_mut()
+                .and_then(|contact| contact.path.as_mut()),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.tracks.iter_mut().map(|track| &mut track.path))
+    }
+
+    /// Every input file with what it is used for, for example `genome` or `track dnase`.
+    pub fn source_files(&self) -> Vec<(String, &Path)> {
+        let mut files = vec![
+            ("genome".to_string(), self.genome.as_path()),
+            ("genes".to_string(), self.genes.as_path()),
+            ("expression".to_string(), self.expression.path.as_path()),
+        ];
+        for track in &self.tracks {
+            files.push((format!("track {}", track.name), &track.path));
+        }
+        let contact = self
+            .contact
+            .as_ref()
+            .and_then(|contact| contact.path.as_ref());
+        for (role, path) in [
+            (CONTACT_TRACK, contact),
+            ("annotation", self.annotation.as_ref()),
+            ("mrna_features", self.mrna_features.as_ref()),
+            ("include", self.include.as_ref()),
+            ("exclude", self.exclude.as_ref()),
+        ] {
+            files.extend(path.map(|path| (role.to_string(), path.as_path())));
+        }
+        files
+    }
+
+    /// Makes every path empty, so that equal settings are equal wherever their files lie.
+    pub(crate) fn clear_paths(&mut self) {
+        for path in self.paths_mut() {
+            path.clear();
+        }
+    }
+
+    /// Number of tracks of an example, the contact included.
+    pub fn n_tracks(&self) -> usize {
+        self.tracks.len() + usize::from(self.contact.is_some())
+    }
+
+    /// Names of the tracks of an example, in order; the contact is called `contact`.
+    pub fn track_names(&self) -> Vec<String> {
+        let contact = self.contact.as_ref().map(|_| CONTACT_TRACK.to_string());
+        self.tracks
+            .iter()
+            .map(|track| track.name.clone())
+            .chain(contact)
+            .collect()
+    }
+
+    /// Indices into `tracks` of those that make up the promoter activity.
+    pub fn activity_track_indices(&self) -> Vec<usize> {
+        let index_of = |name: &str| self.tracks.iter().position(|track| track.name == name);
+        match &self.activity_tracks {
+            Some(names) => names.iter().filter_map(|name| index_of(name)).collect(),
+            None => ACTIVITY_TRACKS
+                .iter()
+                .filter_map(|name| index_of(name))
+                .collect(),
+        }
+    }
+
+    /// Every problem that can be seen without opening a file; empty when there is none.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        self.validate_tracks(&mut problems);
+        if self.length == 0 || !self.length.is_multiple_of(2) {
+            problems.push(format!(
+                "length {} must be even and at least 2, so that the start site is the center",
+                self.length
+            ));
+        }
+        if self.length > MAX_LENGTH {
+            problems.push(format!(
+                "length {} is longer than {MAX_LENGTH} bases",
+                self.length
+            ));
+        }
+        if self.promoter == 0 || !self.promoter.is_multiple_of(2) || self.promoter > self.length {
+            problems.push(format!(
+                "promoter {} must be even, at least 2 and at most length ({})",
+                self.promoter, self.length
+            ));
+        }
+        if self.gene_types.as_ref().is_some_and(Vec::is_empty) {
+            problems.push("gene_types is empty, so no gene is left; name one or remove it".into());
+        }
+        for (alias, chrom) in &self.chrom_alias {
+            if self.chrom_alias.contains_key(chrom) {
+                problems.push(format!(
+                    "chrom_alias {alias:?} leads to {chrom:?}, which is itself an alias; \
+                     name the genome's chromosome"
+                ));
+            }
+        }
+        self.split.validate(&mut problems);
+        problems
+    }
+
+    fn validate_tracks(&self, problems: &mut Vec<String>) {
+        let mut names = HashSet::new();
+        for track in &self.tracks {
+            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if track.name.is_empty() || !track.name.chars().all(is_plain) {
+                problems.push(format!(
+                    "track name {:?} must be letters, digits, - or _",
+                    track.name
+                ));
+            }
+            if track.name == CONTACT_TRACK {
+                problems.push(format!(
+                    "track name {CONTACT_TRACK:?} is kept for the contact; choose another"
+                ));
+            }
+            if !names.insert(&track.name) {
+                problems.push(format!("track name {:?} is used twice", track.name));
+            }
+        }
+        if let Some(contact) = &self.contact {
+            match (&contact.path, contact.fallback) {
+                (None, None) => problems.push(
+                    "contact has no path; give one, or write fallback = \"power_law\"".into(),
+                ),
+                (Some(_), Some(_)) => {
+                    problems.push("contact has a path and a fallback; remove one of the two".into())
+                }
+                _ => {}
+            }
+            if contact.resolution == 0 {
+                problems.push("contact resolution must be at least 1 bp".into());
+            }
+        }
+        for name in self.activity_tracks.iter().flatten() {
+            if !names.contains(name) {
+                problems.push(format!("activity_tracks names {name:?}, which is no track"));
+            }
+        }
+    }
+}
+
+impl SplitConfig {
+    fn validate(&self, problems: &mut Vec<String>) {
+        match self {
+            SplitConfig::Column {} | SplitConfig::All {} => {}
+            SplitConfig::Chromosomes { valid, test } => {
+                for chrom in valid.iter().filter(|chrom| test.contains(chrom)) {
+                    problems.push(format!("split: {chrom:?} is both in valid and in test"));
+                }
+                for (name, list) in [("valid", valid), ("test", test)] {
+                    if list.is_empty() {
+                        problems.push(format!("split: {name} names no chromosome"));
+                    }
+                }
+            }
+            SplitConfig::Fold { fold } => {
+                if !(1..=crate::FOLDS.len()).contains(fold) {
+                    problems.push(format!(
+                        "split: fold {fold} must be 1 to {}; the published one is 11",
+                        crate::FOLDS.len()
+                    ));
+                }
+            }
+            SplitConfig::Blocks {
+                n_blocks,
+                test_block,
+                valid_block,
+            } => {
+                if *n_blocks < 3 {
+                    problems.push(format!(
+                        "split: n_blocks {n_blocks} must be at least 3, one for each split"
+                    ));
+                }
+                for (name, block) in [("test", Some(test_block)), ("valid", valid_block.as_ref())] {
+                    if let Some(block) = block.filter(|block| *block >= n_blocks) {
+                        problems.push(format!(
+                            "split: {name}_block {block} must be below n_blocks ({n_blocks})"
+                        ));
+                    }
+                }
+                if *valid_block == Some(*test_block) {
+                    problems.push("split: valid_block and test_block are the same".into());
+                }
+            }
+        }
+    }
+}
+
+/// Name of the contact among the tracks.
+pub const CONTACT_TRACK: &str = "contact";
+
+/// Tracks of the published promoter activity, sqrt(H3K27ac x DNase).
+const ACTIVITY_TRACKS: [&str; 2] = ["h3k27ac", "dnase"];
+
+/// Longest window: array indices and run lengths of the prepared file are 32 bits wide, and no
+/// human chromosome is longer than 250 million bases.
+const MAX_LENGTH: u64 = 1 << 28;

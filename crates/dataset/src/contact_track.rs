@@ -1,0 +1,303 @@
+//! Contact of every position of a window with the start site.
+
+use genome::{ContactMap, Interval, power_law_contact};
+
+use crate::chrom_alias::ChromNames;
+use crate::error::DatasetError;
+use crate::tracks::near_tss;
+use crate::window::Window;
+
+/// Below this sum of contacts over the bases of TSS ± 500 bp a gene has no usable Hi-C.
+///
+/// # Reference
+/// ABC model: a start site in a bin without contacts says nothing about its neighbours.
+const MIN_CONTACT_NEAR_TSS: f64 = 0.01;
+
+/// The pseudocount grows no further below this distance, in bases.
+///
+/// # Reference
+/// ABC model: `min(p(d), p(1 Mb))`, so that close positions are not dominated by it.
+const PSEUDOCOUNT_DISTANCE: u64 = 1_000_000;
+
+/// Where the contact of a gene comes from.
+#[derive(Debug)]
+pub(crate) enum ContactTrack {
+    /// A Hi-C map.
+    Measured { map: ContactMap, names: ChromNames },
+    /// The average contact at the same distance, in bins of `resolution` bases.
+    PowerLaw { resolution: u64 },
+}
+
+/// Contact of the bins that overlap the part of a window on its chromosome.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ContactBins {
+    /// Bases per bin; bin `i` covers `[i * resolution, (i + 1) * resolution)`, 0-based.
+    pub(crate) resolution: u64,
+    /// The bin of the first value.
+    pub(crate) first_bin: u64,
+    /// `log10(contact + 1)`; 0 where there is no data.
+    pub(crate) log10p1: Vec<f32>,
+}
+
+impl ContactTrack {
+    /// Reads the contact of every bin of a window with the bin of its start site.
+    ///
+    /// Measured: `x` is the count plus the pseudocount `min(p(d), p(1 Mb))`, where `d` is the
+    /// distance from the start site to the middle of the bin; a masked bin has no data, and so
+    /// has the whole window when the contacts of the bases of TSS ± 500 bp sum to less than 0.01;
+    /// no data is 0. Power law: `x = p(d)`. The value is `log10(x + 1)`.
+    ///
+    /// # Errors
+    /// [`DatasetError::Genome`] for a map that cannot be read there.
+    pub(crate) fn read(&self, window: &Window) -> Result<ContactBins, DatasetError> {
+        match self {
+            ContactTrack::PowerLaw { resolution } => {
+                let (first_bin, end_bin) = bins_of(window.inside(), *resolution);
+                let contacts = (first_bin..end_bin)
+                    .map(|bin| power_law_contact(bin_distance(window.tss(), bin, *resolution)));
+                Ok(ContactBins {
+                    resolution: *resolution,
+                    first_bin,
+                    log10p1: contacts.map(log10p1).collect(),
+                })
+            }
+            ContactTrack::Measured { map, names } => {
+                let chrom = names.get(window.chrom())?;
+                let (near_start, near_end) = near_tss(window);
+                // The surroundings of the start site are needed even when the window is narrower.
+                let hull = Interval::try_new(
+                    chrom.clone(),
+                    window.inside().start().min(near_start),
+                    window.inside().end().max(near_end),
+                )?;
+                let profile = map.read_profile(&chrom, window.tss(), &hull)?;
+                let near = Interval::try_new(chrom, near_start, near_end)?;
+                Ok(measured_bins(
+                    window,
+                    &near,
+                    profile.resolution,
+                    profile.first_bin,
+                    &profile.contacts,
+                ))
+            }
+        }
+    }
+}
+
+impl ContactBins {
+    /// Writes the contact of every position into one column of `tracks`; padding stays as it is.
+    ///
+    /// # Shapes
+    /// - `tracks`: `[length, n_tracks]`, row-major, of the window that was read
+    pub(crate) fn fill(&self, window: &Window, tracks: &mut [f32], n_tracks: usize, column: usize) {
+        for (bin, value) in (self.first_bin..).zip(&self.log10p1) {
+            for offset in bin_offsets(window, bin, self.resolution) {
+                if let Some(cell) = tracks.get_mut(offset * n_tracks + column) {
+                    *cell = *value;
+                }
+            }
+        }
+    }
+}
+
+/// First bin and one past the last bin that share a base with the interval.
+pub(crate) fn bins_of(interval: &Interval, resolution: u64) -> (u64, u64) {
+    (
+        interval.start() / resolution,
+        interval.end().div_ceil(resolution),
+    )
+}
+
+/// Offsets of the window that lie in a bin and on the chromosome.
+pub(crate) fn bin_offsets(window: &Window, bin: u64, resolution: u64) -> std::ops::Range<usize> {
+    let inside = window.inside();
+    let first = (bin * resolution).max(inside.start());
+    let end = ((bin + 1) * resolution).min(inside.end());
+    if first >= end {
+        return 0..0;
+    }
+    (first as i64 - window.start()) as usize..(end as i64 - window.start()) as usize
+}
+
+/// Bases from the start site to the middle of a bin.
+fn bin_distance(tss: u64, bin: u64, resolution: u64) -> u64 {
+    (bin * resolution + resolution / 2).abs_diff(tss)
+}
+
+fn log10p1(contact: f64) -> f32 {
+    (contact + 1.0).log10() as f32
+}
+
+/// Applies the rules for measured contacts to the bins of a profile, and keeps those of the window.
+fn measured_bins(
+    window: &Window,
+    near: &Interval,
+    resolution: u64,
+    first_bin: u64,
+    contacts: &[f64],
+) -> ContactBins {
+    let contact_of = |bin: u64| {
+        bin.checked_sub(first_bin)
+            .and_then(|index| contacts.get(index as usize))
+            .copied()
+            .unwrap_or(f64::NAN)
+    };
+    let (near_first, near_end) = bins_of(near, resolution);
+    let near_sum: f64 = (near_first..near_end)
+        .map(|bin| {
+            let first = (bin * resolution).max(near.start());
+            let end = ((bin + 1) * resolution).min(near.end());
+            (contact_of(bin), end.saturating_sub(first) as f64)
+        })
+        .filter(|(contact, _)| !contact.is_nan())
+        .map(|(contact, n_bases)| contact * n_bases)
+        .sum();
+    let usable = near_sum >= MIN_CONTACT_NEAR_TSS;
+
+    let (window_first, window_end) = bins_of(window.inside(), resolution);
+    let log10p1 = (window_first..window_end)
+        .map(|bin| {
+            let contact = contact_of(bin);
+            if !usable || contact.is_nan() {
+                return 0.0;
+            }
+            let pseudocount = power_law_contact(bin_distance(window.tss(), bin, resolution))
+                .min(power_law_contact(PSEUDOCOUNT_DISTANCE));
+            log10p1(contact + pseudocount)
+        })
+        .collect();
+    ContactBins {
+        resolution,
+        first_bin: window_first,
+        log10p1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// p(1 Mb), from `python3 -c 'from math import *; g=.87; s=-4.80+11.63*g;
+    /// print(exp(s-g*log(1e6+1)))'`.
+    const P_1MB: f64 = 0.0012291959095727212;
+
+    /// Relative, of one f32 rounding.
+    const RTOL: f64 = 1e-6;
+
+    fn window(tss: u64, length: u64, chrom_length: u64) -> Window {
+        Window::centered_on("c", tss, length, chrom_length).unwrap()
+    }
+
+    fn near(window: &Window) -> Interval {
+        let (start, end) = near_tss(window);
+        Interval::try_new("c", start, end).unwrap()
+    }
+
+    fn assert_close(found: f32, expected: f64) {
+        let error = (f64::from(found) - expected).abs();
+        assert!(error <= RTOL * expected.abs(), "{found} against {expected}");
+    }
+
+    #[test]
+    fn measured_bins_add_the_pseudocount_and_leave_masked_bins_at_zero() {
+        // Bins of 1,000; start site in bin 10, window [8000, 13000): bins 8 to 12.
+        let window = window(10_500, 5_000, 100_000);
+        let contacts = [7.0, 0.0, 9.0, f64::NAN, 99.0, 5.0];
+        let bins = measured_bins(&window, &near(&window), 1_000, 8, &contacts);
+        assert_eq!((bins.resolution, bins.first_bin), (1_000, 8));
+        let expected = [7.0_f64, 0.0, 9.0, f64::NAN, 99.0];
+        assert_eq!(bins.log10p1.len(), expected.len());
+        for (found, contact) in bins.log10p1.iter().zip(expected) {
+            match contact.is_nan() {
+                true => assert_eq!(*found, 0.0),
+                false => assert_close(*found, (contact + P_1MB + 1.0).log10()),
+            }
+        }
+    }
+
+    #[test]
+    fn measured_bins_without_contacts_at_the_start_site_are_all_zero() {
+        // The 1,000 bases around the start site lie in bin 10 alone (tss 10,500).
+        // Sum over bases: 1000 * contact, against 0.01.
+        let window = window(10_500, 3_000, 100_000);
+        let cases = [
+            (0.0, false),
+            (f64::NAN, false),
+            (0.000_009, false), // 0.009
+            (0.000_011, true),  // 0.011
+            (1.0, true),
+        ];
+        for (own, usable) in cases {
+            let contacts = [50.0, own, 50.0];
+            let bins = measured_bins(&window, &near(&window), 1_000, 9, &contacts);
+            assert_eq!(bins.log10p1[0] > 1.0, usable, "{own}");
+            assert_eq!(
+                bins.log10p1.iter().any(|value| *value > 0.0),
+                usable,
+                "{own}"
+            );
+        }
+    }
+
+    #[test]
+    fn measured_bins_counts_neighbouring_bins_of_the_start_site() {
+        // tss 10,100: 400 bases of [9600, 10600) lie in bin 9, 600 in bin 10.
+        let window = window(10_100, 2_000, 100_000);
+        let usable = |left: f64, own: f64| {
+            let bins = measured_bins(&window, &near(&window), 1_000, 9, &[left, own, 3.0]);
+            bins.log10p1[2] > 0.0
+        };
+        assert!(!usable(0.000_02, 0.0)); // 400 * 0.00002 = 0.008
+        assert!(usable(0.000_03, 0.0)); // 0.012
+    }
+
+    #[test]
+    fn pseudocount_beyond_a_megabase_falls_with_distance() {
+        let window = window(2_000_000, 4_000_000, 4_000_000);
+        let bins = measured_bins(&window, &near(&window), 100_000, 0, &[1e-9; 40]);
+        // tss 2,000,000 is in bin 20; the middle of bin 0 is 1,950,000 away.
+        // p(1950000) = 0.000687536..., python3 as above.
+        let p_far = (-4.80 + 11.63 * 0.87 - 0.87 * 1_950_001_f64.ln()).exp();
+        assert!(p_far < P_1MB);
+        let usable_sum = 1000.0 * 1e-9;
+        assert!(usable_sum < MIN_CONTACT_NEAR_TSS);
+        assert_eq!(bins.log10p1, [0.0; 40]); // not usable
+        let bins = measured_bins(&window, &near(&window), 100_000, 0, &[1.0; 40]);
+        assert_close(bins.log10p1[0], (2.0 + p_far).log10());
+        assert_close(bins.log10p1[20], (2.0 + P_1MB).log10());
+    }
+
+    #[test]
+    fn power_law_track_is_the_formula_at_the_bin_middle() {
+        let track = ContactTrack::PowerLaw { resolution: 5_000 };
+        let window = window(102_500, 20_000, 200_000); // [92500, 112500): bins 18 to 22
+        let bins = track.read(&window).unwrap();
+        assert_eq!((bins.first_bin, bins.log10p1.len()), (18, 5));
+        // Middles 92500 … 112500: 10000, 5000, 0, 5000, 10000 bases away; p(0) = p(5000).
+        let p = |distance: f64| (-4.80 + 11.63 * 0.87 - 0.87 * (distance + 1.0).ln()).exp();
+        for (found, distance) in bins.log10p1.iter().zip([1e4, 5e3, 5e3, 5e3, 1e4]) {
+            assert_close(*found, (p(distance) + 1.0).log10());
+        }
+    }
+
+    #[test]
+    fn fill_aligns_by_coordinate_at_both_chromosome_ends() {
+        // Bins of 10 on a chromosome of 25: the last bin is cut.
+        let bins = ContactBins {
+            resolution: 10,
+            first_bin: 0,
+            log10p1: vec![1.0, 2.0, 3.0],
+        };
+        // tss, length → one value per position
+        let left = window(3, 12, 25); // [-3, 9)
+        let right = window(22, 12, 25); // [16, 28)
+        let mut tracks = vec![0.0; 24];
+        bins.fill(&left, &mut tracks, 2, 1);
+        let column: Vec<f32> = tracks.iter().skip(1).step_by(2).copied().collect();
+        assert_eq!(column, [0., 0., 0., 1., 1., 1., 1., 1., 1., 1., 1., 1.]);
+        assert!(tracks.iter().step_by(2).all(|value| *value == 0.0));
+        let mut tracks = vec![0.0; 12];
+        bins.fill(&right, &mut tracks, 1, 0);
+        assert_eq!(tracks, [2., 2., 2., 2., 3., 3., 3., 3., 3., 0., 0., 0.]);
+    }
+}

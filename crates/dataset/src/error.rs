@@ -1,0 +1,302 @@
+//! Why an example or a data set could not be made.
+
+use std::path::PathBuf;
+
+use genome::GenomeError;
+
+/// Why a data set, a window or an example was refused.
+///
+/// Lines count from 1. Messages print an interval as a region string (1-based, inclusive).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DatasetError {
+    /// A genome file or a coordinate was refused.
+    #[error(transparent)]
+    Genome(#[from] GenomeError),
+
+    /// The configuration contradicts itself.
+    #[error("the data configuration has {} problem(s): {}", problems.len(), problems.join("; "))]
+    Config {
+        /// Every problem found, with its remedy.
+        problems: Vec<String>,
+    },
+
+    /// No window can be placed there.
+    #[error(
+        "no window of {length} bp at {chrom}, tss {tss} (0-based; the chromosome has {chrom_length} bp): {reason}"
+    )]
+    InvalidWindow {
+        /// Chromosome.
+        chrom: String,
+        /// Start site, 0-based.
+        tss: u64,
+        /// Length asked for, in bases.
+        length: u64,
+        /// Length of the chromosome in bases.
+        chrom_length: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
+    /// A file lacks a chromosome that genes lie on.
+    #[error("{}: no chromosome {chrom:?}, which {n_genes} gene(s) lie on; {hint}; if it has another name there, add it to chrom_alias", path.display())]
+    MissingChrom {
+        /// The file that lacks it.
+        path: PathBuf,
+        /// The genome's name of the chromosome.
+        chrom: String,
+        /// How many genes need it.
+        n_genes: usize,
+        /// The names the file has.
+        hint: String,
+    },
+
+    /// Two names of one chromosome, both present in a file.
+    #[error("{}: both {first:?} and {second:?} stand for {chrom:?}; remove one of them from chrom_alias", path.display())]
+    AmbiguousChrom {
+        /// The file.
+        path: PathBuf,
+        /// The genome's name of the chromosome.
+        chrom: String,
+        /// One name in the file.
+        first: String,
+        /// The other name in the file.
+        second: String,
+    },
+
+    /// An alias leads to a chromosome that the genome does not have.
+    #[error("chrom_alias {alias:?} leads to {chrom:?}, which is not in {}; {hint}", path.display())]
+    UnknownAlias {
+        /// The genome's file.
+        path: PathBuf,
+        /// The alias.
+        alias: String,
+        /// Where it leads.
+        chrom: String,
+        /// The names the genome has.
+        hint: String,
+    },
+
+    /// A chromosome has another length than in the genome.
+    #[error("{}: {chrom} has {length} bp, but {genome_length} bp in {}; are the two of the same assembly?", path.display(), genome.display())]
+    ChromLength {
+        /// The file that disagrees.
+        path: PathBuf,
+        /// The chromosome.
+        chrom: String,
+        /// Its length there, in bases.
+        length: u64,
+        /// The genome's file.
+        genome: PathBuf,
+        /// Its length in the genome, in bases.
+        genome_length: u64,
+    },
+
+    /// A gene's split cannot be read.
+    #[error("{}:{line}: gene {symbol:?} has {}; write train, valid or test, or choose another split", path.display(), found.as_deref().map_or("no split".to_string(), |value| format!("split {value:?}")))]
+    UnknownSplit {
+        /// The gene table.
+        path: PathBuf,
+        /// The gene's line.
+        line: u64,
+        /// The gene.
+        symbol: String,
+        /// What the column holds, if anything.
+        found: Option<String>,
+    },
+
+    /// No gene is left to train, validate or test on.
+    #[error("{}: no gene is left in the {split} split ({n_genes} genes read, {n_skipped} left out); {hint}", path.display())]
+    EmptySplit {
+        /// The gene table.
+        path: PathBuf,
+        /// `train`, `valid` or `test`.
+        split: &'static str,
+        /// Genes in the table.
+        n_genes: usize,
+        /// Genes left out.
+        n_skipped: usize,
+        /// What may have happened.
+        hint: String,
+    },
+
+    /// A gene's kind is asked for but not known.
+    #[error("{}:{line}: gene {symbol:?} has no gene_type; fill it in, or remove gene_types from the configuration", path.display())]
+    NoGeneType {
+        /// The gene table.
+        path: PathBuf,
+        /// The gene's line.
+        line: u64,
+        /// The gene.
+        symbol: String,
+    },
+
+    /// A gene has no measured expression and the configuration calls that an error.
+    #[error("{}:{line}: gene {symbol:?} has no measured expression in {}; write missing_expression = \"skip\" to leave such genes out", path.display(), expression.display())]
+    NoExpression {
+        /// The gene table.
+        path: PathBuf,
+        /// The gene's line.
+        line: u64,
+        /// The gene.
+        symbol: String,
+        /// The expression table.
+        expression: PathBuf,
+    },
+
+    /// Two tables have no gene in common.
+    #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}", path.display(), genes.display())]
+    NoCommonGene {
+        /// The table that was joined to the genes.
+        path: PathBuf,
+        /// The gene table.
+        genes: PathBuf,
+        /// What was compared: `symbol` or `gene_id`.
+        key: &'static str,
+        /// First name in the table.
+        first: String,
+        /// First name among the genes.
+        gene: String,
+    },
+
+    /// No gene of the table has a coding transcript in the annotation.
+    #[error("{}: no gene of {} has a coding transcript there; the first is {symbol:?} ({gene_id:?}); do names, chromosomes and assembly agree?", path.display(), genes.display())]
+    NoMrna {
+        /// The annotation or the table of mRNA features.
+        path: PathBuf,
+        /// The gene table.
+        genes: PathBuf,
+        /// Symbol of the first gene.
+        symbol: String,
+        /// Identifier of the first gene.
+        gene_id: String,
+    },
+
+    /// A track holds a value that no model can use.
+    #[error("{}: {region} has the value {value}: {reason}", path.display())]
+    InvalidTrackValue {
+        /// The track's file.
+        path: PathBuf,
+        /// The base, as a region string.
+        region: String,
+        /// The value.
+        value: f32,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+
+    /// The parts of an example do not fit together.
+    #[error("the example of gene {symbol:?} is inconsistent: {reason}")]
+    InvalidExample {
+        /// The gene.
+        symbol: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
+    /// An index past the last example.
+    #[error("there is no example {index}; the data set has {len} (counted from 0)")]
+    NoSuchExample {
+        /// Index asked for.
+        index: usize,
+        /// Number of examples.
+        len: usize,
+    },
+
+    /// The operating system refused to open, read or write a file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: "open", "read", "write to".
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+
+    /// A folder holds no complete prepared data set.
+    #[error("{}: {reason}; prepare the data set again", path.display())]
+    NotPrepared {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is missing or wrong.
+        reason: String,
+    },
+
+    /// A prepared data set of a version that this program does not read.
+    #[error("{}: written in format version {found}, this program reads version {expected}; prepare the data set again", path.display())]
+    PreparedVersion {
+        /// The manifest.
+        path: PathBuf,
+        /// Version in the manifest.
+        found: u32,
+        /// Version this program reads.
+        expected: u32,
+    },
+
+    /// The data file is not the one its manifest describes.
+    #[error("{}: the file is not the one that manifest.json describes ({what}: {found} instead of {expected}); prepare the data set again", path.display())]
+    PreparedDigest {
+        /// The data file.
+        path: PathBuf,
+        /// What differs: `size` or `sha256`.
+        what: &'static str,
+        /// As found.
+        found: String,
+        /// As in the manifest.
+        expected: String,
+    },
+
+    /// A row of the data file breaks the format.
+    #[error("{}: row {row}: {reason}", path.display())]
+    CorruptRow {
+        /// The data file.
+        path: PathBuf,
+        /// The row, counted from 0.
+        row: usize,
+        /// What is wrong.
+        reason: String,
+    },
+
+    /// The data file cannot be read or written as an Arrow file.
+    #[error("{}: {source}", path.display())]
+    Arrow {
+        /// The data file.
+        path: PathBuf,
+        /// The Arrow library's reason.
+        #[source]
+        source: arrow_schema::ArrowError,
+    },
+
+    /// Reading an example panicked, which is a mistake of this program.
+    #[error("the thread that reads example {index} panicked; please report it")]
+    LoaderStopped {
+        /// Index of the example.
+        index: usize,
+    },
+}
+
+impl DatasetError {
+    /// Returns a closure that wraps a system error with the file and what was tried.
+    pub(crate) fn io<'a>(
+        path: &'a std::path::Path,
+        action: &'static str,
+    ) -> impl Fn(std::io::Error) -> DatasetError + 'a {
+        move |source| DatasetError::Io {
+            path: path.to_path_buf(),
+            action,
+            source,
+        }
+    }
+
+    /// Returns a closure that wraps an error of the Arrow library with the file.
+    pub(crate) fn arrow(
+        path: &std::path::Path,
+    ) -> impl Fn(arrow_schema::ArrowError) -> DatasetError + '_ {
+        move |source| DatasetError::Arrow {
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! One gene as the arrays a model reads.
+
+mod reader;
+
+use genome::Gene;
+
+use crate::error::DatasetError;
+use crate::features::N_FEATURES;
+use crate::fold::Split;
+use crate::one_hot::one_hot;
+use crate::region_mask::RegionCode;
+use crate::window::Window;
+
+pub use reader::ExampleReader;
+pub(crate) use reader::read_genes;
+
+/// One gene, its window, and every input and target of a model.
+///
+/// # Shapes
+/// - base codes, regions: `[length]`; tracks: `[length, n_tracks]`, row-major; features: `[9]`
+///
+/// Offset `i` of every array is base `window.start() + i` of the forward strand.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    gene: Gene,
+    window: Window,
+    base_codes: Vec<u8>,
+    tracks: Vec<f32>,
+    n_tracks: usize,
+    regions: Vec<RegionCode>,
+    features: [f32; N_FEATURES],
+    target: Option<f32>,
+    split: Split,
+}
+
+/// The parts of an [`Example`], before they are checked against each other.
+#[derive(Debug)]
+pub(crate) struct ExampleParts {
+    pub(crate) gene: Gene,
+    pub(crate) window: Window,
+    pub(crate) base_codes: Vec<u8>,
+    pub(crate) tracks: Vec<f32>,
+    pub(crate) n_tracks: usize,
+    pub(crate) regions: Vec<RegionCode>,
+    pub(crate) features: [f32; N_FEATURES],
+    pub(crate) target: Option<f32>,
+    pub(crate) split: Split,
+}
+
+impl TryFrom<ExampleParts> for Example {
+    type Error = DatasetError;
+
+    /// Checks that every array covers the window and every number is finite.
+    fn try_from(parts: ExampleParts) -> Result<Self, DatasetError> {
+        let length = parts.window.length() as usize;
+        let reason = if parts.base_codes.len() != length {
+            "the sequence does not cover the window"
+        } else if parts.base_codes.iter().any(|&code| code > crate::NO_BASE) {
+            "a base code is above 4"
+        } else if parts.tracks.len() != length * parts.n_tracks {
+            "the tracks do not cover the window"
+        } else if parts.regions.len() != length {
+            "the regions do not cover the window"
+        } else if parts.window.chrom() != parts.gene.chrom || parts.window.tss() != parts.gene.tss {
+            "the window is not that of the gene"
+        } else if !parts.tracks.iter().all(|value| value.is_finite()) {
+            "a track value is not finite"
+        } else if !parts.features.iter().all(|value| value.is_finite()) {
+            "a feature is not finite"
+        } else if !parts.target.is_none_or(f32::is_finite) {
+            "the target is not finite"
+        } else {
+            return Ok(Example {
+                gene: parts.gene,
+                window: parts.window,
+                base_codes: parts.base_codes,
+                tracks: parts.tracks,
+                n_tracks: parts.n_tracks,
+                regions: parts.regions,
+                features: parts.features,
+                target: parts.target,
+                split: parts.split,
+            });
+        };
+        Err(DatasetError::InvalidExample {
+            symbol: parts.gene.symbol,
+            reason,
+        })
+    }
+}
+
+impl Example {
+    /// The gene.
+    pub fn gene(&self) -> &Gene {
+        &self.gene
+    }
+
+    /// Its window.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Number of positions.
+    pub fn length(&self) -> usize {
+        self.base_codes.len()
+    }
+
+    /// Bases: 0 = A, 1 = C, 2 = G, 3 = T, [`NO_BASE`](crate::NO_BASE) for N and padding; `[length]`.
+    pub fn base_codes(&self) -> &[u8] {
+        &self.base_codes
+    }
+
+    /// Bases as rows of A, C, G, T; `[length, 4]`, row-major.
+    pub fn one_hot(&self) -> Vec<f32> {
+        one_hot(&self.base_codes)
+    }
+
+    /// Track values, the contact (`log10(x + 1)`) last; 0 = no data or padding; `[length, n_tracks]`,
+    /// row-major.
+    pub fn tracks(&self) -> &[f32] {
+        &self.tracks
+    }
+
+    /// Number of tracks.
+    pub fn n_tracks(&self) -> usize {
+        self.n_tracks
+    }
+
+    /// What is fixed of the mask; `[length]`.
+    pub fn regions(&self) -> &[RegionCode] {
+        &self.regions
+    }
+
+    /// The nine features, named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
+    pub fn features(&self) -> &[f32; N_FEATURES] {
+        &self.features
+    }
+
+    /// Transformed expression, if it was measured.
+    pub fn target(&self) -> Option<f32> {
+        self.target
+    }
+
+    /// What the example is used for.
+    pub fn split(&self) -> Split {
+        self.split
+    }
+}

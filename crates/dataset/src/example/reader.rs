@@ -1,0 +1,436 @@
+//! Examples straight from the files a user gives.
+
+use std::path::Path;
+
+use genome::{
+    Annotation, BigWig, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures, Region,
+    RegionIndex, read_expression, read_gene_table, read_gtf, read_mrna_table, read_regions,
+};
+
+use super::{Example, ExampleParts};
+use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
+use crate::config::{ContactConfig, DataConfig};
+use crate::contact_track::ContactTrack;
+use crate::error::DatasetError;
+use crate::features::{FeatureScaling, promoter_activity};
+use crate::fold::Split;
+use crate::one_hot::{NO_BASE, base_code};
+use crate::region_mask::region_codes;
+use crate::selection::{Selection, SkippedGene, select_genes};
+use crate::source::ExampleSource;
+use crate::tracks::Track;
+use crate::window::Window;
+
+/// Reads examples from the files of a [`DataConfig`]; for any number of threads.
+///
+/// Opening reads the tables and compares chromosome names and lengths of every file with the
+/// genome's; sequence, tracks and contacts are read window by window.
+#[derive(Debug)]
+pub struct ExampleReader {
+    config: DataConfig,
+    genome: Fasta,
+    selection: Selection,
+    mrna: Vec<Option<MrnaFeatures>>,
+    scaling: FeatureScaling,
+    tracks: Vec<Track>,
+    activity_tracks: Vec<usize>,
+    contact: Option<ContactTrack>,
+    exclude: RegionIndex,
+    include: RegionIndex,
+}
+
+impl ExampleReader {
+    /// Opens every file of the configuration; features are standardised over its training genes.
+    ///
+    /// # Errors
+    /// [`DatasetError`] naming file and line: a configuration that contradicts itself, a file that
+    /// is missing or damaged, names or lengths of chromosomes that disagree, a start site past the
+    /// end of its chromosome, a gene without what is needed, a split without a gene.
+    pub fn open(config: &DataConfig) -> Result<Self, DatasetError> {
+        Self::open_scaled(config, None)
+    }
+
+    /// Opens every file of the configuration; features are standardised as `scaling` says.
+    ///
+    /// For genes that a trained model has not seen: they must be scaled as its training genes were.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with_scaling(
+        config: &DataConfig,
+        scaling: &FeatureScaling,
+    ) -> Result<Self, DatasetError> {
+        Self::open_scaled(config, Some(scaling))
+    }
+
+    fn open_scaled(
+        config: &DataConfig,
+        scaling: Option<&FeatureScaling>,
+    ) -> Result<Self, DatasetError> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(DatasetError::Config { problems });
+        }
+        let genome = Fasta::open(&config.genome)?;
+        let sizes = genome.chrom_sizes();
+        let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
+        let expression = read_expression(
+            &config.expression.path,
+            &config.expression.key,
+            &config.expression.value,
+        )?;
+        let genes = read_genes(&config.genes)?;
+        let selection = select_genes(config, genes, &expression, sizes, &alias)?;
+        let needed = count_genes_by_chrom(&selection.genes);
+
+        let tracks = config
+            .tracks
+            .iter()
+            .map(|track| {
+                let file = BigWig::open(&track.path)?;
+                let names = alias.names_in(&track.path, file.chrom_sizes(), &needed)?;
+                Ok(Track::new(track, file, names))
+            })
+            .collect::<Result<Vec<Track>, DatasetError>>()?;
+        let contact = config
+            .contact
+            .as_ref()
+            .map(|contact| open_contact(contact, &alias, &needed))
+            .transpose()?;
+        let exclude = read_region_file(config.exclude.as_deref(), &alias, sizes)?;
+        let include = read_region_file(config.include.as_deref(), &alias, sizes)?;
+
+        let mrna = read_mrna(config, &selection.genes, &genome, &alias)?;
+        let training = selection
+            .splits
+            .iter()
+            .zip(&mrna)
+            .filter(|(split, _)| **split == Split::Train)
+            .filter_map(|(_, mrna)| mrna.as_ref());
+        let scaling = scaling
+            .copied()
+            .unwrap_or_else(|| FeatureScaling::of(training));
+        Ok(ExampleReader {
+            activity_tracks: config.activity_track_indices(),
+            config: config.clone(),
+            genome,
+            selection,
+            mrna,
+            scaling,
+            tracks,
+            contact,
+            exclude,
+            include,
+        })
+    }
+
+    /// The configuration it was opened with.
+    pub fn config(&self) -> &DataConfig {
+        &self.config
+    }
+
+    /// Names and lengths of the genome's chromosomes.
+    pub fn chrom_sizes(&self) -> &ChromSizes {
+        self.genome.chrom_sizes()
+    }
+
+    /// The genes of the examples, in the order of the gene table.
+    pub fn genes(&self) -> &[Gene] {
+        &self.selection.genes
+    }
+
+    /// The genes of the table that are no examples, with the reason, in the order of the table.
+    pub fn skipped(&self) -> &[SkippedGene] {
+        &self.selection.skipped
+    }
+
+    /// How features are standardised.
+    pub fn feature_scaling(&self) -> &FeatureScaling {
+        &self.scaling
+    }
+
+    /// The genes without a coding transcript, whose mRNA features are therefore the mean.
+    pub fn genes_without_mrna(&self) -> impl Iterator<Item = &Gene> {
+        self.selection
+            .genes
+            .iter()
+            .zip(&self.mrna)
+            .filter(|(_, mrna)| mrna.is_none())
+            .map(|(gene, _)| gene)
+    }
+
+    /// Pairs of a training gene and a validation or test gene whose windows share a base.
+    ///
+    /// Such a pair lets a model be judged on sequence it was trained on. Splits by chromosome have
+    /// none, [`SplitConfig::Blocks`](crate::SplitConfig::Blocks) leaves the training gene out.
+    pub fn overlapping_pairs(&self) -> Vec<(&Gene, &Gene)> {
+        let train = ExampleSource::indices_of(self, Split::Train);
+        let mut by_chrom: std::collections::HashMap<&str, Vec<(u64, usize)>> = Default::default();
+        for index in train {
+            let gene = &self.selection.genes[index];
+            let sites = by_chrom.entry(gene.chrom.as_str()).or_default();
+            sites.push((gene.tss, index));
+        }
+        for sites in by_chrom.values_mut() {
+            sites.sort_unstable();
+        }
+        let mut pairs = Vec::new();
+        for (gene, split) in self.selection.genes.iter().zip(&self.selection.splits) {
+            if *split == Split::Train {
+                continue;
+            }
+            let sites = by_chrom
+                .get(gene.chrom.as_str())
+                .map_or(&[][..], Vec::as_slice);
+            let first = sites.partition_point(|(tss, _)| tss + self.config.length <= gene.tss);
+            let near = sites
+                .iter()
+                .skip(first)
+                .take_while(|(tss, _)| *tss < gene.tss + self.config.length);
+            pairs.extend(near.map(|&(_, index)| (&self.selection.genes[index], gene)));
+        }
+        pairs
+    }
+
+    /// The window of an example.
+    ///
+    /// # Errors
+    /// [`DatasetError::NoSuchExample`] past the last one.
+    pub fn window(&self, index: usize) -> Result<Window, DatasetError> {
+        let gene = self.gene_at(index)?;
+        let sizes = self.genome.chrom_sizes();
+        // A chromosome that is not there has length 0, which is refused.
+        let chrom_length = sizes.get(&gene.chrom).unwrap_or(0);
+        Window::centered_on(&gene.chrom, gene.tss, self.config.length, chrom_length)
+    }
+
+    fn gene_at(&self, index: usize) -> Result<&Gene, DatasetError> {
+        let genes = &self.selection.genes;
+        genes.get(index).ok_or(DatasetError::NoSuchExample {
+            index,
+            len: genes.len(),
+        })
+    }
+
+    /// Reads one example.
+    ///
+    /// # Errors
+    /// [`DatasetError::NoSuchExample`] past the last one; [`DatasetError::InvalidTrackValue`];
+    /// [`DatasetError::Genome`] for a file that is damaged there.
+    pub fn read(&self, index: usize) -> Result<Example, DatasetError> {
+        let window = self.window(index)?;
+        let gene = self.gene_at(index)?.clone();
+        let n_tracks = self.config.n_tracks();
+        let mut tracks = vec![0.0; window.length() as usize * n_tracks];
+        let mut activities = vec![0.0; self.tracks.len()];
+        for (column, track) in self.tracks.iter().enumerate() {
+            let read = track.read(&window)?;
+            activities[column] = read.activity;
+            for (row, value) in tracks.chunks_exact_mut(n_tracks).zip(read.values) {
+                row[column] = value;
+            }
+        }
+        if let Some(contact) = &self.contact {
+            let bins = contact.read(&window)?;
+            bins.fill(&window, &mut tracks, n_tracks, self.tracks.len());
+        }
+        let activities: Vec<f64> = self
+            .activity_tracks
+            .iter()
+            .map(|&column| activities[column])
+            .collect();
+        let mrna = self.mrna.get(index).and_then(Option::as_ref);
+        let regions = region_codes(
+            &window,
+            self.exclude
+                .overlapping(window.inside())
+                .map(|region| &region.interval),
+            self.include
+                .overlapping(window.inside())
+                .map(|region| &region.interval),
+            self.config.promoter,
+        );
+        Example::try_from(ExampleParts {
+            base_codes: self.read_base_codes(&window)?,
+            gene,
+            tracks,
+            n_tracks,
+            regions,
+            features: self.scaling.features(mrna, promoter_activity(&activities)),
+            target: self.selection.targets[index],
+            split: self.selection.splits[index],
+            window,
+        })
+    }
+
+    fn read_base_codes(&self, window: &Window) -> Result<Vec<u8>, DatasetError> {
+        let mut codes = vec![NO_BASE; window.length() as usize];
+        let letters = self.genome.read_bases(window.inside())?;
+        let left = window.left_padding() as usize;
+        for (code, letter) in codes[left..].iter_mut().zip(letters) {
+            *code = base_code(letter);
+        }
+        Ok(codes)
+    }
+}
+
+impl ExampleSource for ExampleReader {
+    fn len(&self) -> usize {
+        self.selection.genes.len()
+    }
+
+    fn gene(&self, index: usize) -> &Gene {
+        &self.selection.genes[index]
+    }
+
+    fn split(&self, index: usize) -> Split {
+        self.selection.splits[index]
+    }
+
+    fn length(&self) -> usize {
+        self.config.length as usize
+    }
+
+    fn n_tracks(&self) -> usize {
+        self.config.n_tracks()
+    }
+
+    fn read(&self, index: usize) -> Result<Example, DatasetError> {
+        ExampleReader::read(self, index)
+    }
+}
+
+/// Reads the gene table, or the genes of a GTF.
+pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
+    let name = path.to_string_lossy();
+    if name.ends_with(".gtf") || name.ends_with(".gtf.gz") {
+        return Ok(read_gtf(path)?.genes().to_vec());
+    }
+    Ok(read_gene_table(path)?)
+}
+
+/// Looks up or computes the mRNA features of each gene; nothing for a gene without a coding
+/// transcript.
+fn read_mrna(
+    config: &DataConfig,
+    genes: &[Gene],
+    genome: &Fasta,
+    alias: &ChromAlias,
+) -> Result<Vec<Option<MrnaFeatures>>, DatasetError> {
+    let (path, features): (_, Vec<Option<MrnaFeatures>>) =
+        match (&config.mrna_features, &config.annotation) {
+            (None, None) => return Ok(vec![None; genes.len()]),
+            (Some(path), _) => {
+                let table = read_mrna_table(path)?;
+                let find = |gene: &Gene| {
+                    table
+                        .get(&gene.symbol)
+                        .or_else(|| table.get(&gene.gene_id))
+                        .copied()
+                };
+                (path, genes.iter().map(find).collect())
+            }
+            (None, Some(path)) => {
+                let annotation = read_gtf(path)?;
+                let features = genes
+                    .iter()
+                    .map(|gene| mrna_of(gene, &annotation, genome, alias))
+                    .collect::<Result<_, _>>()?;
+                (path, features)
+            }
+        };
+    let features: Vec<_> = features
+        .into_iter()
+        .map(|mrna| mrna.filter(|mrna| mrna.cds_len > 0))
+        .collect();
+    match genes.first() {
+        Some(gene) if features.iter().all(Option::is_none) => Err(DatasetError::NoMrna {
+            path: path.clone(),
+            genes: config.genes.clone(),
+            symbol: gene.symbol.clone(),
+            gene_id: gene.gene_id.clone(),
+        }),
+        _ => Ok(features),
+    }
+}
+
+/// Computes the features of a gene's representative transcript, which the annotation may list
+/// under another name of its chromosome.
+fn mrna_of(
+    gene: &Gene,
+    annotation: &Annotation,
+    genome: &Fasta,
+    alias: &ChromAlias,
+) -> Result<Option<MrnaFeatures>, DatasetError> {
+    for name in alias.names_of(&gene.chrom) {
+        let named = Gene {
+            chrom: name.to_string(),
+            ..gene.clone()
+        };
+        let Some(transcript) = annotation.representative(&named) else {
+            continue;
+        };
+        let rename = |pieces: &[Interval]| {
+            pieces
+                .iter()
+                .map(|piece| Interval::try_new(gene.chrom.as_str(), piece.start(), piece.end()))
+                .collect::<Result<Vec<Interval>, _>>()
+        };
+        let mut transcript = transcript.clone();
+        transcript.exons = rename(&transcript.exons)?;
+        transcript.cds = rename(&transcript.cds)?;
+        transcript.chrom = gene.chrom.clone();
+        return Ok(Some(MrnaFeatures::from_transcript(&transcript, genome)?));
+    }
+    Ok(None)
+}
+
+fn open_contact(
+    config: &ContactConfig,
+    alias: &ChromAlias,
+    needed: &std::collections::BTreeMap<&str, usize>,
+) -> Result<ContactTrack, DatasetError> {
+    let Some(path) = &config.path else {
+        // Validation refuses a contact with neither a path nor a fallback.
+        return Ok(ContactTrack::PowerLaw {
+            resolution: u64::from(config.resolution),
+        });
+    };
+    let map = ContactMap::open(path, config.resolution, config.normalization)?;
+    let names = alias.names_in(path, map.chrom_sizes(), needed)?;
+    Ok(ContactTrack::Measured { map, names })
+}
+
+/// Reads regions under the genome's names.
+///
+/// Regions on chromosomes that the genome does not have are left out, unless that is all of them.
+fn read_region_file(
+    path: Option<&Path>,
+    alias: &ChromAlias,
+    sizes: &ChromSizes,
+) -> Result<RegionIndex, DatasetError> {
+    let Some(path) = path else {
+        return Ok(RegionIndex::default());
+    };
+    let mut kept = Vec::new();
+    let mut left_out: Option<String> = None;
+    for region in read_regions(path)? {
+        let chrom = alias.genome_name(region.interval.chrom());
+        if sizes.get(chrom).is_none() {
+            left_out.get_or_insert_with(|| chrom.to_string());
+            continue;
+        }
+        let interval = Interval::try_new(chrom, region.interval.start(), region.interval.end())?;
+        sizes.check(path, &interval)?;
+        kept.push(Region::new(interval));
+    }
+    match left_out {
+        Some(chrom) if kept.is_empty() => Err(genome::GenomeError::UnknownChrom {
+            path: path.to_path_buf(),
+            hint: format!("in the genome {}", sizes.hint(&chrom)),
+            chrom,
+        }
+        .into()),
+        _ => Ok(RegionIndex::new(kept)),
+    }
+}

@@ -1,0 +1,235 @@
+//! Which genes of the table become examples.
+
+use std::fmt;
+
+use genome::{ChromSizes, Expression, Gene};
+use serde::{Deserialize, Serialize};
+
+use crate::chrom_alias::ChromAlias;
+use crate::config::{DataConfig, GeneKey, MissingExpression, SplitConfig};
+use crate::error::DatasetError;
+use crate::fold::{Assignment, Split, assign_splits};
+
+/// A gene of the table that is no example, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedGene {
+    /// Symbol of the gene.
+    pub symbol: String,
+    /// Its line in the gene table, from 1.
+    pub line: u64,
+    /// Why it is left out.
+    pub reason: SkipReason,
+}
+
+/// Why a gene is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum SkipReason {
+    /// Its kind is not one of [`DataConfig::gene_types`].
+    GeneType {
+        /// Its kind.
+        gene_type: String,
+    },
+    /// Its expression was not measured ([`MissingExpression::Skip`]).
+    NoExpression,
+    /// Its window overlaps the window of a gene of another split ([`SplitConfig::Blocks`]).
+    Overlaps {
+        /// The other gene's split.
+        split: Split,
+        /// The other gene's symbol.
+        symbol: String,
+    },
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SkipReason::GeneType { gene_type } => write!(f, "gene type {gene_type} is not kept"),
+            SkipReason::NoExpression => f.write_str("no measured expression"),
+            SkipReason::Overlaps { split, symbol } => {
+                write!(f, "its window overlaps that of {symbol} ({split})")
+            }
+        }
+    }
+}
+
+/// The genes that become examples, in the order of the table, with what is known of each.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    pub(crate) genes: Vec<Gene>,
+    pub(crate) splits: Vec<Split>,
+    pub(crate) targets: Vec<Option<f32>>,
+    pub(crate) skipped: Vec<SkippedGene>,
+}
+
+/// Chooses genes by kind, measured expression and split, in this order.
+///
+/// Chromosomes of `genes` are changed to the genome's names.
+///
+/// # Errors
+/// A gene that does not lie on the genome, has no kind, no expression or no split where one is
+/// needed; an expression table without any of the genes; a split without a gene.
+pub(crate) fn select_genes(
+    config: &DataConfig,
+    mut genes: Vec<Gene>,
+    expression: &Expression,
+    sizes: &ChromSizes,
+    alias: &ChromAlias,
+) -> Result<Selection, DatasetError> {
+    for gene in &mut genes {
+        gene.chrom = alias.genome_name(&gene.chrom).to_string();
+    }
+    genome::check_genes_against(&config.genes, &genes, sizes)?;
+    check_expression_names(config, &genes, expression)?;
+    let n_genes = genes.len();
+    let mut skipped = Vec::new();
+    let mut skip = |gene: &Gene, reason| {
+        skipped.push(SkippedGene {
+            symbol: gene.symbol.clone(),
+            line: gene.line,
+            reason,
+        });
+    };
+
+    let mut kept = Vec::new();
+    for gene in genes {
+        if let Some(kept_types) = &config.gene_types {
+            let gene_type = gene
+                .gene_type
+                .clone()
+                .ok_or_else(|| DatasetError::NoGeneType {
+                    path: config.genes.clone(),
+                    line: gene.line,
+                    symbol: gene.symbol.clone(),
+                })?;
+            if !kept_types.contains(&gene_type) {
+                skip(&gene, SkipReason::GeneType { gene_type });
+                continue;
+            }
+        }
+        let value = expression.get(expression_key(config, &gene));
+        match (value, config.missing_expression) {
+            (None, MissingExpression::Skip) => skip(&gene, SkipReason::NoExpression),
+            (None, MissingExpression::Error) => {
+                return Err(DatasetError::NoExpression {
+                    path: config.genes.clone(),
+                    line: gene.line,
+                    symbol: gene.symbol,
+                    expression: config.expression.path.clone(),
+                });
+            }
+            (value, _) => {
+                let target = value.map(|value| config.expression.transform.apply(value));
+                kept.push((gene, target));
+            }
+        }
+    }
+
+    let (kept_genes, targets): (Vec<Gene>, Vec<Option<f32>>) = kept.into_iter().unzip();
+    let assignments = assign_splits(
+        &config.split,
+        &kept_genes,
+        sizes,
+        config.length,
+        &config.genes,
+    )?;
+    let mut selection = Selection {
+        genes: Vec::new(),
+        splits: Vec::new(),
+        targets: Vec::new(),
+        skipped: Vec::new(),
+    };
+    for ((gene, target), assignment) in kept_genes.into_iter().zip(targets).zip(assignments) {
+        match assignment {
+            Assignment::Use(split) => {
+                selection.genes.push(gene);
+                selection.splits.push(split);
+                selection.targets.push(target);
+            }
+            Assignment::Overlaps { split, symbol } => {
+                skip(&gene, SkipReason::Overlaps { split, symbol });
+            }
+        }
+    }
+    skipped.sort_by_key(|gene| gene.line);
+    selection.skipped = skipped;
+    selection.check_splits(config, n_genes)?;
+    Ok(selection)
+}
+
+impl Selection {
+    /// # Errors
+    /// [`DatasetError::EmptySplit`].
+    fn check_splits(&self, config: &DataConfig, n_genes: usize) -> Result<(), DatasetError> {
+        let needed: &[Split] = match config.split {
+            SplitConfig::All {} => &[Split::Test],
+            _ => &Split::ALL,
+        };
+        match needed.iter().find(|split| !self.splits.contains(split)) {
+            None => Ok(()),
+            Some(empty) => Err(DatasetError::EmptySplit {
+                path: config.genes.clone(),
+                split: empty.name(),
+                n_genes,
+                n_skipped: self.skipped.len(),
+                hint: self.empty_split_hint(config),
+            }),
+        }
+    }
+
+    fn empty_split_hint(&self, config: &DataConfig) -> String {
+        match (self.skipped.first(), &config.split) {
+            (Some(first), _) if self.genes.is_empty() => {
+                format!("{} was left out because: {}", first.symbol, first.reason)
+            }
+            (_, SplitConfig::Column {}) => {
+                "write train, valid and test into its column split, or choose another split".into()
+            }
+            (_, SplitConfig::Chromosomes { .. } | SplitConfig::Fold { .. }) => {
+                "the genes lie on too few chromosomes; choose other chromosomes, or split by blocks"
+                    .into()
+            }
+            (_, SplitConfig::Blocks { .. }) => {
+                "use a shorter window or other blocks, so that not every gene overlaps".into()
+            }
+            (_, SplitConfig::All {}) => "the table must list a gene".into(),
+        }
+    }
+}
+
+fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str {
+    match config.expression.key_holds {
+        GeneKey::Symbol => &gene.symbol,
+        GeneKey::GeneId => &gene.gene_id,
+    }
+}
+
+/// # Errors
+/// [`DatasetError::NoCommonGene`] when no gene has a row in the table.
+fn check_expression_names(
+    config: &DataConfig,
+    genes: &[Gene],
+    expression: &Expression,
+) -> Result<(), DatasetError> {
+    if genes
+        .iter()
+        .any(|gene| expression.contains(expression_key(config, gene)))
+    {
+        return Ok(());
+    }
+    let key = match config.expression.key_holds {
+        GeneKey::Symbol => "symbol",
+        GeneKey::GeneId => "gene_id",
+    };
+    let first = expression.iter().next().map_or("", |(name, _)| name);
+    let gene = genes
+        .first()
+        .map_or("", |gene| expression_key(config, gene));
+    Err(DatasetError::NoCommonGene {
+        path: config.expression.path.clone(),
+        genes: config.genes.clone(),
+        key,
+        first: first.to_string(),
+        gene: gene.to_string(),
+    })
+}

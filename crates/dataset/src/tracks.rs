@@ -1,0 +1,160 @@
+//! Track values over a window.
+
+use genome::{BigWig, Interval};
+
+use crate::chrom_alias::ChromNames;
+use crate::config::{TrackConfig, TrackTransform};
+use crate::error::DatasetError;
+use crate::window::Window;
+
+/// Half the width of the region whose mean is a track's activity at the start site, in bases.
+///
+/// # Reference
+/// Promoter activity is taken over TSS ± 500 bp (ABC model convention).
+pub const ACTIVITY_FLANK: u64 = 500;
+
+/// One open track.
+#[derive(Debug)]
+pub(crate) struct Track {
+    file: BigWig,
+    transform: TrackTransform,
+    names: ChromNames,
+}
+
+/// Values of one track over one window, and around its start site.
+pub(crate) struct TrackValues {
+    /// `[length]`, transformed; 0 where there is no data or no chromosome
+    pub(crate) values: Vec<f32>,
+    /// Mean of the raw values over TSS ± [`ACTIVITY_FLANK`], no data and no chromosome = 0
+    pub(crate) activity: f64,
+}
+
+impl Track {
+    pub(crate) fn new(config: &TrackConfig, file: BigWig, names: ChromNames) -> Self {
+        Track {
+            file,
+            transform: config.transform,
+            names,
+        }
+    }
+
+    /// Reads the track over a window.
+    ///
+    /// # Errors
+    /// [`DatasetError::InvalidTrackValue`] for an infinite value or one that the transform does
+    /// not take; [`DatasetError::Genome`] for a file that cannot be read there.
+    pub(crate) fn read(&self, window: &Window) -> Result<TrackValues, DatasetError> {
+        let chrom = self.names.get(window.chrom())?;
+        let near = near_tss(window);
+        // One read serves both the window and the surroundings of the start site.
+        let hull = Interval::try_new(
+            chrom,
+            window.inside().start().min(near.0),
+            window.inside().end().max(near.1),
+        )?;
+        let raw = self.file.read_values(&hull)?;
+        let at = |position: u64| (position - hull.start()) as usize;
+
+        let mut values = vec![0.0; window.length() as usize];
+        let inside = &raw[at(window.inside().start())..at(window.inside().end())];
+        let left = window.left_padding() as usize;
+        for (index, (value, raw)) in values[left..].iter_mut().zip(inside).enumerate() {
+            *value = transform_value(self.transform, *raw).map_err(|reason| {
+                let position = window.inside().start() + index as u64;
+                DatasetError::InvalidTrackValue {
+                    path: self.file.path().to_path_buf(),
+                    region: format!("{}:{}-{}", hull.chrom(), position + 1, position + 1),
+                    value: *raw,
+                    reason,
+                }
+            })?;
+        }
+        let activity = mean_of_data(&raw[at(near.0)..at(near.1)]);
+        Ok(TrackValues { values, activity })
+    }
+}
+
+/// The part of `[tss - 500, tss + 500)` that lies on the chromosome, 0-based half-open.
+pub(crate) fn near_tss(window: &Window) -> (u64, u64) {
+    (
+        window.tss().saturating_sub(ACTIVITY_FLANK),
+        (window.tss() + ACTIVITY_FLANK).min(window.chrom_length()),
+    )
+}
+
+/// Mean over the whole `2 * ACTIVITY_FLANK` bases; bases without data and bases that are not on the
+/// chromosome count as 0.
+fn mean_of_data(values: &[f32]) -> f64 {
+    let sum: f64 = values
+        .iter()
+        .filter(|value| value.is_finite())
+        .map(|value| f64::from(*value))
+        .sum();
+    sum / (2 * ACTIVITY_FLANK) as f64
+}
+
+/// The value a model sees; no data (NaN) is 0.
+fn transform_value(transform: TrackTransform, raw: f32) -> Result<f32, &'static str> {
+    if raw.is_nan() {
+        return Ok(0.0);
+    }
+    if raw.is_infinite() {
+        return Err("a track value must be finite");
+    }
+    match transform {
+        TrackTransform::Raw => Ok(raw),
+        TrackTransform::Log10p1 if raw > -1.0 => Ok((f64::from(raw) + 1.0).log10() as f32),
+        TrackTransform::Log10p1 => {
+            Err("log10(value + 1) needs a value above -1; use transform = \"raw\"")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transform_value_turns_no_data_into_zero() {
+        use TrackTransform::{Log10p1, Raw};
+        let cases = [
+            (Raw, 2.5, Some(2.5)),
+            (Raw, -3.0, Some(-3.0)),
+            (Raw, f32::NAN, Some(0.0)),
+            (Raw, f32::INFINITY, None),
+            (Log10p1, 9.0, Some(1.0)), // log10(10)
+            (Log10p1, 0.0, Some(0.0)),
+            (Log10p1, f32::NAN, Some(0.0)),
+            (Log10p1, -1.0, None),
+        ];
+        for (transform, raw, expected) in cases {
+            assert_eq!(
+                transform_value(transform, raw).ok(),
+                expected,
+                "{transform:?} {raw}"
+            );
+        }
+    }
+
+    #[test]
+    fn mean_of_data_counts_missing_bases_as_zero() {
+        assert_eq!(mean_of_data(&[]), 0.0);
+        assert_eq!(mean_of_data(&[f32::NAN; 1000]), 0.0);
+        assert_eq!(mean_of_data(&[4.0; 250]), 1.0); // 250 * 4 / 1000
+    }
+
+    #[test]
+    fn near_tss_is_clipped_at_both_chromosome_ends() {
+        let cases = [
+            (600, 5000, (100, 1100)),
+            (500, 5000, (0, 1000)),
+            (0, 5000, (0, 500)),
+            (4999, 5000, (4499, 5000)),
+            (0, 1, (0, 1)),
+        ];
+        for (tss, chrom_length, expected) in cases {
+            let window = Window::centered_on("c", tss, 10, chrom_length).unwrap();
+            assert_eq!(near_tss(&window), expected, "{tss}");
+        }
+    }
+}
