@@ -2,7 +2,8 @@
 //!
 //! A [`DataConfig`] names the files. [`ExampleReader`] opens them and turns gene after gene into an
 //! [`Example`]: bases, tracks, contact, fixed regions, features and target over a [`Window`] around
-//! the transcription start site.
+//! the transcription start site. [`write_prepared`] stores all examples in one Arrow file, which
+//! [`PreparedReader`] reads back bit for bit. Both are an [`ExampleSource`].
 //!
 //! Every coordinate is 0-based and half-open. There are no tensors in this crate.
 
@@ -14,6 +15,7 @@ mod example;
 mod features;
 mod fold;
 mod one_hot;
+mod prepared;
 mod region_mask;
 mod selection;
 mod source;
@@ -29,6 +31,10 @@ pub use example::{Example, ExampleReader};
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
 pub use one_hot::{NO_BASE, base_code, one_hot};
+pub use prepared::{
+    ContactSource, DATA_FILE_NAME, DataDescription, DataFile, FORMAT_VERSION, MANIFEST_FILE_NAME,
+    Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, write_prepared,
+};
 pub use region_mask::{RegionCode, region_codes};
 pub use selection::{SkipReason, SkippedGene};
 pub use source::ExampleSource;

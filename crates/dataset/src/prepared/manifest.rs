@@ -1,0 +1,219 @@
+//! What a prepared data set was made of.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::config::DataConfig;
+use crate::error::DatasetError;
+use crate::example::ExampleReader;
+use crate::features::FeatureScaling;
+use crate::fold::Split;
+use crate::selection::SkippedGene;
+use crate::source::ExampleSource;
+
+/// The file `manifest.json` of a prepared data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// [`FORMAT_VERSION`](super::FORMAT_VERSION) of the program that wrote it.
+    pub format_version: u32,
+    /// Version of the program that wrote it.
+    pub tool_version: String,
+    /// The data file.
+    pub data: DataFile,
+    /// What it was made of.
+    pub description: DataDescription,
+}
+
+/// The data file as its manifest knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataFile {
+    /// Name in the manifest's folder.
+    pub name: String,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Everything that decides the content of a data set, prepared or not.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataDescription {
+    /// The settings, with paths as they were resolved.
+    pub settings: DataConfig,
+    /// Every input file.
+    pub sources: Vec<SourceFile>,
+    /// Names of the tracks in order.
+    pub tracks: Vec<String>,
+    /// Where the contact comes from.
+    pub contact: ContactSource,
+    /// How features were standardised.
+    pub features: FeatureScaling,
+    /// Number of examples of each split.
+    pub examples: SplitCounts,
+    /// Genes without a coding transcript, whose mRNA features are the mean.
+    pub genes_without_mrna: Vec<String>,
+    /// Genes of the table that are no examples.
+    pub skipped: Vec<SkippedGene>,
+}
+
+/// One input file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceFile {
+    /// What it is used for, for example `genome` or `track dnase`.
+    pub role: String,
+    /// Where it was.
+    pub path: PathBuf,
+    /// Size in bytes.
+    pub size_bytes: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+/// Where the contact of a data set comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContactSource {
+    /// There is no contact track.
+    Absent,
+    /// A Hi-C map.
+    Measured,
+    /// The average contact at the same distance.
+    PowerLaw,
+}
+
+/// Number of examples of each split.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitCounts {
+    /// Training examples.
+    pub train: usize,
+    /// Validation examples.
+    pub valid: usize,
+    /// Test examples.
+    pub test: usize,
+}
+
+impl SplitCounts {
+    /// Counts the examples of a source.
+    pub fn of(source: &dyn ExampleSource) -> Self {
+        let mut counts = SplitCounts::default();
+        for index in 0..source.len() {
+            match source.split(index) {
+                Split::Train => counts.train += 1,
+                Split::Valid => counts.valid += 1,
+                Split::Test => counts.test += 1,
+            }
+        }
+        counts
+    }
+}
+
+/// Describes the data set of a reader; reads every input file once, for its digest.
+///
+/// # Errors
+/// [`DatasetError::Io`] when a file cannot be read.
+pub fn describe_data(reader: &ExampleReader) -> Result<DataDescription, DatasetError> {
+    let config = reader.config();
+    // One file a task; the results keep the order of the list.
+    let sources = config
+        .source_files()
+        .into_par_iter()
+        .map(|(role, path)| {
+            let (size_bytes, sha256) = digest_file(path)?;
+            Ok(SourceFile {
+                role,
+                path: path.to_path_buf(),
+                size_bytes,
+                sha256,
+            })
+        })
+        .collect::<Result<Vec<SourceFile>, DatasetError>>()?;
+    let contact = match &config.contact {
+        None => ContactSource::Absent,
+        Some(contact) if contact.path.is_some() => ContactSource::Measured,
+        Some(_) => ContactSource::PowerLaw,
+    };
+    Ok(DataDescription {
+        settings: config.clone(),
+        sources,
+        tracks: config.track_names(),
+        contact,
+        features: *reader.feature_scaling(),
+        examples: SplitCounts::of(reader),
+        genes_without_mrna: reader
+            .genes_without_mrna()
+            .map(|gene| gene.symbol.clone())
+            .collect(),
+        skipped: reader.skipped().to_vec(),
+    })
+}
+
+impl DataDescription {
+    /// SHA-256, in hexadecimal, of everything that decides the examples: settings and the content
+    /// of the files, but not where they lie.
+    ///
+    /// The same for raw files and for the data set prepared from them.
+    pub fn digest(&self) -> String {
+        let mut content = self.clone();
+        content.settings.clear_paths();
+        for source in &mut content.sources {
+            source.path = PathBuf::new();
+        }
+        // Plain structs of strings and numbers: there is nothing that JSON cannot hold.
+        let bytes = serde_json::to_vec(&content).unwrap_or_default();
+        hex(&Sha256::digest(bytes))
+    }
+}
+
+/// Size in bytes and SHA-256 in hexadecimal of a file.
+pub(super) fn digest_file(path: &Path) -> Result<(u64, String), DatasetError> {
+    let mut file = File::open(path).map_err(DatasetError::io(path, "open"))?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    let mut size = 0;
+    loop {
+        let n = file
+            .read(&mut buffer)
+            .map_err(DatasetError::io(path, "read"))?;
+        if n == 0 {
+            return Ok((size, hex(&hasher.finalize())));
+        }
+        size += n as u64;
+        hasher.update(&buffer[..n]);
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digest_file_is_sha256() {
+        // printf abc | sha256sum
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        assert_eq!(digest_file(&path).unwrap(), (3, expected.to_string()));
+        let error = digest_file(&folder.path().join("none")).unwrap_err();
+        assert!(error.to_string().starts_with("cannot open "), "{error}");
+    }
+}

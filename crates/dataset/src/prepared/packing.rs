@@ -1,0 +1,205 @@
+//! Two bits a base, and runs of equal values.
+
+use crate::one_hot::NO_BASE;
+
+/// Bases in two bits each, four a byte from the lowest bits up, with the runs of no base apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct PackedBases {
+    /// `[length / 4]`, rounded up; positions without a base and the rest of the last byte are 0
+    pub(super) bytes: Vec<u8>,
+    pub(super) n_starts: Vec<u32>,
+    pub(super) n_lengths: Vec<u32>,
+}
+
+/// Packs base codes (0 to 4).
+pub(super) fn pack_bases(codes: &[u8]) -> PackedBases {
+    let bytes = codes
+        .chunks(4)
+        .map(|chunk| {
+            chunk.iter().enumerate().fold(0, |byte, (index, &code)| {
+                byte | if code < NO_BASE {
+                    code << (2 * index)
+                } else {
+                    0
+                }
+            })
+        })
+        .collect();
+    let mut packed = PackedBases {
+        bytes,
+        ..Default::default()
+    };
+    let mut start = 0;
+    for run in codes.chunk_by(|a, b| (*a >= NO_BASE) == (*b >= NO_BASE)) {
+        if run.first().is_some_and(|&code| code >= NO_BASE) {
+            packed.n_starts.push(start);
+            packed.n_lengths.push(run.len() as u32);
+        }
+        start += run.len() as u32;
+    }
+    packed
+}
+
+/// Unpacks `length` base codes; the error says what does not fit.
+pub(super) fn unpack_bases(
+    bytes: &[u8],
+    n_starts: &[u32],
+    n_lengths: &[u32],
+    length: usize,
+) -> Result<Vec<u8>, &'static str> {
+    if bytes.len() != length.div_ceil(4) {
+        return Err("the sequence does not have the window's length");
+    }
+    if n_starts.len() != n_lengths.len() {
+        return Err("the runs of N have unequal numbers of starts and lengths");
+    }
+    let mut codes = Vec::with_capacity(bytes.len() * 4);
+    for &byte in bytes {
+        codes.extend_from_slice(&[byte & 3, (byte >> 2) & 3, (byte >> 4) & 3, byte >> 6]);
+    }
+    codes.truncate(length);
+    for (&start, &n) in n_starts.iter().zip(n_lengths) {
+        let end = start as usize + n as usize;
+        codes
+            .get_mut(start as usize..end)
+            .ok_or("a run of N reaches over the window's end")?
+            .fill(NO_BASE);
+    }
+    Ok(codes)
+}
+
+/// Values and lengths of the runs of a column; `same` decides whether a run goes on.
+pub(super) fn runs<T: Copy>(
+    values: impl Iterator<Item = T>,
+    same: impl Fn(T, T) -> bool,
+) -> (Vec<T>, Vec<u32>) {
+    let mut run_values: Vec<T> = Vec::new();
+    let mut run_lengths: Vec<u32> = Vec::new();
+    for value in values {
+        match (run_values.last(), run_lengths.last_mut()) {
+            (Some(&last), Some(length)) if same(last, value) => *length += 1,
+            _ => {
+                run_values.push(value);
+                run_lengths.push(1);
+            }
+        }
+    }
+    (run_values, run_lengths)
+}
+
+/// Writes runs into the cells of a column; the error says what does not fit.
+pub(super) fn expand_runs<'a, T: Copy + 'a>(
+    values: &[T],
+    lengths: &[u32],
+    mut cells: impl ExactSizeIterator<Item = &'a mut T>,
+) -> Result<(), &'static str> {
+    if values.len() != lengths.len() {
+        return Err("a column has unequal numbers of run values and run lengths");
+    }
+    let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
+    if total != cells.len() as u64 {
+        return Err("the runs of a column do not have the window's length");
+    }
+    for (&value, &length) in values.iter().zip(lengths) {
+        for cell in cells.by_ref().take(length as usize) {
+            *cell = value;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn pack_bases_puts_the_first_base_in_the_lowest_bits() {
+        let cases: [(&[u8], PackedBases); 4] = [
+            (&[], PackedBases::default()),
+            (
+                &[3],
+                PackedBases {
+                    bytes: vec![0b11],
+                    ..Default::default()
+                },
+            ),
+            (
+                // T G C A, then N N C
+                &[3, 2, 1, 0, 4, 4, 1],
+                PackedBases {
+                    bytes: vec![0b00_01_10_11, 0b01_00_00],
+                    n_starts: vec![4],
+                    n_lengths: vec![2],
+                },
+            ),
+            (
+                &[4, 0, 4],
+                PackedBases {
+                    bytes: vec![0],
+                    n_starts: vec![0, 2],
+                    n_lengths: vec![1, 1],
+                },
+            ),
+        ];
+        for (codes, expected) in cases {
+            assert_eq!(pack_bases(codes), expected, "{codes:?}");
+        }
+    }
+
+    #[test]
+    fn unpack_bases_of_damaged_parts_is_an_error() {
+        let cases: [(&[u8], &[u32], &[u32], usize); 5] = [
+            (&[0], &[], &[], 5),
+            (&[0, 0], &[], &[], 4),
+            (&[0], &[0], &[], 4),
+            (&[0], &[3], &[2], 4),
+            (&[0], &[u32::MAX], &[u32::MAX], 4),
+        ];
+        for (bytes, starts, lengths, length) in cases {
+            assert!(unpack_bases(bytes, starts, lengths, length).is_err());
+        }
+    }
+
+    #[test]
+    fn expand_runs_of_damaged_parts_is_an_error() {
+        let cases: [(&[u8], &[u32]); 4] = [
+            (&[1], &[]),
+            (&[1], &[2]),
+            (&[1, 2], &[3, 1]),
+            (&[1, 2], &[u32::MAX, 4]),
+        ];
+        for (values, lengths) in cases {
+            let mut cells = [0; 3];
+            assert!(expand_runs(values, lengths, cells.iter_mut()).is_err());
+        }
+    }
+
+    proptest! {
+        // Codes drawn in runs, as real sequence has its N.
+        #[test]
+        fn unpack_inverts_pack(
+            parts in prop::collection::vec((0_u8..=4, 1_usize..9), 0..20),
+        ) {
+            let codes: Vec<u8> =
+                parts.iter().flat_map(|&(code, n)| std::iter::repeat_n(code, n)).collect();
+            let packed = pack_bases(&codes);
+            let back =
+                unpack_bases(&packed.bytes, &packed.n_starts, &packed.n_lengths, codes.len());
+            prop_assert_eq!(back, Ok(codes));
+        }
+
+        #[test]
+        fn expand_inverts_runs(
+            parts in prop::collection::vec((0_u8..4, 1_usize..9), 0..20),
+        ) {
+            let values: Vec<u8> =
+                parts.iter().flat_map(|&(value, n)| std::iter::repeat_n(value, n)).collect();
+            let (run_values, run_lengths) = runs(values.iter().copied(), |a, b| a == b);
+            prop_assert!(run_values.windows(2).all(|pair| pair[0] != pair[1]));
+            let mut back = vec![9; values.len()];
+            prop_assert_eq!(expand_runs(&run_values, &run_lengths, back.iter_mut()), Ok(()));
+            prop_assert_eq!(back, values);
+        }
+    }
+}
