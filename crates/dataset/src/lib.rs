@@ -3,7 +3,8 @@
 //! A [`DataConfig`] names the files. [`ExampleReader`] opens them and turns gene after gene into an
 //! [`Example`]: bases, tracks, contact, fixed regions, features and target over a [`Window`] around
 //! the transcription start site. [`write_prepared`] stores all examples in one Arrow file, which
-//! [`PreparedReader`] reads back bit for bit. Both are an [`ExampleSource`].
+//! [`PreparedReader`] reads back bit for bit. Both are an [`ExampleSource`], from which a [`Loader`]
+//! reads ahead with threads.
 //!
 //! Every coordinate is 0-based and half-open. There are no tensors in this crate.
 
@@ -14,6 +15,7 @@ mod error;
 mod example;
 mod features;
 mod fold;
+mod loader;
 mod one_hot;
 mod prepared;
 mod region_mask;
@@ -30,6 +32,7 @@ pub use error::DatasetError;
 pub use example::{Example, ExampleReader};
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
+pub use loader::Loader;
 pub use one_hot::{NO_BASE, base_code, one_hot};
 pub use prepared::{
     ContactSource, DATA_FILE_NAME, DataDescription, DataFile, FORMAT_VERSION, MANIFEST_FILE_NAME,
