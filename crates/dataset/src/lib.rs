@@ -12,8 +12,10 @@ mod chrom_alias;
 mod config;
 mod contact_track;
 mod error;
+mod estimate;
 mod example;
 mod features;
+mod file_table;
 mod fold;
 mod loader;
 mod one_hot;
@@ -29,8 +31,10 @@ pub use config::{
     ExpressionTransform, GeneKey, MissingExpression, SplitConfig, TrackConfig, TrackTransform,
 };
 pub use error::DatasetError;
+pub use estimate::{Estimate, estimate};
 pub use example::{Example, ExampleReader};
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
+pub use file_table::{FileChrom, FileRow, FileTable};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
 pub use loader::Loader;
 pub use one_hot::{NO_BASE, base_code, one_hot};

@@ -1,0 +1,250 @@
+//! Chromosome names and lengths of every input file, side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use genome::{BigWig, ChromSizes, ContactMap, Fasta, GenomeError, read_gtf, read_regions};
+
+use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
+use crate::config::{CONTACT_TRACK, DataConfig};
+use crate::error::DatasetError;
+use crate::example::read_genes;
+
+/// One input file and the chromosomes it knows.
+#[derive(Debug)]
+pub struct FileRow {
+    /// What the file is used for, for example `genome` or `track dnase`.
+    pub role: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its chromosomes, in its own order, or why it cannot be read.
+    pub chroms: Result<Vec<FileChrom>, DatasetError>,
+}
+
+/// One chromosome of one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileChrom {
+    /// Name in the file.
+    pub name: String,
+    /// Length in bases, in files that store it.
+    pub length: Option<u64>,
+    /// Number of genes on it, in a gene table.
+    pub n_genes: Option<usize>,
+}
+
+/// Every file of a configuration with its chromosomes, and what does not fit together.
+///
+/// [`Display`](fmt::Display) writes it as a table. Unlike
+/// [`ExampleReader::open`](crate::ExampleReader::open) it does not stop at the first problem.
+#[derive(Debug)]
+pub struct FileTable {
+    /// The files; the genome is the first.
+    pub rows: Vec<FileRow>,
+    /// What is wrong, one sentence each; empty when all files fit together.
+    pub problems: Vec<String>,
+}
+
+impl FileTable {
+    /// Opens every file of the configuration and compares its chromosomes with the genome's.
+    ///
+    /// Tables keyed by gene (expression, mRNA features) name no chromosome and are left out. A file
+    /// that cannot be read becomes a row with its error, and a problem.
+    pub fn read(config: &DataConfig) -> Self {
+        let rows: Vec<FileRow> = config
+            .source_files()
+            .into_iter()
+            .filter(|(role, _)| !matches!(role.as_str(), "expression" | "mrna_features"))
+            .map(|(role, path)| FileRow {
+                chroms: read_chroms(config, &role, path),
+                path: path.to_path_buf(),
+                role,
+            })
+            .collect();
+        let mut problems = config.validate();
+        for row in &rows {
+            if let Err(error) = &row.chroms {
+                problems.push(error.to_string());
+            }
+        }
+        match compare(config, &rows) {
+            Ok(found) => problems.extend(found),
+            Err(error) => problems.push(error.to_string()),
+        }
+        FileTable { rows, problems }
+    }
+
+    /// The row of a role.
+    pub fn row(&self, role: &str) -> Option<&FileRow> {
+        self.rows.iter().find(|row| row.role == role)
+    }
+}
+
+fn named(sizes: &ChromSizes) -> Vec<FileChrom> {
+    sizes
+        .iter()
+        .map(|(name, length)| FileChrom {
+            name: name.to_string(),
+            length: Some(length),
+            n_genes: None,
+        })
+        .collect()
+}
+
+fn read_chroms(
+    config: &DataConfig,
+    role: &str,
+    path: &Path,
+) -> Result<Vec<FileChrom>, DatasetError> {
+    let names_only = |names: BTreeSet<&str>| -> Vec<FileChrom> {
+        let chrom = |name: &str| FileChrom {
+            name: name.to_string(),
+            length: None,
+            n_genes: None,
+        };
+        names.into_iter().map(chrom).collect()
+    };
+    Ok(match role {
+        "genome" => named(Fasta::open(path)?.chrom_sizes()),
+        "genes" => count_genes_by_chrom(&read_genes(path)?)
+            .into_iter()
+            .map(|(name, n_genes)| FileChrom {
+                name: name.to_string(),
+                length: None,
+                n_genes: Some(n_genes),
+            })
+            .collect(),
+        "annotation" => {
+            let annotation = read_gtf(path)?;
+            names_only(
+                annotation
+                    .genes()
+                    .iter()
+                    .map(|gene| gene.chrom.as_str())
+                    .collect(),
+            )
+        }
+        "include" | "exclude" => {
+            let regions = read_regions(path)?;
+            names_only(
+                regions
+                    .iter()
+                    .map(|region| region.interval.chrom())
+                    .collect(),
+            )
+        }
+        CONTACT_TRACK => match &config.contact {
+            Some(contact) => {
+                let map = ContactMap::open(path, contact.resolution, contact.normalization)?;
+                named(map.chrom_sizes())
+            }
+            None => Vec::new(),
+        },
+        _ => named(BigWig::open(path)?.chrom_sizes()),
+    })
+}
+
+/// Compares what could be read; nothing to say when the genome or the genes could not.
+fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, DatasetError> {
+    let chroms_of = |role: &str| {
+        let row = rows.iter().find(|row| row.role == role)?;
+        row.chroms.as_deref().ok()
+    };
+    let (Some(genome), Some(genes)) = (chroms_of("genome"), chroms_of("genes")) else {
+        return Ok(Vec::new());
+    };
+    let sizes_of = |chroms: &[FileChrom]| {
+        let sized = chroms
+            .iter()
+            .filter_map(|chrom| Some((chrom.name.clone(), chrom.length?)));
+        ChromSizes::new(sized.collect())
+    };
+    let sizes = sizes_of(genome);
+    let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, &sizes)?;
+
+    let mut problems = Vec::new();
+    let mut needed: BTreeMap<&str, usize> = BTreeMap::new();
+    for chrom in genes {
+        let name = alias.genome_name(&chrom.name);
+        match sizes.get(name) {
+            Some(_) => *needed.entry(name).or_default() += chrom.n_genes.unwrap_or(0),
+            None => problems.push(
+                DatasetError::MissingChrom {
+                    path: config.genome.clone(),
+                    chrom: chrom.name.clone(),
+                    n_genes: chrom.n_genes.unwrap_or(0),
+                    hint: sizes.hint(&chrom.name),
+                }
+                .to_string(),
+            ),
+        }
+    }
+    for row in rows {
+        let Ok(chroms) = &row.chroms else { continue };
+        match row.role.as_str() {
+            "genome" | "genes" => {}
+            "annotation" | "include" | "exclude" => {
+                let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
+                if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {
+                    let error = GenomeError::UnknownChrom {
+                        path: row.path.clone(),
+                        chrom: first.name.clone(),
+                        hint: format!("in the genome {}", sizes.hint(&first.name)),
+                    };
+                    problems.push(error.to_string());
+                }
+            }
+            _ => {
+                let file_sizes = sizes_of(chroms);
+                // One chromosome at a time, so that each is reported.
+                for (chrom, n_genes) in &needed {
+                    let one = BTreeMap::from([(*chrom, *n_genes)]);
+                    if let Err(error) = alias.names_in(&row.path, &file_sizes, &one) {
+                        problems.push(error.to_string());
+                    }
+                }
+            }
+        }
+    }
+    Ok(problems)
+}
+
+impl fmt::Display for FileTable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Chromosomes named in one row.
+        const MAX_SHOWN: usize = 4;
+        let width = self
+            .rows
+            .iter()
+            .map(|row| row.role.len())
+            .max()
+            .unwrap_or(0);
+        for row in &self.rows {
+            let role = &row.role;
+            match &row.chroms {
+                Err(_) => writeln!(f, "{role:width$}  cannot be read  {}", row.path.display())?,
+                Ok(chroms) => {
+                    let mut shown: Vec<String> = chroms
+                        .iter()
+                        .take(MAX_SHOWN)
+                        .map(|chrom| match (chrom.length, chrom.n_genes) {
+                            (Some(length), _) => format!("{} {length} bp", chrom.name),
+                            (None, Some(n_genes)) => format!("{} {n_genes} genes", chrom.name),
+                            (None, None) => chrom.name.clone(),
+                        })
+                        .collect();
+                    if chroms.len() > MAX_SHOWN {
+                        shown.push(format!("… ({} in all)", chroms.len()));
+                    }
+                    writeln!(
+                        f,
+                        "{role:width$}  {}  {}",
+                        shown.join(", "),
+                        row.path.display()
+                    )?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
