@@ -61,6 +61,23 @@ fn sequence_and_tracks(criterion: &mut Criterion) {
             }
         });
     });
+    group.bench_function("sequence_and_tracks_all_cores", |bencher| {
+        let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
+        bencher.iter(|| {
+            std::thread::scope(|scope| {
+                for part in windows.chunks(windows.len().div_ceil(n_threads)) {
+                    scope.spawn(|| {
+                        for (_, window) in part {
+                            black_box(fasta.read_bases(window).expect("inside"));
+                            for track in &tracks {
+                                black_box(track.read_values(window).expect("inside"));
+                            }
+                        }
+                    });
+                }
+            });
+        });
+    });
     group.bench_function("sequence", |bencher| {
         bencher.iter(|| {
             for (_, window) in &windows {
@@ -89,10 +106,13 @@ fn contacts(criterion: &mut Criterion) {
         ("hic.mcool", Normalization::Weight),
         ("hic.hic", Normalization::None),
     ] {
-        let map = ContactMap::open(example(name), 5_000, normalization)
-            .expect("the example is committed");
+        let open = || {
+            ContactMap::open(example(name), 5_000, normalization).expect("the example is committed")
+        };
+        // Opened anew each time: an open map keeps the profiles it has read.
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
+                let map = open();
                 for (gene, window) in &windows {
                     let profile = map.read_profile(&gene.chrom, gene.tss, window);
                     black_box(profile.expect("inside"));

@@ -2,6 +2,7 @@
 
 mod cool;
 mod hic;
+mod profile_cache;
 
 use std::fmt;
 use std::fs::File;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use self::cool::CoolMap;
 use self::hic::HicMap;
+use self::profile_cache::ProfileCache;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::interval::Interval;
@@ -90,11 +92,13 @@ impl FromStr for Normalization {
 /// Opening reads names, bin sizes and where things are. A profile reads the stored blocks that
 /// hold it: of a `.cool` or `.mcool` the rows of the pixel table from the first bin of the
 /// window to the gene's bin, of a `.hic` the compressed blocks. Factors and row offsets of a
-/// chromosome are read once and kept; pixels are never read as a whole.
+/// chromosome are read once and kept, as are the profiles (up to 32 MiB); pixels are never read
+/// as a whole.
 #[derive(Debug)]
 pub struct ContactMap {
     path: PathBuf,
     source: Source,
+    profiles: ProfileCache,
 }
 
 #[derive(Debug)]
@@ -147,6 +151,7 @@ impl ContactMap {
         Ok(ContactMap {
             path: path.to_path_buf(),
             source,
+            profiles: ProfileCache::default(),
         })
     }
 
@@ -208,10 +213,12 @@ impl ContactMap {
         let contacts = if bins.is_empty() {
             Vec::new()
         } else {
-            match &self.source {
-                Source::Cool(map) => map.read_row(chrom, tss_bin, bins)?,
-                Source::Hic(map) => map.read_row(chrom, tss_bin, bins)?,
-            }
+            let chrom_index = self.chrom_sizes().index_of(chrom).unwrap_or(usize::MAX);
+            self.profiles
+                .find_or_read(chrom_index, tss_bin, &bins, || match &self.source {
+                    Source::Cool(map) => map.read_row(chrom, tss_bin, bins.clone()),
+                    Source::Hic(map) => map.read_row(chrom, tss_bin, bins.clone()),
+                })?
         };
         Ok(ContactProfile {
             resolution,
