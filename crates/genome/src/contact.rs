@@ -103,8 +103,8 @@ pub struct ContactMap {
 
 #[derive(Debug)]
 enum Source {
-    Cool(CoolMap),
-    Hic(HicMap),
+    Cool(Box<CoolMap>),
+    Hic(Box<HicMap>),
 }
 
 /// Contacts of one bin with the bins around it.
@@ -138,9 +138,9 @@ impl ContactMap {
         let resolution = u64::from(resolution_bp);
         let magic = read_magic(path)?;
         let source = if magic == HDF5_MAGIC {
-            Source::Cool(CoolMap::open(path, resolution, normalization)?)
+            Source::Cool(Box::new(CoolMap::open(path, resolution, normalization)?))
         } else if magic.starts_with(HIC_MAGIC) {
-            Source::Hic(HicMap::open(path, resolution, normalization)?)
+            Source::Hic(Box::new(HicMap::open(path, resolution, normalization)?))
         } else {
             return Err(GenomeError::CorruptAtByte {
                 path: path.to_path_buf(),

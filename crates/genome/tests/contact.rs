@@ -363,6 +363,23 @@ fn read_profile_cut_file_is_an_error_or_right() {
     }
 }
 
+#[test]
+fn open_absurd_size_is_refused_before_memory_is_asked_for() {
+    // Byte 1867 is in the number of chromosome names: 127 << 24 of 4 bytes each.
+    let mut bytes = std::fs::read(file("small.cool")).unwrap();
+    bytes[1867] = 127;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("large.cool");
+    std::fs::write(&path, bytes).unwrap();
+    let error = read_damaged(&path, Normalization::None).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("large.cool: /chroms/name: "), "{message}");
+    assert!(
+        message.contains("bytes do not fit in a file of 44048"),
+        "{message}"
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(192))]
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{Dataset, File};
 
-use self::node::{Node, damaged, refuse};
+use self::node::{Node, check_size, damaged, refuse};
 use super::{FactorKind, Factors, Normalization, apply_factors, n_bins_of};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
@@ -26,6 +26,8 @@ pub(super) struct CoolMap {
     path: PathBuf,
     /// The bin size's group inside the file, `""` for the root of a `.cool`.
     group: String,
+    /// Size of the file in bytes.
+    n_stored: u64,
     chrom_sizes: ChromSizes,
     resolution: u64,
     /// First bin of each chromosome, then the number of all bins.
@@ -77,6 +79,7 @@ impl CoolMap {
             count: node.dataset("pixels/count")?,
             factors: node.open_factors(normalization, resolution)?,
             chroms: Mutex::new(HashMap::new()),
+            n_stored: node.n_stored(),
             group: node.into_group(),
         })
     }
@@ -219,7 +222,7 @@ impl CoolMap {
         Ok(index)
     }
 
-    /// Reads a stretch of a data set and checks that all of it is there.
+    /// Reads a stretch of a data set, all of it or nothing.
     fn read<T>(
         &self,
         name: &str,
@@ -228,13 +231,10 @@ impl CoolMap {
         count: u64,
         read: impl Fn(&Dataset, u64, u64) -> Result<Vec<T>, hdf5_pure::Error>,
     ) -> Result<Vec<T>, GenomeError> {
-        let values = read(dataset, start, count)
-            .map_err(|error| refuse(&self.path, &format!("{}/{name}", self.group), error))?;
-        if values.len() as u64 != count {
-            let end = start.saturating_add(count);
-            return Err(self.damaged(name, &format!("it ends before value {end}")));
-        }
-        Ok(values)
+        let object = format!("{}/{name}", self.group);
+        let rows = Some((start, count));
+        check_size(&self.path, &object, dataset, self.n_stored, rows)?;
+        read(dataset, start, count).map_err(|error| refuse(&self.path, &object, error))
     }
 
     fn damaged(&self, name: &str, reason: &str) -> GenomeError {

@@ -72,9 +72,7 @@ impl HicMap {
         }
         match vector_name(normalization) {
             None if normalization != Normalization::None => Err(map.no_vector("the file")),
-            Some(name) if !map.vector_names().iter().any(|found| *found == name) => {
-                Err(map.no_vector("the file"))
-            }
+            Some(name) if !map.vector_names().contains(&name) => Err(map.no_vector("the file")),
             _ => Ok(map),
         }
     }

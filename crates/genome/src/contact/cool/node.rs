@@ -77,12 +77,20 @@ impl<'a> Node<'a> {
             .map_err(|error| refuse(self.path, &object, error))
     }
 
+    /// Reads the whole of a small data set.
     pub(super) fn read<T>(
         &self,
         name: &str,
         read: impl Fn(&Dataset) -> Result<Vec<T>, Error>,
     ) -> Result<Vec<T>, GenomeError> {
-        read(&self.dataset(name)?).map_err(|error| refuse(self.path, &self.object(name), error))
+        let (dataset, object) = (self.dataset(name)?, self.object(name));
+        check_size(self.path, &object, &dataset, self.n_stored(), None)?;
+        read(&dataset).map_err(|error| refuse(self.path, &object, error))
+    }
+
+    /// Size of the file in bytes.
+    pub(super) fn n_stored(&self) -> u64 {
+        self.file.file_size()
     }
 
     fn child(&self, name: &str) -> Result<Group, GenomeError> {
@@ -155,6 +163,54 @@ impl<'a> Node<'a> {
             available: listing(available),
         })
     }
+}
+
+/// Deflate, the densest of the filters in use, makes at most this much of one byte.
+const MAX_EXPANSION: u64 = 1032;
+
+/// Refuses a size that the file cannot hold before memory is asked for it.
+///
+/// `rows` is the first row and the number of rows to be read, all of them when `None`;
+/// `n_stored` is the size of the file in bytes.
+pub(super) fn check_size(
+    path: &Path,
+    object: &str,
+    dataset: &Dataset,
+    n_stored: u64,
+    rows: Option<(u64, u64)>,
+) -> Result<(), GenomeError> {
+    let refused = |error| refuse(path, object, error);
+    let shape = dataset.shape().map_err(refused)?;
+    let chunk = dataset.chunk_shape().map_err(refused)?.unwrap_or_default();
+    let element = dataset.element_size().map_err(refused)?;
+    let &[n_rows] = shape.as_slice() else {
+        return Err(damaged(
+            path,
+            object,
+            &format!("it has {} dimensions, not 1", shape.len()),
+        ));
+    };
+    let (first, count) = rows.unwrap_or((0, n_rows));
+    if first.checked_add(count).is_none_or(|end| end > n_rows) {
+        let end = first.saturating_add(count);
+        return Err(damaged(
+            path,
+            object,
+            &format!("it has {n_rows} values and should have {end}"),
+        ));
+    }
+    let most = n_stored.saturating_mul(MAX_EXPANSION);
+    for n_elements in [
+        count,
+        chunk.iter().fold(1, |n, &side| n.saturating_mul(side)),
+    ] {
+        let n_bytes = n_elements.saturating_mul(element);
+        if n_bytes > most {
+            let reason = format!("{n_bytes} bytes do not fit in a file of {n_stored}");
+            return Err(damaged(path, object, &reason));
+        }
+    }
+    Ok(())
 }
 
 fn number_of(value: &AttrValue) -> Option<u64> {
