@@ -66,10 +66,11 @@ fn sequence_and_tracks(criterion: &mut Criterion) {
         bencher.iter(|| {
             std::thread::scope(|scope| {
                 for part in windows.chunks(windows.len().div_ceil(n_threads)) {
-                    scope.spawn(|| {
+                    let (fasta, tracks) = (&fasta, &tracks);
+                    scope.spawn(move || {
                         for (_, window) in part {
                             black_box(fasta.read_bases(window).expect("inside"));
-                            for track in &tracks {
+                            for track in tracks {
                                 black_box(track.read_values(window).expect("inside"));
                             }
                         }
