@@ -34,5 +34,6 @@ pub use fasta::{Fasta, IndexSource};
 pub use gene::{Gene, check_genes_against, read_gene_table};
 pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
 pub use mrna::{MrnaFeatures, read_mrna_table};
+pub use panic_guard::catch_panic;
 pub use power_law::power_law_contact;
 pub use region_index::RegionIndex;
