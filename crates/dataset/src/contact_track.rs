@@ -256,7 +256,7 @@ mod tests {
         let window = window(2_000_000, 4_000_000, 4_000_000);
         let bins = measured_bins(&window, &near(&window), 100_000, 0, &[1e-9; 40]);
         // tss 2,000,000 is in bin 20; the middle of bin 0 is 1,950,000 away.
-        // p(1950000) = 0.000687536..., python3 as above.
+        // p(1950000) by the formula of the method.
         let p_far = (-4.80 + 11.63 * 0.87 - 0.87 * 1_950_001_f64.ln()).exp();
         assert!(p_far < P_1MB);
         let usable_sum = 1000.0 * 1e-9;

@@ -270,10 +270,12 @@ pub enum DatasetError {
     },
 
     /// Reading an example panicked, which is a mistake of this program.
-    #[error("the thread that reads example {index} panicked; please report it")]
-    LoaderStopped {
+    #[error("example {index}: {reason}; this should not happen, please report it")]
+    ReaderPanicked {
         /// Index of the example.
         index: usize,
+        /// The panic's message.
+        reason: String,
     },
 }
 

@@ -1,11 +1,12 @@
 //! Examples read ahead by threads, delivered in order.
 
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use genome::catch_panic;
 
 use crate::error::DatasetError;
 use crate::example::Example;
@@ -52,13 +53,14 @@ impl Loader {
                 let backlog = backlog.clone();
                 std::thread::spawn(move || {
                     for job in backlog {
-                        // A reader must not panic; if one does, only its own example is lost:
-                        // the reply is dropped unsent.
-                        let read = AssertUnwindSafe(|| source.read(job.index));
-                        if let Ok(delivery) = catch_unwind(read) {
-                            // The consumer may be gone; then nobody needs the example.
-                            let _ = job.reply.send(delivery);
-                        }
+                        // A reader must not panic; if one does, only its own example is lost.
+                        let index = job.index;
+                        let delivery =
+                            catch_panic(|| source.read(index)).unwrap_or_else(|reason| {
+                                Err(DatasetError::ReaderPanicked { index, reason })
+                            });
+                        // The consumer may be gone; then nobody needs the example.
+                        let _ = job.reply.send(delivery);
                     }
                 })
             })
@@ -96,8 +98,13 @@ impl Iterator for Loader {
         let (index, delivery) = self.pending.pop_front()?;
         let result = delivery
             .recv()
-            // The sender is gone without a word: the reading thread panicked.
-            .unwrap_or(Err(DatasetError::LoaderStopped { index }));
+            // A thread that ends without an answer is a panic that could not be caught.
+            .unwrap_or_else(|error| {
+                Err(DatasetError::ReaderPanicked {
+                    index,
+                    reason: error.to_string(),
+                })
+            });
         self.ask_ahead();
         Some(result)
     }
@@ -247,7 +254,7 @@ mod tests {
             .collect();
         let expected = [
             Ok(3),
-            Err("the thread that reads example 13 panicked; please report it".to_string()),
+            Err("example 13: the reader gave up (this read panics on purpose); this should not happen, please report it".to_string()),
             Ok(4),
         ];
         assert_eq!(found, expected);

@@ -10,7 +10,7 @@ use arrow_buffer::{Buffer, MutableBuffer};
 use arrow_ipc::convert::try_fb_to_schema;
 use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, root_as_footer};
-use genome::Gene;
+use genome::{Gene, catch_panic};
 
 use super::manifest::{Manifest, digest_file};
 use super::row::{example_of, gene_of, split_of};
@@ -145,8 +145,9 @@ impl PreparedReader {
         }
         let buffer = read_at(&self.file, offset, length as usize)
             .map_err(DatasetError::io(&self.path, "read"))?;
-        decoder
-            .read_record_batch(block, &buffer)
+        // The Arrow reader checks values, but not every offset in the batch's description.
+        catch_panic(|| decoder.read_record_batch(block, &buffer))
+            .map_err(|reason| corrupt(&reason))?
             .map_err(DatasetError::arrow(&self.path))?
             .ok_or_else(|| corrupt("it is empty"))
     }
