@@ -36,6 +36,10 @@ pub struct DataConfig {
     /// Default: `h3k27ac` and `dnase`, as far as there are tracks of that name.
     #[serde(default)]
     pub activity_tracks: Option<Vec<String>>,
+    /// What is done to the promoter activity. Default and published: `raw`; take `log10p1` when the
+    /// tracks are in a unit of hundreds or thousands, which would drown the other features.
+    #[serde(default)]
+    pub activity_transform: TrackTransform,
     /// Regions where the mask is 1 (BED). Default: none.
     #[serde(default)]
     pub include: Option<PathBuf>,

@@ -9,7 +9,7 @@ use genome::{
 
 use super::{Example, ExampleParts};
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
-use crate::config::{ContactConfig, DataConfig};
+use crate::config::{ContactConfig, DataConfig, TrackTransform};
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, promoter_activity};
@@ -239,6 +239,10 @@ impl ExampleReader {
             .iter()
             .map(|&column| activities[column])
             .collect();
+        let activity = match self.config.activity_transform {
+            TrackTransform::Raw => promoter_activity(&activities),
+            TrackTransform::Log10p1 => (promoter_activity(&activities) + 1.0).log10(),
+        };
         let mrna = self.mrna.get(index).and_then(Option::as_ref);
         let regions = region_codes(
             &window,
@@ -256,7 +260,7 @@ impl ExampleReader {
             tracks,
             n_tracks,
             regions,
-            features: self.scaling.features(mrna, promoter_activity(&activities)),
+            features: self.scaling.features(mrna, activity),
             target: self.selection.targets[index],
             split: self.selection.splits[index],
             window,
