@@ -1,0 +1,270 @@
+//! Input that is wrong: one message with file and place, and what to do; never a panic.
+
+use std::error::Error;
+
+use dataset::{DataConfig, ExampleReader, FileTable};
+
+use crate::tiny_genome::{CHROMS, TinyGenome, fasta};
+
+/// A change to the configuration's text or to a file, and a part of the message.
+type Case<'a> = (
+    &'a str,
+    &'a [(&'a str, &'a str)],
+    Option<(&'a str, &'a str, &'a str)>,
+    &'a str,
+);
+
+#[test]
+fn open_bad_input_names_file_line_and_remedy() {
+    let cases: [Case; 17] = [
+        ("missing file", &[("genome.fa", "none.fa")], None, "none.fa"),
+        (
+            "chromosome of another naming",
+            &[],
+            Some(("genes.tsv", "LEFT\tID_LEFT\tchr1", "LEFT\tID_LEFT\t1")),
+            "genes.tsv:2: no chromosome \"1\" in the genome; it is called \"chr1\"",
+        ),
+        (
+            "tss past the end",
+            &[],
+            Some(("genes.tsv", "chr1\t2999", "chr1\t3000")),
+            "genes.tsv:7: tss 3000 is past the end of chr1 (3000 bp); is this",
+        ),
+        (
+            "duplicate gene",
+            &[],
+            Some(("genes.tsv", "MINUS\tID_MINUS", "PLUS\tID_MINUS")),
+            "genes.tsv:4: symbol \"PLUS\" occurs already on line 3",
+        ),
+        (
+            "NaN expression",
+            &[],
+            Some(("expression.tsv", "PLUS\t9", "PLUS\tNaN")),
+            "expression.tsv:3: tpm \"NaN\"",
+        ),
+        (
+            "missing expression as an error",
+            &[("length = 40", "length = 40\nmissing_expression = \"error\"")],
+            None,
+            "genes.tsv:9: gene \"UNKNOWN\" has no measured expression in",
+        ),
+        (
+            "names that do not meet",
+            &[(
+                "value = \"tpm\"",
+                "value = \"tpm\", key_holds = \"gene_id\"",
+            )],
+            None,
+            "none of its names is the gene_id of a gene of",
+        ),
+        (
+            "empty split",
+            &[("by = \"column\"", "by = \"fold\", fold = 11")],
+            None,
+            "no gene is left in the valid split (8 genes read, 1 left out); the genes lie on too few",
+        ),
+        (
+            "split column with another word",
+            &[],
+            Some(("genes.tsv", "\tvalid\n", "\tdev\n")),
+            "genes.tsv:4: gene \"MINUS\" has split \"dev\"; write train, valid or test",
+        ),
+        (
+            "no gene left of a kind",
+            &[("length = 40", "length = 40\ngene_types = [\"miRNA\"]")],
+            None,
+            "LEFT was left out because: gene type protein_coding is not kept",
+        ),
+        (
+            "alias to nowhere",
+            &[(
+                "length = 40",
+                "length = 40\nchrom_alias = { 1 = \"chrom1\" }",
+            )],
+            None,
+            "chrom_alias \"1\" leads to \"chrom1\", which is not in",
+        ),
+        (
+            "regions of another naming",
+            &[],
+            Some(("exclude.bed", "chr1", "1")),
+            "exclude.bed: no chromosome \"1\"; in the genome it is called \"chr1\"",
+        ),
+        (
+            "region past the end",
+            &[],
+            Some(("exclude.bed", "2990\t3000", "2990\t3001")),
+            "exclude.bed: chr1:2991-3001 is outside chr1 (3000 bp)",
+        ),
+        (
+            "contact without a map",
+            &[("fallback = \"power_law\", ", "")],
+            None,
+            "contact has no path; give one, or write fallback = \"power_law\"",
+        ),
+        (
+            "several problems at once",
+            &[
+                ("length = 40", "length = 41"),
+                ("promoter = 4", "promoter = 3"),
+            ],
+            None,
+            "has 2 problem(s): length 41 must be even",
+        ),
+        (
+            "track that is no bigWig",
+            &[("path = \"dnase.bw\"", "path = \"genes.tsv\"")],
+            None,
+            "genes.tsv: byte 0",
+        ),
+        (
+            "gene kind that is not known",
+            &[(
+                "length = 40",
+                "length = 40\ngene_types = [\"protein_coding\"]",
+            )],
+            Some(("genes.tsv", "lincRNA", "NA")),
+            "genes.tsv:6: gene \"LINC\" has no gene_type",
+        ),
+    ];
+    for (name, replace, edit, part) in cases {
+        let tiny = TinyGenome::write();
+        if let Some((file, from, to)) = edit {
+            tiny.edit(file, from, to);
+        }
+        let error = match ExampleReader::open(&tiny.config_with(replace)) {
+            Ok(_) => panic!("{name}: no error"),
+            Err(error) => error,
+        };
+        let mut message = error.to_string();
+        let mut source = error.source();
+        while let Some(inner) = source {
+            message += &format!("; {inner}");
+            source = inner.source();
+        }
+        assert!(message.contains(part), "{name}: {message}");
+    }
+}
+
+#[test]
+fn mrna_table_of_other_genes_is_an_error() {
+    let tiny = TinyGenome::write();
+    let table = std::fs::read_to_string(tiny.path("mrna.tsv")).unwrap();
+    let table = table.trim_end().replace('\n', "\nOTHER_");
+    std::fs::write(tiny.path("mrna.tsv"), table).unwrap();
+    let error = ExampleReader::open(&tiny.config_with(&[]))
+        .unwrap_err()
+        .to_string();
+    let part = "has a coding transcript there; the first is \"LEFT\" (\"ID_LEFT\")";
+    assert!(error.contains(part), "{error}");
+}
+
+#[test]
+fn track_of_another_assembly_is_an_error() {
+    let tiny = TinyGenome::write();
+    let longer = [("chr1", CHROMS[0].1 + 1), CHROMS[1]];
+    std::fs::write(tiny.path("genome.fa"), fasta(&longer)).unwrap();
+    let error = ExampleReader::open(&tiny.config_with(&[]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("h3k27ac.bw: chr1 has 3000 bp, but 3001 bp in"),
+        "{error}"
+    );
+    let table = FileTable::read(&tiny.config_with(&[]));
+    assert_eq!(table.problems.len(), 2, "{:?}", table.problems); // both tracks
+}
+
+#[test]
+fn config_unknown_key_is_an_error() {
+    let tiny = TinyGenome::write();
+    for (from, to, part) in [
+        ("length = 40", "lenght = 40", "unknown field `lenght`"),
+        (
+            "value = \"tpm\"",
+            "value = \"tpm\", x = 1",
+            "unknown field `x`",
+        ),
+        (
+            "by = \"column\"",
+            "by = \"column\", fold = 1",
+            "unknown field `fold`",
+        ),
+        (
+            "by = \"column\"",
+            "by = \"colum\"",
+            "unknown variant `colum`",
+        ),
+        (
+            "name = \"dnase\"",
+            "name = \"dnase\"\nbias = 1",
+            "unknown field `bias`",
+        ),
+    ] {
+        let text = tiny.config.replace(from, to);
+        let error = toml::from_str::<DataConfig>(&text).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+#[test]
+fn truncated_files_are_errors() {
+    for file in ["genome.fa", "dnase.bw", "h3k27ac.bw"] {
+        let tiny = TinyGenome::write();
+        let bytes = std::fs::read(tiny.path(file)).unwrap();
+        std::fs::write(tiny.path(file), &bytes[..bytes.len() / 2]).unwrap();
+        let config = tiny.config_with(&[]);
+        let outcome = ExampleReader::open(&config).and_then(|reader| {
+            (0..7)
+                .map(|index| reader.read(index))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        let error = outcome
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default();
+        assert!(!error.is_empty(), "{file}");
+    }
+}
+
+#[test]
+fn file_table_lists_every_file_and_problem() {
+    let tiny = TinyGenome::write();
+    let good = FileTable::read(&tiny.config_with(&[]));
+    assert_eq!(good.problems, [""; 0]);
+    let roles: Vec<&str> = good.rows.iter().map(|row| row.role.as_str()).collect();
+    assert_eq!(
+        roles,
+        [
+            "genome",
+            "genes",
+            "track h3k27ac",
+            "track dnase",
+            "include",
+            "exclude"
+        ]
+    );
+    let text = good.to_string();
+    assert!(
+        text.contains("genome         chr1 3000 bp, chr2 400 bp"),
+        "{text}"
+    );
+    assert!(
+        text.contains("genes          chr1 6 genes, chr2 2 genes"),
+        "{text}"
+    );
+
+    tiny.edit("genes.tsv", "chr2", "2");
+    tiny.edit("exclude.bed", "chr1", "1");
+    std::fs::remove_file(tiny.path("include.bed")).unwrap();
+    let bad = FileTable::read(&tiny.config_with(&[]));
+    assert_eq!(bad.problems.len(), 3, "{:?}", bad.problems);
+    for part in [
+        "include.bed",
+        "no chromosome \"2\", which 2 gene(s)",
+        "exclude.bed: no chromosome \"1\"",
+    ] {
+        let found = bad.problems.iter().any(|problem| problem.contains(part));
+        assert!(found, "{part}: {:?}", bad.problems);
+    }
+}

@@ -1,0 +1,7 @@
+//! Data sets from files: the walk of one gene, prepared data sets, and input that is wrong.
+
+mod bad_input;
+mod k562_chr22;
+mod prepared;
+mod tiny_genome;
+mod walk;

@@ -1,0 +1,283 @@
+//! Prepared data sets: what is read is what was written, whoever wrote it.
+
+use std::sync::Arc;
+
+use dataset::{
+    ContactSource, DATA_FILE_NAME, ExampleReader, ExampleSource, Loader, MANIFEST_FILE_NAME,
+    PreparedReader, SplitCounts, describe_data, estimate, write_prepared,
+};
+
+use crate::tiny_genome::TinyGenome;
+
+fn silent(_: usize, _: usize) {}
+
+#[test]
+fn prepared_examples_are_bit_identical() {
+    let tiny = TinyGenome::write();
+    for (replace, name) in [
+        (&[][..], "as it is"),
+        (&[("contact =", "# contact =")], "without contact"),
+        (
+            &[("length = 40", "length = 4\nmissing_expression = \"keep\"")],
+            "short",
+        ),
+        (
+            &[("length = 40", "length = 7000")],
+            "longer than the chromosomes",
+        ),
+    ] {
+        let reader = ExampleReader::open(&tiny.config_with(replace)).unwrap();
+        let folder = tiny.path("prepared");
+        let manifest = write_prepared(&reader, &folder, &silent).unwrap();
+        let prepared = PreparedReader::open(&folder).unwrap();
+        assert_eq!(prepared.manifest(), &manifest, "{name}");
+        assert_eq!(prepared.len(), reader.len(), "{name}");
+        assert_eq!(prepared.genes(), reader.genes(), "{name}");
+        assert_eq!(
+            (prepared.length(), prepared.n_tracks()),
+            (reader.length(), reader.n_tracks())
+        );
+        // Backwards, so that nothing depends on the order of reading.
+        for index in (0..reader.len()).rev() {
+            let (a, b) = (prepared.read(index).unwrap(), reader.read(index).unwrap());
+            assert_eq!(a, b, "{name} {index}");
+            let bits = |tracks: &[f32]| tracks.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+            assert_eq!(bits(a.tracks()), bits(b.tracks()), "{name} {index}");
+            assert_eq!(prepared.split(index), reader.split(index));
+        }
+        assert!(prepared.read(reader.len()).is_err());
+    }
+}
+
+#[test]
+fn prepared_bytes_do_not_depend_on_threads() {
+    let tiny = TinyGenome::write();
+    let config = tiny.config_with(&[("length = 40", "length = 3000")]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let bytes: Vec<_> = [1, 2, 5]
+        .into_iter()
+        .map(|n_threads| {
+            let folder = tiny.path(&format!("prepared{n_threads}"));
+            let pool = rayon::ThreadPoolBuilder::new()
+                .num_threads(n_threads)
+                .build()
+                .unwrap();
+            pool.install(|| write_prepared(&reader, &folder, &silent))
+                .unwrap();
+            [DATA_FILE_NAME, MANIFEST_FILE_NAME]
+                .map(|name| std::fs::read(folder.join(name)).unwrap())
+        })
+        .collect();
+    assert!(bytes.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn manifest_describes_sources_settings_and_skipped_genes() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+    let manifest = write_prepared(&reader, tiny.path("prepared"), &silent).unwrap();
+    let description = &manifest.description;
+    assert_eq!(description.tracks, ["h3k27ac", "dnase", "contact"]);
+    assert_eq!(description.contact, ContactSource::PowerLaw);
+    assert_eq!(
+        description.examples,
+        SplitCounts {
+            train: 3,
+            valid: 2,
+            test: 2
+        }
+    );
+    assert_eq!(description.skipped, reader.skipped());
+    assert_eq!(description.genes_without_mrna.len(), 4);
+    assert_eq!(description.sources.len(), 8);
+    for source in &description.sources {
+        assert_eq!(
+            source.size_bytes,
+            std::fs::metadata(&source.path).unwrap().len()
+        );
+        assert_eq!(source.sha256.len(), 64);
+    }
+    assert_eq!(description, &describe_data(&reader).unwrap());
+
+    // The digest follows content and settings, not places.
+    let moved = TinyGenome::write();
+    let digest = |tiny: &TinyGenome, replace: &[(&str, &str)]| {
+        let reader = ExampleReader::open(&tiny.config_with(replace)).unwrap();
+        describe_data(&reader).unwrap().digest()
+    };
+    assert_eq!(digest(&moved, &[]), description.digest());
+    assert_ne!(
+        digest(&moved, &[("promoter = 4", "promoter = 6")]),
+        description.digest()
+    );
+    moved.edit("expression.tsv", "MIDDLE\t3", "MIDDLE\t4");
+    assert_ne!(digest(&moved, &[]), description.digest());
+}
+
+#[test]
+fn open_incomplete_or_changed_data_set_is_an_error() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+    let folder = tiny.path("prepared");
+    let data = folder.join(DATA_FILE_NAME);
+    let manifest = folder.join(MANIFEST_FILE_NAME);
+    let message = || PreparedReader::open(&folder).unwrap_err().to_string();
+
+    assert!(message().contains("there is no manifest"), "{}", message());
+    write_prepared(&reader, &folder, &silent).unwrap();
+    let good_data = std::fs::read(&data).unwrap();
+    let good_manifest = std::fs::read_to_string(&manifest).unwrap();
+
+    let mut flipped = good_data.clone();
+    flipped[good_data.len() / 2] ^= 1;
+    for (bytes, part) in [
+        (&flipped[..], "sha256"),
+        (&good_data[1..], "size"),
+        (&[], "size"),
+    ] {
+        std::fs::write(&data, bytes).unwrap();
+        assert!(message().contains(part), "{}", message());
+        assert!(
+            message().ends_with("prepare the data set again"),
+            "{}",
+            message()
+        );
+    }
+    std::fs::remove_file(&data).unwrap();
+    assert!(
+        message().contains("the data file is missing"),
+        "{}",
+        message()
+    );
+    std::fs::write(&data, &good_data).unwrap();
+
+    for (from, to, part) in [
+        (
+            "\"format_version\": 1",
+            "\"format_version\": 2",
+            "written in format version 2",
+        ),
+        (
+            "\"length\": 40",
+            "\"length\": 42",
+            "the columns are not those",
+        ),
+        ("{", "", "no manifest"),
+    ] {
+        std::fs::write(&manifest, good_manifest.replacen(from, to, 1)).unwrap();
+        assert!(message().contains(part), "{}", message());
+    }
+    std::fs::write(&manifest, &good_manifest).unwrap();
+    assert!(PreparedReader::open(&folder).is_ok());
+}
+
+#[test]
+fn damaged_data_file_with_a_fitting_digest_never_panics() {
+    use sha2::{Digest, Sha256};
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+    let folder = tiny.path("prepared");
+    let manifest = write_prepared(&reader, &folder, &silent).unwrap();
+    let good_data = std::fs::read(folder.join(DATA_FILE_NAME)).unwrap();
+    let good_manifest = std::fs::read_to_string(folder.join(MANIFEST_FILE_NAME)).unwrap();
+    // A prime step visits metadata, offsets and values of every kind of column.
+    for position in (0..good_data.len()).step_by(61) {
+        let mut data = good_data.clone();
+        data[position] ^= 0x55;
+        let sha256: String = Sha256::digest(&data)
+            .iter()
+            .map(|b| format!("{b:02x}"))
+            .collect();
+        std::fs::write(folder.join(DATA_FILE_NAME), &data).unwrap();
+        let text = good_manifest.replace(&manifest.data.sha256, &sha256);
+        std::fs::write(folder.join(MANIFEST_FILE_NAME), text).unwrap();
+        if let Ok(prepared) = PreparedReader::open(&folder) {
+            for index in 0..prepared.len() {
+                let _ = prepared.read(index);
+            }
+        }
+    }
+}
+
+#[test]
+fn failed_preparation_keeps_the_older_data_set() {
+    let tiny = TinyGenome::write();
+    let config = tiny.config_with(&[]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let folder = tiny.path("prepared");
+    write_prepared(&reader, &folder, &silent).unwrap();
+    let before = std::fs::read(folder.join(DATA_FILE_NAME)).unwrap();
+
+    // A track with an infinite value: found only when its example is read.
+    let sizes = genome::ChromSizes::new(vec![("chr1".into(), 3000), ("chr2".into(), 400)]);
+    let value = (genome::Interval::try_new("chr1", 2990, 2995).unwrap(), -7.0);
+    genome::write_bigwig(tiny.path("dnase.bw"), &sizes, [value]).unwrap();
+    let broken = ExampleReader::open(&tiny.config_with(&[(
+        "path = \"dnase.bw\"",
+        "path = \"dnase.bw\"\ntransform = \"log10p1\"",
+    )]))
+    .unwrap();
+    let error = write_prepared(&broken, &folder, &silent)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("dnase.bw: chr1:2991-2991 has the value -7: log10(value + 1) needs"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read(folder.join(DATA_FILE_NAME)).unwrap(), before);
+    assert_eq!(
+        std::fs::read_dir(&folder).unwrap().count(),
+        2,
+        "no temporary file is left"
+    );
+    assert!(PreparedReader::open(&folder).is_ok());
+}
+
+#[test]
+fn progress_ends_with_all_examples() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+    let seen = std::sync::Mutex::new(Vec::new());
+    let progress = |done, total| seen.lock().unwrap().push((done, total));
+    write_prepared(&reader, tiny.path("prepared"), &progress).unwrap();
+    assert_eq!(seen.lock().unwrap().last(), Some(&(7, 7)));
+}
+
+#[test]
+fn estimate_is_near_the_written_size() {
+    let tiny = TinyGenome::write();
+    let config = tiny.config_with(&[("length = 40", "length = 3000")]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let estimate = estimate(&reader).unwrap();
+    let written = write_prepared(&reader, tiny.path("prepared"), &silent)
+        .unwrap()
+        .data
+        .size_bytes;
+    // All seven examples are in the sample; what remains is the columns' description and the footer.
+    let rest = written as i64 - estimate.prepared_bytes() as i64;
+    assert!((0..8_000).contains(&rest), "{estimate:?} against {written}");
+    // 3,000 bases of 1 byte, as many regions of 1 byte, 3 tracks of 4 bytes.
+    let arrays = 3000 * (1 + 1 + 3 * 4);
+    assert!((arrays..arrays + 1000).contains(&estimate.memory_bytes_per_example));
+}
+
+#[test]
+fn loader_reads_the_same_from_files_and_from_the_prepared_data_set() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+    write_prepared(&reader, tiny.path("prepared"), &silent).unwrap();
+    let prepared = PreparedReader::open(tiny.path("prepared")).unwrap();
+    let order = vec![6, 0, 3, 3, 1, 5, 2, 4];
+    let read = |source: Arc<dyn ExampleSource>, n_threads| -> Vec<_> {
+        Loader::new(source, order.clone(), n_threads, 3)
+            .map(|example| example.unwrap())
+            .collect()
+    };
+    let (reader, prepared): (Arc<dyn ExampleSource>, Arc<dyn ExampleSource>) =
+        (Arc::new(reader), Arc::new(prepared));
+    let expected = read(Arc::clone(&reader), 1);
+    for n_threads in [1, 2, 4] {
+        assert_eq!(read(Arc::clone(&reader), n_threads), expected);
+        assert_eq!(read(Arc::clone(&prepared), n_threads), expected);
+    }
+}
