@@ -93,4 +93,31 @@ pub enum RunError {
         /// What is wrong with it.
         message: String,
     },
+    /// The mask, regions or tracks of a gene do not have one value per position of its window.
+    #[error(
+        "{gene}: {found} values where its window needs {expected}; are model and data of the same length?"
+    )]
+    MaskLength {
+        /// The gene.
+        gene: String,
+        /// Values the window needs.
+        expected: u64,
+        /// Values given.
+        found: u64,
+    },
+    /// A mask value is not a probability.
+    #[error(
+        "{gene}: the mask at {chrom}:{position} is {value}, not in [0, 1]; the weights are damaged, or training \
+         diverged: try a lower learning rate"
+    )]
+    MaskValue {
+        /// The gene.
+        gene: String,
+        /// The chromosome of its window.
+        chrom: String,
+        /// Position on the chromosome, 1-based; 0 or negative in the padding before it.
+        position: i64,
+        /// The value.
+        value: f32,
+    },
 }

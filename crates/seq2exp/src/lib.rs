@@ -5,6 +5,8 @@
 
 pub mod baseline;
 pub mod difference;
+pub mod discover;
+pub mod elements;
 pub mod error;
 pub mod interrupt;
 pub mod metric;
