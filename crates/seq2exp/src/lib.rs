@@ -12,6 +12,7 @@ pub mod interrupt;
 pub mod metric;
 pub mod optimizer;
 pub mod progress;
+pub mod report;
 pub mod run_folder;
 pub mod schedule;
 pub mod train;
