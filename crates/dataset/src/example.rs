@@ -34,17 +34,31 @@ pub struct Example {
 }
 
 /// The parts of an [`Example`], before they are checked against each other.
+///
+/// For examples that come from somewhere else than this crate's readers.
+///
+/// # Shapes
+/// - `base_codes`, `regions`: `[length]`; `tracks`: `[length, n_tracks]`, row-major; `features`: `[9]`
 #[derive(Debug)]
-pub(crate) struct ExampleParts {
-    pub(crate) gene: Gene,
-    pub(crate) window: Window,
-    pub(crate) base_codes: Vec<u8>,
-    pub(crate) tracks: Vec<f32>,
-    pub(crate) n_tracks: usize,
-    pub(crate) regions: Vec<RegionCode>,
-    pub(crate) features: [f32; N_FEATURES],
-    pub(crate) target: Option<f32>,
-    pub(crate) split: Split,
+pub struct ExampleParts {
+    /// The gene.
+    pub gene: Gene,
+    /// Its window.
+    pub window: Window,
+    /// Bases: 0 = A, 1 = C, 2 = G, 3 = T, [`NO_BASE`](crate::NO_BASE) for N and padding.
+    pub base_codes: Vec<u8>,
+    /// Track values, all finite.
+    pub tracks: Vec<f32>,
+    /// Number of tracks.
+    pub n_tracks: usize,
+    /// What is fixed of the mask.
+    pub regions: Vec<RegionCode>,
+    /// The features named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
+    pub features: [f32; N_FEATURES],
+    /// Transformed expression, if it was measured.
+    pub target: Option<f32>,
+    /// What the example is used for.
+    pub split: Split,
 }
 
 impl TryFrom<ExampleParts> for Example {

@@ -32,7 +32,7 @@ pub use config::{
 };
 pub use error::DatasetError;
 pub use estimate::{Estimate, estimate};
-pub use example::{Example, ExampleReader};
+pub use example::{Example, ExampleParts, ExampleReader};
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
 pub use file_table::{FileChrom, FileRow, FileTable};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
