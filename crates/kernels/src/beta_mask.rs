@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use crate::ShapeError;
+use crate::flex_tensor::single_precision;
 use crate::shape::{check_axes, check_not_empty};
 
 mod autodiff;
@@ -290,14 +291,6 @@ pub trait BetaMaskBackend: Backend {
         given: FloatTensor<Self>,
         plan: Arc<MaskPlan>,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
-}
-
-fn single_precision<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.dtype() == DType::F32 {
-        tensor
-    } else {
-        tensor.cast(DType::F32)
-    }
 }
 
 fn check_config(op: &'static str, config: &BetaMaskConfig) -> Result<(), ShapeError> {

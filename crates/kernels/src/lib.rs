@@ -7,6 +7,7 @@
 
 pub mod beta_mask;
 pub mod bimamba_block;
+mod flex_tensor;
 mod lanes;
 mod matmul;
 pub mod random;
@@ -15,7 +16,6 @@ mod scratch;
 pub mod selective_scan;
 pub mod shape;
 pub mod simd_level;
-mod vector_width;
 
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,

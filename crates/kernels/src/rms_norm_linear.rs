@@ -5,9 +5,10 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, backend_extension};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::Tensor;
 
 use crate::ShapeError;
+use crate::flex_tensor::single_precision;
 use crate::shape::{check_axes, check_not_empty};
 
 mod autodiff;
@@ -91,12 +92,4 @@ pub trait RmsNormLinearBackend: Backend {
         FloatTensor<Self>,
         FloatTensor<Self>,
     );
-}
-
-fn single_precision<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.dtype() == DType::F32 {
-        tensor
-    } else {
-        tensor.cast(DType::F32)
-    }
 }

@@ -4,14 +4,14 @@
 use std::sync::Arc;
 
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::concentrations::{Combination, ConcentrationPair};
 use super::divergence::Marginal;
 use super::sample_gradient::{SampleGradient, UnitPoint};
 use super::{BetaMaskBackend, MaskDecoding, MaskPlan, PlannedDraw};
+use crate::flex_tensor::{contiguous, from_values};
 use crate::random::PositionStream;
 
 /// Positions a thread takes at a time.
@@ -206,7 +206,7 @@ impl BetaMaskBackend for Flex {
         let [batch, length, _] = logits.shape().dims();
         let tensors = [logits, tracks, overwrite, given].map(contiguous);
         let output = forward(arguments(&tensors), &plan);
-        tensor(output, [2, batch, length])
+        from_values(output, [2, batch, length])
     }
 
     fn beta_mask_backward(
@@ -217,13 +217,14 @@ impl BetaMaskBackend for Flex {
         given: FlexTensor,
         plan: Arc<MaskPlan>,
     ) -> (FlexTensor, FlexTensor) {
-        let (logits_shape, tracks_shape) = (logits.shape().dims(), tracks.shape().dims());
+        let (logits_shape, tracks_shape): ([usize; 3], [usize; 3]) =
+            (logits.shape().dims(), tracks.shape().dims());
         let gradient = contiguous(gradient);
         let tensors = [logits, tracks, overwrite, given].map(contiguous);
         let (logits, tracks) = backward(gradient.storage(), arguments(&tensors), &plan);
         (
-            tensor::<3>(logits, logits_shape),
-            tensor::<3>(tracks, tracks_shape),
+            from_values(logits, logits_shape),
+            from_values(tracks, tracks_shape),
         )
     }
 }
@@ -238,20 +239,4 @@ fn arguments([logits, tracks, overwrite, given]: &[FlexTensor; 4]) -> Arguments<
         length,
         n_tracks,
     }
-}
-
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
-}
-
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
-    FlexTensor::new(
-        Bytes::from_elems(values),
-        Layout::contiguous(Shape::from(shape)),
-        DType::F32,
-    )
 }

@@ -163,8 +163,8 @@ pub fn sample_gradient_reference(low: f64, high: f64, alpha: f64, beta: f64) -> 
 fn tail_reference(low: f64, high: f64, a: f64, b: f64) -> [f64; 3] {
     const STEP: f64 = 1.0 / 128.0;
     const REACH: i32 = 5 * 128;
-    let mean_ln_low = digamma_reference(a) - digamma_reference(a + b);
-    let mean_ln_high = digamma_reference(b) - digamma_reference(a + b);
+    let mean_ln_low = -digamma_difference_reference(a, b);
+    let mean_ln_high = -digamma_difference_reference(b, a);
     let mut sums = [0.0; 3];
     for node in -REACH..=REACH {
         let x = f64::from(node) * STEP;
@@ -189,10 +189,24 @@ pub fn digamma_reference(mut x: f64) -> f64 {
         sum -= 1.0 / x;
         x += 1.0;
     }
+    sum + x.ln() - 0.5 / x - digamma_tail(x)
+}
+
+/// Returns ψ(x + step) - ψ(x) of positive arguments, every difference taken before it can cancel.
+pub fn digamma_difference_reference(mut x: f64, step: f64) -> f64 {
+    let mut sum = 0.0;
+    while x < 30.0 {
+        sum += step / (x * (x + step));
+        x += 1.0;
+    }
+    sum + (step / x).ln_1p() + 0.5 * step / (x * (x + step)) + digamma_tail(x)
+        - digamma_tail(x + step)
+}
+
+/// Σ B_2k / (2k x^2k), k = 1..5.
+fn digamma_tail(x: f64) -> f64 {
     let s = 1.0 / (x * x);
-    sum + x.ln()
-        - 0.5 / x
-        - s * (1.0 / 12.0 - s * (1.0 / 120.0 - s * (1.0 / 252.0 - s * (1.0 / 240.0 - s / 132.0))))
+    s * (1.0 / 12.0 - s * (1.0 / 120.0 - s * (1.0 / 252.0 - s * (1.0 / 240.0 - s / 132.0))))
 }
 
 /// Returns ψ'(x) of a positive `x`: recurrence up to 30, then the asymptotic series.

@@ -8,7 +8,7 @@
 
 use super::gamma_functions::{Digammas, digamma_difference};
 use super::vector_math::{exp, exp_m1, ln_1p};
-use crate::vector_width::VectorWidth;
+use crate::simd_level::{SimdLevel, for_each_simd_level};
 
 /// The series serves where (nearer distance to 0 or 1) * (opposite concentration) is below this: its terms are
 /// then below e^2, and above it the quadrature's integrand has no singularity near its interval.
@@ -155,14 +155,14 @@ impl UnitPoint {
 /// Computes the gradient of Beta samples; finds out once what the machine can do.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SampleGradient {
-    width: VectorWidth,
+    level: SimdLevel,
 }
 
 impl SampleGradient {
     /// Detects the machine's vectors.
     pub(crate) fn new() -> Self {
         Self {
-            width: VectorWidth::detect(),
+            level: SimdLevel::detect(),
         }
     }
 
@@ -211,15 +211,9 @@ impl SampleGradient {
             odds,
         };
         let end = integrand.end();
-        let [area, area_y, area_ln] = match self.width {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` found avx512f on this machine.
-            VectorWidth::Avx512 => unsafe { integrate_avx512(integrand, end) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `new` found avx2 on this machine.
-            VectorWidth::Avx2 => unsafe { integrate_avx2(integrand, end) },
-            VectorWidth::Portable => integrate(integrand, end),
-        };
+        let mut sums = [0.0; 3];
+        integrate(self.level, integrand, end, &mut sums);
+        let [area, area_y, area_ln] = sums;
         let scale = -z.low;
         (
             scale * (area * (z.ln_low - psi_a) - area_y),
@@ -258,9 +252,15 @@ impl TailIntegrand {
     }
 }
 
-/// Returns ∫ e^E dy, ∫ y e^E dy and ∫ ln((1 - t) / (1 - z)) e^E dy over [0, `end`].
+for_each_simd_level! {
+    /// Sets `sums` to ∫ e^E dy, ∫ y e^E dy and ∫ ln((1 - t) / (1 - z)) e^E dy over [0, `end`].
+    ///
+    /// Multiplications and additions stay apart and sums keep their order, so every level gives the same bits.
+    fn integrate(integrand: TailIntegrand, end: f64, sums: &mut [f64; 3]) = integrate_body
+}
+
 #[inline(always)]
-fn integrate(integrand: TailIntegrand, end: f64) -> [f64; 3] {
+fn integrate_body<const FMA: bool>(integrand: TailIntegrand, end: f64, sums: &mut [f64; 3]) {
     let mut terms = [[0.0; NODES]; 3];
     for k in 0..NODES {
         let y = end * NODE[k];
@@ -271,26 +271,14 @@ fn integrate(integrand: TailIntegrand, end: f64) -> [f64; 3] {
         terms[1][k] = density * y;
         terms[2][k] = density * ln_ratio;
     }
-    terms.map(|term| {
+    for (sum, term) in sums.iter_mut().zip(terms) {
         let mut lanes = [0.0; 8];
         for k in 0..NODES {
             lanes[k % 8] += term[k];
         }
         let [a, b, c, d, e, f, g, h] = lanes;
-        end * (((a + e) + (b + f)) + ((c + g) + (d + h)))
-    })
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn integrate_avx2(integrand: TailIntegrand, end: f64) -> [f64; 3] {
-    integrate(integrand, end)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn integrate_avx512(integrand: TailIntegrand, end: f64) -> [f64; 3] {
-    integrate(integrand, end)
+        *sum = end * (((a + e) + (b + f)) + ((c + g) + (d + h)));
+    }
 }
 
 /// Sums the power series of the incomplete Beta function and of its derivatives, for z <= 1/2.
@@ -321,4 +309,32 @@ fn series(z: UnitPoint, alpha: f64, beta: f64, psi: Digammas) -> (f64, f64) {
     }
     let scale = -z.low * libm::exp((1.0 - beta) * z.ln_high) / alpha;
     (scale * sum_alpha, scale * (sum_beta + psi_rise * sum))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integrate_gives_the_same_bits_at_every_simd_level() {
+        for (a, b, odds) in [
+            (12.0, 20.0, 0.5),
+            (1e-8, 5.0, 0.9),
+            (1e6, 3e5, 1e-3),
+            (1.0, 1e6, 0.01),
+        ] {
+            let integrand = TailIntegrand {
+                a,
+                b_minus_1: b - 1.0,
+                odds,
+            };
+            let bits = SimdLevel::available().into_iter().map(|level| {
+                let mut sums = [0.0; 3];
+                integrate(level, integrand, integrand.end(), &mut sums);
+                sums.map(f64::to_bits)
+            });
+            let bits: Vec<_> = bits.collect();
+            assert!(bits.iter().all(|other| *other == bits[0]), "{integrand:?}");
+        }
+    }
 }

@@ -2,12 +2,12 @@
 //! computed; fixed runs of rows for the threads, whose partial sums are added in order.
 
 use burn::backend::{Flex, TensorMetadata};
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{RMS_NORM_EPSILON, RmsNormLinearBackend};
-use crate::vector_width::VectorWidth;
+use crate::flex_tensor::{contiguous, from_values};
+use crate::simd_level::{SimdLevel, for_each_simd_level};
 
 /// Rows a thread takes at a time.
 const RUN: usize = 512;
@@ -28,6 +28,16 @@ struct PartialGradient {
     bias: Vec<f32>,
 }
 
+impl PartialGradient {
+    fn zeros(layer: Layer<'_>) -> Self {
+        Self {
+            folded: vec![0.0; layer.folded.len()],
+            bias: vec![0.0; layer.n_out],
+        }
+    }
+}
+
+/// Returns `norm_weight` times each row of `weight`.
 fn fold(norm_weight: &[f32], weight: &[f32]) -> Vec<f32> {
     weight
         .chunks_exact(norm_weight.len())
@@ -35,21 +45,13 @@ fn fold(norm_weight: &[f32], weight: &[f32]) -> Vec<f32> {
         .collect()
 }
 
-fn forward(x: &[f32], layer: Layer<'_>, bias: &[f32], width: VectorWidth) -> Vec<f32> {
+fn forward(x: &[f32], layer: Layer<'_>, bias: &[f32], level: SimdLevel) -> Vec<f32> {
     let Layer { d_model, n_out, .. } = layer;
     let mut output = vec![0.0; x.len() / d_model * n_out];
     output
         .par_chunks_mut(RUN * n_out)
         .zip(x.par_chunks(RUN * d_model))
-        .for_each(|(output, x)| match width {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `VectorWidth::detect` found avx512f on this machine.
-            VectorWidth::Avx512 => unsafe { forward_run_avx512(x, layer, bias, output) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `VectorWidth::detect` found avx2 on this machine.
-            VectorWidth::Avx2 => unsafe { forward_run_avx2(x, layer, bias, output) },
-            VectorWidth::Portable => forward_run(x, layer, bias, output),
-        });
+        .for_each(|(output, x)| forward_run(level, x, layer, bias, output));
     output
 }
 
@@ -58,7 +60,7 @@ fn backward(
     gradient: &[f32],
     x: &[f32],
     layer: Layer<'_>,
-    width: VectorWidth,
+    level: SimdLevel,
 ) -> (Vec<f32>, Vec<f64>, Vec<f64>) {
     let Layer { d_model, n_out, .. } = layer;
     let mut x_gradient = vec![0.0; x.len()];
@@ -66,14 +68,10 @@ fn backward(
         .par_chunks_mut(RUN * d_model)
         .zip(x.par_chunks(RUN * d_model))
         .zip(gradient.par_chunks(RUN * n_out))
-        .map(|((x_gradient, x), gradient)| match width {
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `VectorWidth::detect` found avx512f on this machine.
-            VectorWidth::Avx512 => unsafe { backward_run_avx512(gradient, x, layer, x_gradient) },
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: `VectorWidth::detect` found avx2 on this machine.
-            VectorWidth::Avx2 => unsafe { backward_run_avx2(gradient, x, layer, x_gradient) },
-            VectorWidth::Portable => backward_run(gradient, x, layer, x_gradient),
+        .map(|((x_gradient, x), gradient)| {
+            let mut partial = PartialGradient::zeros(layer);
+            backward_run(level, gradient, x, layer, x_gradient, &mut partial);
+            partial
         })
         .collect();
     let mut folded = vec![0.0; n_out * d_model];
@@ -118,8 +116,18 @@ fn inverse_root_mean_square(row: &[f32]) -> f32 {
     1.0 / (dot(row, row) / row.len() as f32 + RMS_NORM_EPSILON as f32).sqrt()
 }
 
+for_each_simd_level! {
+    /// Fills the `output` of a run of rows of `x`.
+    fn forward_run(x: &[f32], layer: Layer<'_>, bias: &[f32], output: &mut [f32]) = forward_run_body
+}
+
 #[inline(always)]
-fn forward_run(x: &[f32], layer: Layer<'_>, bias: &[f32], output: &mut [f32]) {
+fn forward_run_body<const FMA: bool>(
+    x: &[f32],
+    layer: Layer<'_>,
+    bias: &[f32],
+    output: &mut [f32],
+) {
     let Layer {
         folded,
         d_model,
@@ -133,22 +141,30 @@ fn forward_run(x: &[f32], layer: Layer<'_>, bias: &[f32], output: &mut [f32]) {
     }
 }
 
+for_each_simd_level! {
+    /// Adds the gradients of a run of rows to `x_gradient`, zero so far, and to `partial`.
+    fn backward_run(
+        gradient: &[f32],
+        x: &[f32],
+        layer: Layer<'_>,
+        x_gradient: &mut [f32],
+        partial: &mut PartialGradient,
+    ) = backward_run_body
+}
+
 #[inline(always)]
-fn backward_run(
+fn backward_run_body<const FMA: bool>(
     gradient: &[f32],
     x: &[f32],
     layer: Layer<'_>,
     x_gradient: &mut [f32],
-) -> PartialGradient {
+    partial: &mut PartialGradient,
+) {
     let Layer {
         folded,
         d_model,
         n_out,
     } = layer;
-    let mut partial = PartialGradient {
-        folded: vec![0.0; n_out * d_model],
-        bias: vec![0.0; n_out],
-    };
     let rows = x
         .chunks_exact(d_model)
         .zip(x_gradient.chunks_exact_mut(d_model));
@@ -176,41 +192,6 @@ fn backward_run(
             *row_gradient -= shrink * value;
         }
     }
-    partial
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn forward_run_avx2(x: &[f32], layer: Layer<'_>, bias: &[f32], output: &mut [f32]) {
-    forward_run(x, layer, bias, output);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn forward_run_avx512(x: &[f32], layer: Layer<'_>, bias: &[f32], output: &mut [f32]) {
-    forward_run(x, layer, bias, output);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
-fn backward_run_avx2(
-    gradient: &[f32],
-    x: &[f32],
-    layer: Layer<'_>,
-    x_gradient: &mut [f32],
-) -> PartialGradient {
-    backward_run(gradient, x, layer, x_gradient)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx512f")]
-fn backward_run_avx512(
-    gradient: &[f32],
-    x: &[f32],
-    layer: Layer<'_>,
-    x_gradient: &mut [f32],
-) -> PartialGradient {
-    backward_run(gradient, x, layer, x_gradient)
 }
 
 impl RmsNormLinearBackend for Flex {
@@ -229,8 +210,8 @@ impl RmsNormLinearBackend for Flex {
             d_model,
             n_out,
         };
-        let output = forward(x.storage(), layer, bias.storage(), VectorWidth::detect());
-        tensor(output, [batch, length, n_out])
+        let output = forward(x.storage(), layer, bias.storage(), SimdLevel::detect());
+        from_values(output, [batch, length, n_out])
     }
 
     fn rms_norm_linear_backward(
@@ -249,12 +230,8 @@ impl RmsNormLinearBackend for Flex {
             d_model,
             n_out,
         };
-        let (x_gradient, folded_gradient, bias_gradient) = backward(
-            gradient.storage(),
-            x.storage(),
-            layer,
-            VectorWidth::detect(),
-        );
+        let (x_gradient, folded_gradient, bias_gradient) =
+            backward(gradient.storage(), x.storage(), layer, SimdLevel::detect());
         let mut norm_gradient = vec![0.0; d_model];
         let mut weight_gradient = vec![0.0; n_out * d_model];
         for (index, gradient) in folded_gradient.iter().enumerate() {
@@ -264,26 +241,50 @@ impl RmsNormLinearBackend for Flex {
         }
         let single = |values: Vec<f64>| values.into_iter().map(|value| value as f32).collect();
         (
-            tensor(x_gradient, [batch, length, d_model]),
-            tensor(single(norm_gradient), [d_model]),
-            tensor(weight_gradient, [n_out, d_model]),
-            tensor(single(bias_gradient), [n_out]),
+            from_values(x_gradient, [batch, length, d_model]),
+            from_values(single(norm_gradient), [d_model]),
+            from_values(weight_gradient, [n_out, d_model]),
+            from_values(single(bias_gradient), [n_out]),
         )
     }
 }
 
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::PositionStream;
 
-fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
-    FlexTensor::new(
-        Bytes::from_elems(values),
-        Layout::contiguous(Shape::from(shape)),
-        DType::F32,
-    )
+    #[test]
+    fn every_simd_level_gives_the_same_bits() {
+        let mut stream = PositionStream::new(4, 4);
+        let mut normal = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| stream.sample_normal() as f32).collect()
+        };
+        let (rows, d_model, n_out) = (41, 53, 3);
+        let (x, folded, bias, gradient) = (
+            normal(rows * d_model),
+            normal(n_out * d_model),
+            normal(n_out),
+            normal(rows * n_out),
+        );
+        let layer = Layer {
+            folded: &folded,
+            d_model,
+            n_out,
+        };
+        let bits =
+            |values: &[f32]| -> Vec<u32> { values.iter().map(|value| value.to_bits()).collect() };
+        let runs: Vec<_> = SimdLevel::available()
+            .into_iter()
+            .map(|level| {
+                let (x_gradient, folded, _) = backward(&gradient, &x, layer, level);
+                (
+                    bits(&forward(&x, layer, &bias, level)),
+                    bits(&x_gradient),
+                    folded,
+                )
+            })
+            .collect();
+        assert!(runs.iter().all(|run| *run == runs[0]));
+    }
 }
