@@ -77,7 +77,7 @@ impl TryFrom<ExampleParts> for Example {
             "the regions do not cover the window"
         } else if parts.window.chrom() != parts.gene.chrom || parts.window.tss() != parts.gene.tss {
             "the window is not that of the gene"
-        } else if !parts.tracks.iter().all(|value| value.is_finite()) {
+        } else if !all_finite(&parts.tracks) {
             "a track value is not finite"
         } else if !parts.features.iter().all(|value| value.is_finite()) {
             "a feature is not finite"
@@ -101,6 +101,13 @@ impl TryFrom<ExampleParts> for Example {
             reason,
         })
     }
+}
+
+/// Looks at every value, without stopping early, so that it runs many at a time.
+fn all_finite(values: &[f32]) -> bool {
+    values
+        .iter()
+        .fold(true, |all, value| all & value.is_finite())
 }
 
 impl Example {
@@ -158,5 +165,78 @@ impl Example {
     /// What the example is used for.
     pub fn split(&self) -> Split {
         self.split
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use genome::Strand;
+
+    fn parts() -> ExampleParts {
+        ExampleParts {
+            gene: Gene {
+                gene_id: "ID".to_string(),
+                symbol: "GENE".to_string(),
+                chrom: "c".to_string(),
+                tss: 1,
+                strand: Strand::Forward,
+                gene_type: None,
+                split: None,
+                line: 2,
+            },
+            window: Window::centered_on("c", 1, 4, 3).unwrap(),
+            base_codes: vec![4, 0, 1, 2],
+            tracks: vec![0.0; 8],
+            n_tracks: 2,
+            regions: vec![RegionCode::Keep; 4],
+            features: [0.0; N_FEATURES],
+            target: Some(1.0),
+            split: Split::Test,
+        }
+    }
+
+    #[test]
+    fn try_from_parts_that_disagree_is_an_error() {
+        assert!(Example::try_from(parts()).is_ok());
+        type Change = fn(&mut ExampleParts);
+        let cases: [(Change, &str); 9] = [
+            (
+                |parts| parts.base_codes.truncate(3),
+                "the sequence does not cover",
+            ),
+            (|parts| parts.base_codes[0] = 5, "a base code is above 4"),
+            (|parts| parts.tracks.truncate(7), "the tracks do not cover"),
+            (|parts| parts.regions.clear(), "the regions do not cover"),
+            (
+                |parts| parts.gene.tss = 2,
+                "the window is not that of the gene",
+            ),
+            (
+                |parts| parts.gene.chrom = "d".into(),
+                "the window is not that of the gene",
+            ),
+            (
+                |parts| parts.tracks[7] = f32::NAN,
+                "a track value is not finite",
+            ),
+            (
+                |parts| parts.features[0] = f32::INFINITY,
+                "a feature is not finite",
+            ),
+            (
+                |parts| parts.target = Some(f32::NAN),
+                "the target is not finite",
+            ),
+        ];
+        for (change, part) in cases {
+            let mut changed = parts();
+            change(&mut changed);
+            let error = Example::try_from(changed).unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains("\"GENE\""),
+                "{error}"
+            );
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Two bits a base, and runs of equal values.
 
+use std::ops::Range;
+
 use crate::one_hot::NO_BASE;
 
 /// Bases in two bits each, four a byte from the lowest bits up, with the runs of no base apart.
@@ -87,25 +89,26 @@ pub(super) fn runs<T: Copy>(
     (run_values, run_lengths)
 }
 
-/// Writes runs into the cells of a column; the error says what does not fit.
-pub(super) fn expand_runs<'a, T: Copy + 'a>(
+/// Value and range of each run; the error says what does not fit a column of `length` cells.
+pub(super) fn run_ranges<T: Copy>(
     values: &[T],
     lengths: &[u32],
-    mut cells: impl ExactSizeIterator<Item = &'a mut T>,
-) -> Result<(), &'static str> {
+    length: usize,
+) -> Result<Vec<(T, Range<usize>)>, &'static str> {
     if values.len() != lengths.len() {
         return Err("a column has unequal numbers of run values and run lengths");
     }
-    let total: u64 = lengths.iter().map(|&length| u64::from(length)).sum();
-    if total != cells.len() as u64 {
+    let mut ranges = Vec::with_capacity(values.len());
+    let mut start = 0_usize;
+    for (&value, &n) in values.iter().zip(lengths) {
+        let end = start.saturating_add(n as usize);
+        ranges.push((value, start..end));
+        start = end;
+    }
+    if start != length {
         return Err("the runs of a column do not have the window's length");
     }
-    for (&value, &length) in values.iter().zip(lengths) {
-        for cell in cells.by_ref().take(length as usize) {
-            *cell = value;
-        }
-    }
-    Ok(())
+    Ok(ranges)
 }
 
 #[cfg(test)]
@@ -162,17 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn expand_runs_of_damaged_parts_is_an_error() {
-        let cases: [(&[u8], &[u32]); 4] = [
+    fn run_ranges_of_damaged_parts_is_an_error() {
+        let cases: [(&[u8], &[u32]); 5] = [
             (&[1], &[]),
             (&[1], &[2]),
             (&[1, 2], &[3, 1]),
             (&[1, 2], &[u32::MAX, 4]),
+            (&[], &[]),
         ];
         for (values, lengths) in cases {
-            let mut cells = [0; 3];
-            assert!(expand_runs(values, lengths, cells.iter_mut()).is_err());
+            assert!(run_ranges(values, lengths, 3).is_err());
         }
+        assert_eq!(
+            run_ranges(&[7, 8], &[1, 2], 3),
+            Ok(vec![(7, 0..1), (8, 1..3)])
+        );
     }
 
     proptest! {
@@ -190,15 +197,18 @@ mod tests {
         }
 
         #[test]
-        fn expand_inverts_runs(
+        fn run_ranges_invert_runs(
             parts in prop::collection::vec((0_u8..4, 1_usize..9), 0..20),
         ) {
             let values: Vec<u8> =
                 parts.iter().flat_map(|&(value, n)| std::iter::repeat_n(value, n)).collect();
             let (run_values, run_lengths) = runs(values.iter().copied(), |a, b| a == b);
             prop_assert!(run_values.windows(2).all(|pair| pair[0] != pair[1]));
+            let ranges = run_ranges(&run_values, &run_lengths, values.len());
             let mut back = vec![9; values.len()];
-            prop_assert_eq!(expand_runs(&run_values, &run_lengths, back.iter_mut()), Ok(()));
+            for (value, range) in ranges.unwrap_or_default() {
+                back[range].fill(value);
+            }
             prop_assert_eq!(back, values);
         }
     }

@@ -16,7 +16,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use genome::{Gene, Strand};
 
-use super::packing::{expand_runs, pack_bases, runs, unpack_bases};
+use super::packing::{pack_bases, run_ranges, runs, unpack_bases};
 use crate::config::DataConfig;
 use crate::contact_track::{ContactBins, bins_of};
 use crate::error::DatasetError;
@@ -270,25 +270,27 @@ pub(super) fn example_of(
         &list::<UInt32Type>(batch, 15, row)?,
         length,
     )?;
-    let mut codes = vec![0_u8; length];
-    expand_runs(
-        &list::<UInt8Type>(batch, 16, row)?,
-        &list::<UInt32Type>(batch, 17, row)?,
-        codes.iter_mut(),
-    )?;
-    let regions = codes
-        .into_iter()
-        .map(|code| RegionCode::from_code(code).ok_or("a region code is above 2"))
-        .collect::<Result<Vec<RegionCode>, &str>>()?;
+    let mut regions = vec![RegionCode::Keep; length];
+    let codes = list::<UInt8Type>(batch, 16, row)?;
+    for (code, range) in run_ranges(&codes, &list::<UInt32Type>(batch, 17, row)?, length)? {
+        let code = RegionCode::from_code(code).ok_or("a region code is above 2")?;
+        regions[range].fill(code);
+    }
 
     let mut tracks = vec![0.0_f32; length * n_tracks];
     for column in 0..layout.track_names.len() {
         let first = N_FIXED_COLUMNS + 2 * column;
-        expand_runs(
-            &list::<Float32Type>(batch, first, row)?,
-            &list::<UInt32Type>(batch, first + 1, row)?,
-            tracks.iter_mut().skip(column).step_by(n_tracks),
-        )?;
+        let values = list::<Float32Type>(batch, first, row)?;
+        let lengths = list::<UInt32Type>(batch, first + 1, row)?;
+        for (value, range) in run_ranges(&values, &lengths, length)? {
+            // Most of a track is 0, which is there already; -0 has other bits.
+            if value.to_bits() != 0 {
+                let rows = &mut tracks[range.start * n_tracks..range.end * n_tracks];
+                for row in rows.chunks_exact_mut(n_tracks) {
+                    row[column] = value;
+                }
+            }
+        }
     }
     if let Some(resolution) = layout.contact_resolution {
         let first = N_FIXED_COLUMNS + 2 * layout.track_names.len();
