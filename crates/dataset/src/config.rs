@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use genome::Normalization;
 use serde::{Deserialize, Serialize};
 
+use crate::split_config::SplitConfig;
+
 /// Everything needed to turn one gene into the arrays a model reads.
 ///
 /// Relative paths belong to the folder of the configuration file; [`resolve`](Self::resolve) joins
@@ -185,44 +187,6 @@ fn default_normalization() -> Normalization {
 pub enum ContactFallback {
     /// The average contact at the same distance, [`genome::power_law`].
     PowerLaw,
-}
-
-/// How genes are divided.
-///
-/// Every split must keep at least one gene; [`SplitConfig::All`] is the exception.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "by", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SplitConfig {
-    /// By the gene table's column `split` (`train`, `valid`, `test`).
-    Column {},
-    /// By lists of chromosomes, as the genome names them; the rest is trained on.
-    Chromosomes {
-        /// Validation chromosomes.
-        valid: Vec<String>,
-        /// Test chromosomes.
-        test: Vec<String>,
-    },
-    /// By the built-in leave-chromosomes-out table, see [`crate::FOLDS`].
-    Fold {
-        /// 1 to 12; the published one is 11 (test 22 and X, validation 3 and 21).
-        fold: usize,
-    },
-    /// By contiguous blocks of start sites with nearly equal numbers of genes.
-    ///
-    /// A gene whose window overlaps the window of a test gene is neither trained on nor validated,
-    /// and one whose window overlaps that of a validation gene is not trained on; they are
-    /// counted and listed.
-    Blocks {
-        /// Number of blocks, at least 3.
-        n_blocks: usize,
-        /// Index of the test block, from 0.
-        test_block: usize,
-        /// Index of the validation block. Default: the one after the test block, or the first.
-        #[serde(default)]
-        valid_block: Option<usize>,
-    },
-    /// Every gene is a test gene: for prediction with a trained model.
-    All {},
 }
 
 /// What happens to a gene whose expression was not measured.
@@ -405,53 +369,6 @@ impl DataConfig {
     }
 }
 
-impl SplitConfig {
-    fn validate(&self, problems: &mut Vec<String>) {
-        match self {
-            SplitConfig::Column {} | SplitConfig::All {} => {}
-            SplitConfig::Chromosomes { valid, test } => {
-                for chrom in valid.iter().filter(|chrom| test.contains(chrom)) {
-                    problems.push(format!("split: {chrom:?} is both in valid and in test"));
-                }
-                for (name, list) in [("valid", valid), ("test", test)] {
-                    if list.is_empty() {
-                        problems.push(format!("split: {name} names no chromosome"));
-                    }
-                }
-            }
-            SplitConfig::Fold { fold } => {
-                if !(1..=crate::FOLDS.len()).contains(fold) {
-                    problems.push(format!(
-                        "split: fold {fold} must be 1 to {}; the published one is 11",
-                        crate::FOLDS.len()
-                    ));
-                }
-            }
-            SplitConfig::Blocks {
-                n_blocks,
-                test_block,
-                valid_block,
-            } => {
-                if *n_blocks < 3 {
-                    problems.push(format!(
-                        "split: n_blocks {n_blocks} must be at least 3, one for each split"
-                    ));
-                }
-                for (name, block) in [("test", Some(test_block)), ("valid", valid_block.as_ref())] {
-                    if let Some(block) = block.filter(|block| *block >= n_blocks) {
-                        problems.push(format!(
-                            "split: {name}_block {block} must be below n_blocks ({n_blocks})"
-                        ));
-                    }
-                }
-                if *valid_block == Some(*test_block) {
-                    problems.push("split: valid_block and test_block are the same".into());
-                }
-            }
-        }
-    }
-}
-
 /// Name of the contact among the tracks.
 pub const CONTACT_TRACK: &str = "contact";
 
@@ -461,3 +378,114 @@ const ACTIVITY_TRACKS: [&str; 2] = ["h3k27ac", "dnase"];
 /// Longest window: array indices and run lengths of the prepared file are 32 bits wide, and no
 /// human chromosome is longer than 250 million bases.
 const MAX_LENGTH: u64 = 1 << 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINIMAL: &str = r#"
+genome = "genome.fa"
+genes = "/data/genes.tsv"
+expression = { path = "expression.tsv", value = "tpm" }
+split = { by = "fold", fold = 11 }
+"#;
+
+    fn parse(more: &str) -> DataConfig {
+        toml::from_str(&format!("{more}\n{MINIMAL}")).unwrap()
+    }
+
+    #[test]
+    fn minimal_config_takes_the_published_values() {
+        let config = parse("contact = { path = \"a.hic\" }");
+        assert_eq!((config.length, config.promoter), (200_000, 2_000));
+        assert_eq!(config.expression.key, "gene");
+        assert_eq!(config.expression.transform, ExpressionTransform::Log10p1);
+        assert_eq!(config.missing_expression, MissingExpression::Skip);
+        assert_eq!(
+            config.contact.as_ref().map(|contact| contact.resolution),
+            Some(5_000)
+        );
+        assert_eq!(config.track_names(), ["contact"]);
+        assert_eq!(config.validate(), [""; 0]);
+    }
+
+    #[test]
+    fn resolve_leaves_absolute_paths_alone() {
+        let config = parse("tracks = [{ name = \"a\", path = \"a.bw\" }]").resolve(Path::new("/x"));
+        let paths: Vec<_> = config
+            .source_files()
+            .into_iter()
+            .map(|(_, path)| path)
+            .collect();
+        let expected = [
+            "/x/genome.fa",
+            "/data/genes.tsv",
+            "/x/expression.tsv",
+            "/x/a.bw",
+        ];
+        assert_eq!(paths, expected.map(Path::new));
+    }
+
+    #[test]
+    fn config_survives_json() {
+        let config = parse(
+            "contact = { fallback = \"power_law\" }\nchrom_alias = { 22 = \"chr22\" }\n\
+             tracks = [{ name = \"a\", path = \"a.bw\", transform = \"log10p1\" }]",
+        );
+        let json = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<DataConfig>(&json).unwrap(), config);
+    }
+
+    #[test]
+    fn activity_tracks_default_to_the_published_pair_in_its_order() {
+        let tracks = "tracks = [{ name = \"dnase\", path = \"d\" }, { name = \"x\", path = \"x\" }, \
+                      { name = \"h3k27ac\", path = \"h\" }]";
+        assert_eq!(parse(tracks).activity_track_indices(), [2, 0]);
+        let named = parse(&format!("{tracks}\nactivity_tracks = [\"x\"]"));
+        assert_eq!(named.activity_track_indices(), [1]);
+    }
+
+    #[test]
+    fn validate_names_each_problem() {
+        let cases = [
+            ("length = 199999", "length 199999 must be even"),
+            ("length = 268435458", "is longer than"),
+            ("promoter = 0", "promoter 0 must be even"),
+            ("promoter = 200002", "at most length (200000)"),
+            ("gene_types = []", "gene_types is empty"),
+            ("contact = {}", "contact has no path"),
+            (
+                "contact = { path = \"a\", fallback = \"power_law\" }",
+                "a path and a fallback",
+            ),
+            (
+                "contact = { path = \"a\", resolution = 0 }",
+                "at least 1 bp",
+            ),
+            (
+                "tracks = [{ name = \"contact\", path = \"a\" }]",
+                "is kept for the contact",
+            ),
+            (
+                "tracks = [{ name = \"a b\", path = \"a\" }]",
+                "must be letters",
+            ),
+            (
+                "tracks = [{ name = \"a\", path = \"a\" }, { name = \"a\", path = \"b\" }]",
+                "is used twice",
+            ),
+            ("activity_tracks = [\"a\"]", "which is no track"),
+            (
+                "chrom_alias = { a = \"b\", b = \"c\" }",
+                "is itself an alias",
+            ),
+        ];
+        for (text, part) in cases {
+            let problems = parse(text).validate();
+            assert!(
+                problems.len() == 1 && problems[0].contains(part),
+                "{text}: {problems:?}"
+            );
+        }
+    }
+}

@@ -7,8 +7,8 @@ use std::path::Path;
 use genome::{ChromSizes, Gene};
 use serde::{Deserialize, Serialize};
 
-use crate::config::SplitConfig;
 use crate::error::DatasetError;
+use crate::split_config::SplitConfig;
 
 /// What an example is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -23,12 +23,13 @@ mod prepared;
 mod region_mask;
 mod selection;
 mod source;
+mod split_config;
 mod tracks;
 mod window;
 
 pub use config::{
     CONTACT_TRACK, ContactConfig, ContactFallback, DataConfig, ExpressionConfig,
-    ExpressionTransform, GeneKey, MissingExpression, SplitConfig, TrackConfig, TrackTransform,
+    ExpressionTransform, GeneKey, MissingExpression, TrackConfig, TrackTransform,
 };
 pub use error::DatasetError;
 pub use estimate::{Estimate, estimate};
@@ -45,5 +46,6 @@ pub use prepared::{
 pub use region_mask::{RegionCode, region_codes};
 pub use selection::{SkipReason, SkippedGene};
 pub use source::ExampleSource;
+pub use split_config::SplitConfig;
 pub use tracks::ACTIVITY_FLANK;
 pub use window::Window;

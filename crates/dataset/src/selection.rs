@@ -6,9 +6,10 @@ use genome::{ChromSizes, Expression, Gene};
 use serde::{Deserialize, Serialize};
 
 use crate::chrom_alias::ChromAlias;
-use crate::config::{DataConfig, GeneKey, MissingExpression, SplitConfig};
+use crate::config::{DataConfig, GeneKey, MissingExpression};
 use crate::error::DatasetError;
 use crate::fold::{Assignment, Split, assign_splits};
+use crate::split_config::SplitConfig;
 
 /// A gene of the table that is no example, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
