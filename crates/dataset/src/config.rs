@@ -185,7 +185,7 @@ fn default_normalization() -> Normalization {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ContactFallback {
-    /// The average contact at the same distance, [`genome::power_law`].
+    /// The average contact at the same distance, [`genome::power_law_contact`].
     PowerLaw,
 }
 

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn unpack_bases_of_damaged_parts_is_an_error() {
-        let cases: [(&[u8], &[u32], &[u32], usize); 5] = [
+        type Case = (&'static [u8], &'static [u32], &'static [u32], usize);
+        let cases: [Case; 5] = [
             (&[0], &[], &[], 5),
             (&[0, 0], &[], &[], 4),
             (&[0], &[0], &[], 4),

@@ -53,9 +53,10 @@ fn genes_without_expression_are_skipped_and_listed() {
 #[test]
 fn every_position_of_every_gene_is_what_the_files_hold() {
     let reader = ExampleReader::open(&TinyGenome::write().config_with(&[])).unwrap();
-    for index in 0..reader.len() {
+    // The last gene of the table has no expression.
+    assert_eq!(reader.len(), GENES.len() - 1);
+    for (index, (symbol, chrom, tss, ..)) in GENES.into_iter().enumerate().take(reader.len()) {
         let example = ExampleReader::read(&reader, index).unwrap();
-        let (symbol, chrom, tss, ..) = GENES[index];
         assert_eq!(example.gene().symbol, symbol);
         let chrom_index = CHROMS.iter().position(|(name, _)| *name == chrom).unwrap();
         let chrom_length = CHROMS[chrom_index].1 as i64;
