@@ -12,6 +12,13 @@ pub(crate) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     }
 }
 
+/// The tensor's own elements, row-major; its storage may begin with those of the tensor it is a view of.
+pub(crate) fn elements(tensor: &FlexTensor) -> &[f32] {
+    tensor
+        .as_slice()
+        .expect("`contiguous` was called on this single-precision tensor")
+}
+
 /// Makes a tensor of row-major `values`.
 pub(crate) fn from_values<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
     FlexTensor::new(

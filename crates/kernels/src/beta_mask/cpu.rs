@@ -11,7 +11,7 @@ use super::concentrations::{Combination, ConcentrationPair};
 use super::divergence::Marginal;
 use super::sample_gradient::{SampleGradient, UnitPoint};
 use super::{BetaMaskBackend, MaskDecoding, MaskPlan, PlannedDraw};
-use crate::flex_tensor::{contiguous, from_values};
+use crate::flex_tensor::{contiguous, elements, from_values};
 use crate::random::PositionStream;
 
 /// Positions a thread takes at a time.
@@ -221,7 +221,7 @@ impl BetaMaskBackend for Flex {
             (logits.shape().dims(), tracks.shape().dims());
         let gradient = contiguous(gradient);
         let tensors = [logits, tracks, overwrite, given].map(contiguous);
-        let (logits, tracks) = backward(gradient.storage(), arguments(&tensors), &plan);
+        let (logits, tracks) = backward(elements(&gradient), arguments(&tensors), &plan);
         (
             from_values(logits, logits_shape),
             from_values(tracks, tracks_shape),
@@ -232,10 +232,10 @@ impl BetaMaskBackend for Flex {
 fn arguments([logits, tracks, overwrite, given]: &[FlexTensor; 4]) -> Arguments<'_> {
     let [_, length, n_tracks] = tracks.shape().dims();
     Arguments {
-        logits: logits.storage(),
-        tracks: tracks.storage(),
-        overwrite: overwrite.storage(),
-        given: given.storage(),
+        logits: elements(&logits),
+        tracks: elements(&tracks),
+        overwrite: elements(&overwrite),
+        given: elements(&given),
         length,
         n_tracks,
     }

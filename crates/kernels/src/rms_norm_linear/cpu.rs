@@ -6,7 +6,7 @@ use burn_flex::FlexTensor;
 use rayon::prelude::*;
 
 use super::{RMS_NORM_EPSILON, RmsNormLinearBackend};
-use crate::flex_tensor::{contiguous, from_values};
+use crate::flex_tensor::{contiguous, elements, from_values};
 use crate::simd_level::{SimdLevel, for_each_simd_level};
 
 /// Rows a thread takes at a time.
@@ -204,13 +204,13 @@ impl RmsNormLinearBackend for Flex {
         let [batch, length, d_model] = x.shape().dims();
         let [n_out, _] = weight.shape().dims();
         let [x, norm_weight, weight, bias] = [x, norm_weight, weight, bias].map(contiguous);
-        let folded = fold(norm_weight.storage(), weight.storage());
+        let folded = fold(elements(&norm_weight), elements(&weight));
         let layer = Layer {
             folded: &folded,
             d_model,
             n_out,
         };
-        let output = forward(x.storage(), layer, bias.storage(), SimdLevel::detect());
+        let output = forward(elements(&x), layer, elements(&bias), SimdLevel::detect());
         from_values(output, [batch, length, n_out])
     }
 
@@ -223,7 +223,7 @@ impl RmsNormLinearBackend for Flex {
         let [batch, length, d_model] = x.shape().dims();
         let [n_out, _] = weight.shape().dims();
         let [gradient, x, norm_weight, weight] = [gradient, x, norm_weight, weight].map(contiguous);
-        let (norm_weight, weight): (&[f32], &[f32]) = (norm_weight.storage(), weight.storage());
+        let (norm_weight, weight): (&[f32], &[f32]) = (elements(&norm_weight), elements(&weight));
         let folded = fold(norm_weight, weight);
         let layer = Layer {
             folded: &folded,
@@ -231,7 +231,7 @@ impl RmsNormLinearBackend for Flex {
             n_out,
         };
         let (x_gradient, folded_gradient, bias_gradient) =
-            backward(gradient.storage(), x.storage(), layer, SimdLevel::detect());
+            backward(elements(&gradient), elements(&x), layer, SimdLevel::detect());
         let mut norm_gradient = vec![0.0; d_model];
         let mut weight_gradient = vec![0.0; n_out * d_model];
         for (index, gradient) in folded_gradient.iter().enumerate() {
