@@ -291,8 +291,10 @@ pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
         }
 
         let mut gh = load_group(out.state, group);
-        let mut gd = Lanes::load(out.d, 0);
-        let mut gbias = Lanes::load(out.step_bias, 0);
+        // Summed over the chunk first: one running sum over the whole length would round a hundred times more.
+        let mut gd = Lanes::ZERO;
+        let mut gbias = Lanes::ZERO;
+        let mut ga = [Lanes::ZERO; GROUP];
         for time in (0..n_row).rev() {
             let row = channels.row(&rows, time);
             if time % FLUSH_EVERY == 0 {
@@ -308,7 +310,6 @@ pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
             let decays = &decays[time * STATE..][..STATE];
             let before = &states[time * STATE..][..STATE];
             let after = &states[(time + 1) * STATE..][..STATE];
-            let ga = &mut out.a[group * STATE..][..STATE];
             let mut ginput = Lanes::ZERO;
             let mut gdelta = Lanes::ZERO;
             let mut gb = [Lanes::ZERO; GROUP];
@@ -321,9 +322,7 @@ pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
                 gh[n] = q * Lanes::load(decays, n * WIDTH);
                 let gexponent = gh[n] * Lanes::load(before, n * WIDTH);
                 gdelta = gexponent.mul_add::<FMA>(a[n], gdelta);
-                gexponent
-                    .mul_add::<FMA>(delta, Lanes::load(ga, n * WIDTH))
-                    .store(ga, n * WIDTH);
+                ga[n] = gexponent.mul_add::<FMA>(delta, ga[n]);
             }
             let row_bc = &mut out.bc[row * 2 * n_group * GROUP..][..2 * n_group * GROUP];
             Lanes::sum_each(&gb).store(row_bc, group * GROUP);
@@ -347,8 +346,12 @@ pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
             }
             gstep.store(out.step, row * WIDTH);
         }
-        gd.store(out.d, 0);
-        gbias.store(out.step_bias, 0);
+        let sums = &mut out.a[group * STATE..][..STATE];
+        for (n, ga) in ga.into_iter().enumerate() {
+            (Lanes::load(sums, n * WIDTH) + ga).store(sums, n * WIDTH);
+        }
+        (Lanes::load(out.d, 0) + gd).store(out.d, 0);
+        (Lanes::load(out.step_bias, 0) + gbias).store(out.step_bias, 0);
         store_group(out.state, group, &gh);
     }
 }
