@@ -1,0 +1,539 @@
+//! What a network is made of, as a user writes it in an experiment file.
+//!
+//! A config names a published network (`kind`) and overrides what differs; saving it again writes every field.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde_json::{Map, Value};
+
+pub use crate::initialization::{InitializationConfig, OutProjLayers};
+pub use crate::mamba::MambaConfig;
+pub use crate::mask::{MaskConfig, MaskDecoding, TrainDecoding};
+pub use crate::predictor::{MaskSite, Packing, PredictorWeights};
+
+/// The published networks that this crate builds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkKind {
+    /// Seq2Exp with a soft mask that scales the predictor's input.
+    #[serde(rename = "seq2exp_soft")]
+    Seq2ExpSoft,
+    /// Seq2Exp with a hard mask that selects the predictor's positions.
+    #[serde(rename = "seq2exp_hard")]
+    Seq2ExpHard,
+    /// Caduceus on the sequence alone.
+    Caduceus,
+    /// Caduceus on the sequence and the tracks.
+    CaduceusSignals,
+}
+
+impl NetworkKind {
+    /// Every kind, in the order they are listed to a user.
+    pub const ALL: [Self; 4] = [
+        Self::Seq2ExpSoft,
+        Self::Seq2ExpHard,
+        Self::Caduceus,
+        Self::CaduceusSignals,
+    ];
+
+    /// The name in an experiment file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Seq2ExpSoft => "seq2exp_soft",
+            Self::Seq2ExpHard => "seq2exp_hard",
+            Self::Caduceus => "caduceus",
+            Self::CaduceusSignals => "caduceus_signals",
+        }
+    }
+
+    /// The published settings of this network.
+    pub fn preset(self) -> NetworkConfig {
+        match self {
+            Self::Seq2ExpSoft => NetworkConfig::Seq2Exp(Seq2ExpConfig::soft()),
+            Self::Seq2ExpHard => NetworkConfig::Seq2Exp(Seq2ExpConfig::hard()),
+            Self::Caduceus => {
+                NetworkConfig::Caduceus(CaduceusConfig::published(BackboneInput::Sequence))
+            }
+            Self::CaduceusSignals => {
+                NetworkConfig::Caduceus(CaduceusConfig::published(BackboneInput::SequenceAndTracks))
+            }
+        }
+    }
+}
+
+/// Complete settings of one network.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NetworkConfig {
+    /// Mask generator and predictor.
+    Seq2Exp(Seq2ExpConfig),
+    /// One backbone and an expression head.
+    Caduceus(CaduceusConfig),
+}
+
+/// Settings of Seq2Exp.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seq2ExpConfig {
+    /// Width of the residual stream; 128. Released name: `d_model`.
+    pub d_model: usize,
+    /// BiMamba blocks of the mask generator; 4. Released name: `gen_n_layer`.
+    pub n_layer_generator: usize,
+    /// BiMamba blocks of the predictor, equal to the generator's when shared; 4. Released name: `enc_n_layer`.
+    pub n_layer_predictor: usize,
+    /// Central bases that are always selected and pooled, in bp; 2,000. Released name: `center_len`.
+    pub promoter: usize,
+    /// Signal tracks per base; 3 (H3K27ac, DNase, contact). Released name: `signal_size`.
+    pub n_tracks: usize,
+    /// Features of the messenger RNA in the head; 9. Released name: `rna_feat_dim`.
+    pub n_features: usize,
+    /// What the generator sees: the sequence (soft) or sequence and tracks (hard).
+    pub generator_input: BackboneInput,
+    /// Whether the predictor has blocks of its own (soft) or uses the generator's (hard).
+    pub predictor_weights: PredictorWeights,
+    /// Positions of the learned positional embedding, the window's length in bp; 0 = none (soft). Released name: `pos_enc`.
+    pub n_positions: usize,
+    /// How the mask reaches the predictor.
+    pub mask_site: MaskSite,
+    /// How hard masks are batched; without effect for `mask_site = "scale"`.
+    pub packing: Packing,
+    /// The latent mask.
+    pub mask: MaskConfig,
+    /// The Mamba block.
+    pub mamba: MambaConfig,
+    /// Initial weights.
+    pub initialization: InitializationConfig,
+}
+
+/// Settings of a Caduceus regressor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaduceusConfig {
+    /// Width of the residual stream; 128. Released name: `d_model`.
+    pub d_model: usize,
+    /// BiMamba blocks; 4. Released name: `n_layer`.
+    pub n_layer: usize,
+    /// Central bases that are pooled, in bp; 2,000. Released name: `center_len`.
+    pub promoter: usize,
+    /// Signal tracks per base; 3. Released name: `signal_size`.
+    pub n_tracks: usize,
+    /// Features of the messenger RNA in the head; 9. Released name: `rna_feat_dim`.
+    pub n_features: usize,
+    /// What the backbone sees. Released name: `interact` (`no_signal` or `concat`).
+    pub input: BackboneInput,
+    /// The Mamba block.
+    pub mamba: MambaConfig,
+    /// Initial weights.
+    pub initialization: InitializationConfig,
+}
+
+/// What a backbone reads at each base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BackboneInput {
+    /// The one-hot base.
+    Sequence,
+    /// The one-hot base and the track values.
+    SequenceAndTracks,
+}
+
+impl Seq2ExpConfig {
+    /// The published Seq2Exp-soft.
+    pub fn soft() -> Self {
+        Self {
+            d_model: 128,
+            n_layer_generator: 4,
+            n_layer_predictor: 4,
+            promoter: 2000,
+            n_tracks: 3,
+            n_features: 9,
+            generator_input: BackboneInput::Sequence,
+            predictor_weights: PredictorWeights::Own,
+            n_positions: 0,
+            mask_site: MaskSite::Scale,
+            packing: Packing::PerExample,
+            mask: MaskConfig {
+                track_beta: vec![1.5, 0.2, 1.0],
+                track_weight: vec![0.4, 0.4, 0.2],
+                prior_scale_factor: 10.0,
+                beta_min: 1.0,
+                z_scale: 1.0,
+                marginal_mean: 0.1,
+                marginal_scale: 10.0,
+                minus_one: false,
+                train: TrainDecoding::Sample,
+                evaluate: MaskDecoding::Mean,
+            },
+            mamba: MambaConfig::default(),
+            initialization: InitializationConfig::with_layers(OutProjLayers::Fixed(64)),
+        }
+    }
+
+    /// The published Seq2Exp-hard, for windows of 200,000 bp.
+    pub fn hard() -> Self {
+        let soft = Self::soft();
+        Self {
+            generator_input: BackboneInput::SequenceAndTracks,
+            predictor_weights: PredictorWeights::Shared,
+            n_positions: 200_000,
+            mask_site: MaskSite::Pack,
+            mask: MaskConfig {
+                prior_scale_factor: 1.0,
+                beta_min: 0.0,
+                marginal_mean: 0.45,
+                marginal_scale: 0.1,
+                train: TrainDecoding::Threshold(0.5),
+                evaluate: MaskDecoding::Threshold(0.5),
+                ..soft.mask
+            },
+            ..soft
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        positive(&mut problems, "d_model", self.d_model);
+        positive(&mut problems, "n_layer_generator", self.n_layer_generator);
+        positive(&mut problems, "n_layer_predictor", self.n_layer_predictor);
+        positive(&mut problems, "promoter", self.promoter);
+        positive(&mut problems, "n_tracks", self.n_tracks);
+        self.mamba.add_problems(&mut problems);
+        self.initialization.add_problems(&mut problems);
+        self.mask.add_problems(&mut problems, self.n_tracks);
+        if self.predictor_weights == PredictorWeights::Shared
+            && self.n_layer_predictor != self.n_layer_generator
+        {
+            problems.push(format!(
+                "n_layer_predictor is {} but the predictor shares the generator's {} layers; make them equal",
+                self.n_layer_predictor, self.n_layer_generator
+            ));
+        }
+        if self.mask_site == MaskSite::Pack {
+            if self.mask.train == TrainDecoding::Sample {
+                problems.push(
+                    "mask_site = \"pack\" needs a hard mask: set mask.train = { threshold = 0.5 }"
+                        .into(),
+                );
+            }
+            if self.mask.evaluate == MaskDecoding::Mean {
+                problems.push("mask_site = \"pack\" needs a hard mask: set mask.evaluate = { threshold = 0.5 }".into());
+            }
+        }
+        if self.n_positions != 0 && self.n_positions < self.promoter {
+            problems.push(format!(
+                "n_positions ({}) is smaller than promoter ({})",
+                self.n_positions, self.promoter
+            ));
+        }
+        problems
+    }
+}
+
+impl CaduceusConfig {
+    /// The published Caduceus baseline.
+    pub fn published(input: BackboneInput) -> Self {
+        Self {
+            d_model: 128,
+            n_layer: 4,
+            promoter: 2000,
+            n_tracks: 3,
+            n_features: 9,
+            input,
+            mamba: MambaConfig::default(),
+            initialization: InitializationConfig::with_layers(OutProjLayers::Own),
+        }
+    }
+
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        positive(&mut problems, "d_model", self.d_model);
+        positive(&mut problems, "n_layer", self.n_layer);
+        positive(&mut problems, "promoter", self.promoter);
+        if self.input == BackboneInput::SequenceAndTracks {
+            positive(&mut problems, "n_tracks", self.n_tracks);
+        }
+        self.mamba.add_problems(&mut problems);
+        self.initialization.add_problems(&mut problems);
+        problems
+    }
+}
+
+impl NetworkConfig {
+    /// The published network that these settings are closest to; it is written as `kind`.
+    pub fn kind(&self) -> NetworkKind {
+        match self {
+            Self::Seq2Exp(config) if config.mask_site == MaskSite::Scale => {
+                NetworkKind::Seq2ExpSoft
+            }
+            Self::Seq2Exp(_) => NetworkKind::Seq2ExpHard,
+            Self::Caduceus(config) if config.input == BackboneInput::Sequence => {
+                NetworkKind::Caduceus
+            }
+            Self::Caduceus(_) => NetworkKind::CaduceusSignals,
+        }
+    }
+
+    /// Every problem of these settings, each with its field and the remedy; empty when they can be built.
+    pub fn validate(&self) -> Vec<String> {
+        match self {
+            Self::Seq2Exp(config) => config.problems(),
+            Self::Caduceus(config) => config.problems(),
+        }
+    }
+
+    /// Width of the residual stream.
+    pub fn d_model(&self) -> usize {
+        match self {
+            Self::Seq2Exp(config) => config.d_model,
+            Self::Caduceus(config) => config.d_model,
+        }
+    }
+
+    /// Central bases that are pooled, in bp.
+    pub fn promoter(&self) -> usize {
+        match self {
+            Self::Seq2Exp(config) => config.promoter,
+            Self::Caduceus(config) => config.promoter,
+        }
+    }
+
+    /// Signal tracks per base that an input must carry.
+    pub fn n_tracks(&self) -> usize {
+        match self {
+            Self::Seq2Exp(config) => config.n_tracks,
+            Self::Caduceus(config) => config.n_tracks,
+        }
+    }
+
+    /// Features of the messenger RNA that an input must carry.
+    pub fn n_features(&self) -> usize {
+        match self {
+            Self::Seq2Exp(config) => config.n_features,
+            Self::Caduceus(config) => config.n_features,
+        }
+    }
+
+    /// The fields, by dotted path, in which two configs differ, each with both values.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut differences = Vec::new();
+        // Through text, so that an f32 shows its short form.
+        let value = |config: &Self| {
+            serde_json::to_string(config).and_then(|text| serde_json::from_str::<Value>(&text))
+        };
+        if let (Ok(a), Ok(b)) = (value(self), value(other)) {
+            compare("", &a, &b, &mut differences);
+        }
+        differences
+    }
+}
+
+impl Serialize for NetworkConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Tagged<'a, T> {
+            kind: NetworkKind,
+            #[serde(flatten)]
+            fields: &'a T,
+        }
+        let kind = self.kind();
+        match self {
+            Self::Seq2Exp(fields) => Tagged { kind, fields }.serialize(serializer),
+            Self::Caduceus(fields) => Tagged { kind, fields }.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for NetworkConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut overrides = Map::<String, Value>::deserialize(deserializer)?;
+        let kind = overrides
+            .remove("kind")
+            .ok_or_else(|| D::Error::missing_field("kind"))?;
+        let kind = NetworkKind::deserialize(kind).map_err(D::Error::custom)?;
+        let preset = kind.preset();
+        let mut fields = match &preset {
+            Self::Seq2Exp(config) => serde_json::to_value(config),
+            Self::Caduceus(config) => serde_json::to_value(config),
+        }
+        .map_err(D::Error::custom)?;
+        if let Value::Object(fields) = &mut fields {
+            override_fields(fields, overrides);
+        }
+        match preset {
+            Self::Seq2Exp(_) => serde_json::from_value(fields).map(Self::Seq2Exp),
+            Self::Caduceus(_) => serde_json::from_value(fields).map(Self::Caduceus),
+        }
+        .map_err(D::Error::custom)
+    }
+}
+
+/// Tables whose fields are overridden one by one; every other value is replaced whole.
+const TABLES: [&str; 3] = ["mask", "mamba", "initialization"];
+
+fn override_fields(fields: &mut Map<String, Value>, overrides: Map<String, Value>) {
+    for (name, value) in overrides {
+        match (fields.get_mut(&name), value) {
+            (Some(Value::Object(table)), Value::Object(inner))
+                if TABLES.contains(&name.as_str()) =>
+            {
+                table.extend(inner)
+            }
+            (_, value) => {
+                fields.insert(name, value);
+            }
+        }
+    }
+}
+
+pub(crate) fn positive(problems: &mut Vec<String>, field: &str, value: usize) {
+    if value == 0 {
+        problems.push(format!("{field} is 0; it must be at least 1"));
+    }
+}
+
+fn compare(path: &str, a: &Value, b: &Value, differences: &mut Vec<String>) {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            let names: std::collections::BTreeSet<_> = a.keys().chain(b.keys()).collect();
+            for name in names {
+                let path = if path.is_empty() {
+                    name.clone()
+                } else {
+                    format!("{path}.{name}")
+                };
+                let absent = Value::Null;
+                compare(
+                    &path,
+                    a.get(name).unwrap_or(&absent),
+                    b.get(name).unwrap_or(&absent),
+                    differences,
+                );
+            }
+        }
+        _ if a != b => differences.push(format!("{path} is {a} here and {b} there")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_config_each_preset_is_valid_and_survives_a_round_trip() {
+        for kind in NetworkKind::ALL {
+            let config = kind.preset();
+            assert_eq!(config.validate(), Vec::<String>::new(), "{}", kind.name());
+            assert_eq!(config.kind(), kind);
+            let text = serde_json::to_string(&config).unwrap();
+            assert_eq!(
+                serde_json::from_str::<NetworkConfig>(&text).unwrap(),
+                config
+            );
+        }
+    }
+
+    #[test]
+    fn network_config_kind_alone_is_the_published_network() {
+        let config: NetworkConfig = serde_json::from_str(r#"{"kind": "seq2exp_hard"}"#).unwrap();
+        let NetworkConfig::Seq2Exp(config) = config else {
+            panic!("not Seq2Exp")
+        };
+        assert_eq!(config, Seq2ExpConfig::hard());
+        // Beta(0.1, 0.1 * 0.55 / 0.45)
+        let (alpha, beta) = config.mask.marginal();
+        assert_eq!(alpha, 0.1);
+        assert!((beta - 0.122_222_222_222).abs() < 1e-9);
+    }
+
+    #[test]
+    fn network_config_override_changes_only_that_field() {
+        let text = r#"{"kind": "seq2exp_soft", "d_model": 32, "mask": {"beta_min": 0.5, "evaluate": {"top_fraction": 0.1}}}"#;
+        let NetworkConfig::Seq2Exp(config) = serde_json::from_str(text).unwrap() else {
+            panic!("not Seq2Exp")
+        };
+        let mut expected = Seq2ExpConfig::soft();
+        expected.d_model = 32;
+        expected.mask.beta_min = 0.5;
+        expected.mask.evaluate = MaskDecoding::TopFraction(0.1);
+        assert_eq!(config, expected);
+        let text = r#"{"kind": "seq2exp_hard", "mask": {"evaluate": {"top_fraction": 0.1}}}"#;
+        let NetworkConfig::Seq2Exp(config) = serde_json::from_str(text).unwrap() else {
+            panic!("not Seq2Exp")
+        };
+        assert_eq!(config.mask.evaluate, MaskDecoding::TopFraction(0.1));
+    }
+
+    #[test]
+    fn network_config_bad_text_names_the_field() {
+        for (text, needle) in [
+            (r#"{"d_model": 32}"#, "kind"),
+            (r#"{"kind": "transformer"}"#, "transformer"),
+            (r#"{"kind": "caduceus", "layers": 3}"#, "layers"),
+            (
+                r#"{"kind": "seq2exp_soft", "mask": {"betamin": 3}}"#,
+                "betamin",
+            ),
+            (r#"{"kind": "seq2exp_soft", "d_model": "wide"}"#, "wide"),
+        ] {
+            let error = serde_json::from_str::<NetworkConfig>(text)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(needle), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn validate_several_mistakes_reports_each() {
+        let mut config = Seq2ExpConfig::hard();
+        config.d_model = 0;
+        config.n_layer_predictor = 3;
+        config.mask.track_beta = vec![1.0];
+        config.mask.marginal_mean = 1.0;
+        config.mask.evaluate = MaskDecoding::Mean;
+        let problems = NetworkConfig::Seq2Exp(config).validate();
+        for needle in [
+            "d_model",
+            "n_layer_predictor",
+            "mask.track_beta",
+            "mask.marginal_mean",
+            "mask.evaluate",
+        ] {
+            assert!(
+                problems.iter().any(|problem| problem.contains(needle)),
+                "{needle} in {problems:?}"
+            );
+        }
+        assert_eq!(problems.len(), 5, "{problems:?}");
+    }
+
+    #[test]
+    fn out_proj_scale_fixed_and_own_match_the_published_divisors() {
+        // released Seq2Exp: 1 / sqrt(64); plain Caduceus with 4 layers: 1 / sqrt(4)
+        assert_eq!(
+            Seq2ExpConfig::soft().initialization.out_proj_scale(4),
+            0.125
+        );
+        assert_eq!(
+            CaduceusConfig::published(BackboneInput::Sequence)
+                .initialization
+                .out_proj_scale(4),
+            0.5
+        );
+    }
+
+    #[test]
+    fn differences_two_configs_name_path_and_values() {
+        let a = NetworkKind::Seq2ExpSoft.preset();
+        let mut b = Seq2ExpConfig::soft();
+        b.mask.beta_min = 0.0;
+        b.d_model = 64;
+        let differences = a.differences(&NetworkConfig::Seq2Exp(b));
+        assert_eq!(
+            differences,
+            [
+                "d_model is 128 here and 64 there",
+                "mask.beta_min is 1.0 here and 0.0 there"
+            ]
+        );
+        assert!(a.differences(&a).is_empty());
+    }
+}
