@@ -1,0 +1,500 @@
+//! One type over every network, with its parameters by name.
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+
+use crate::caduceus::Caduceus;
+use crate::config::NetworkConfig;
+use crate::error::ModelError;
+use crate::initialization::Initializer;
+use crate::input::ModelInput;
+use crate::mask::read;
+use crate::seq2exp::Seq2Exp;
+
+/// Sees intermediate tensors of a forward pass, by name.
+pub type Observer<'a> = &'a mut dyn FnMut(&str, &Tensor<3>);
+
+/// What kind of mask a forward pass uses.
+#[derive(Clone, Debug)]
+pub enum Pass {
+    /// The evaluation mask of the settings.
+    Evaluate,
+    /// A sample, as in training.
+    Train {
+        /// One per example; with a position it determines the draw there.
+        seeds: Vec<u64>,
+    },
+    /// The training mask with the mean in the sample's place.
+    TrainMean,
+    /// The training mask with these values in the sample's place, differentiated as a sample; `[batch, length]`.
+    TrainGiven(Tensor<2>),
+}
+
+/// What a forward pass returns.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// Predicted expression, in the target's unit: `[batch, 1]`.
+    pub prediction: Tensor<2>,
+    /// The mask, `[batch, length]`; none for networks without one.
+    pub mask: Option<Tensor<2>>,
+    /// Mean over examples and positions of the divergence from the marginal, in nats: `[1]`.
+    pub kl: Option<Tensor<1>>,
+}
+
+/// A network of any kind.
+#[derive(Module, Debug)]
+pub enum Network {
+    /// Mask generator and predictor.
+    Seq2Exp(Seq2Exp),
+    /// One backbone and an expression head.
+    Caduceus(Caduceus),
+}
+
+/// A parameter's name, shape and key in Burn's gradients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedParameter {
+    /// Dotted path, such as `generator.backbone.blocks.0.in_proj`.
+    pub name: String,
+    /// Sizes, outermost first.
+    pub shape: Vec<usize>,
+    /// Burn's identifier.
+    pub id: ParamId,
+}
+
+impl NamedParameter {
+    /// Number of values.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True for a parameter without values.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Whether weight decay leaves a parameter alone: biases, `a_log` and `d`.
+///
+/// Norm and convolution weights and the positional embedding are decayed, as in the released code.
+pub fn no_decay(name: &str) -> bool {
+    let field = name.rsplit('.').next().unwrap_or(name);
+    matches!(field, "bias" | "conv_bias" | "dt_bias" | "a_log" | "d")
+}
+
+impl Network {
+    /// Builds a network with seeded initial weights on a device; on an autodiff device its parameters require
+    /// gradients.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] with every problem of the settings.
+    pub fn init(config: &NetworkConfig, seed: u64, device: &Device) -> Result<Self, ModelError> {
+        let problems = config.validate();
+        if !problems.is_empty() {
+            return Err(ModelError::Config { problems });
+        }
+        let initializer = Initializer::new(seed, device);
+        Ok(match config {
+            NetworkConfig::Seq2Exp(config) => Self::Seq2Exp(Seq2Exp::init(config, &initializer)),
+            NetworkConfig::Caduceus(config) => Self::Caduceus(Caduceus::init(config, &initializer)),
+        })
+    }
+
+    /// The settings this network was built from.
+    pub fn config(&self) -> NetworkConfig {
+        match self {
+            Self::Seq2Exp(network) => NetworkConfig::Seq2Exp(network.config().clone()),
+            Self::Caduceus(network) => NetworkConfig::Caduceus(network.config().clone()),
+        }
+    }
+
+    /// Runs the network.
+    ///
+    /// # Errors
+    /// [`ModelError`] when input, pass and settings disagree.
+    pub fn forward(&self, input: ModelInput, pass: &Pass) -> Result<Output, ModelError> {
+        self.forward_observed(&input, pass, &mut |_, _| {})
+    }
+
+    /// Runs the network; `observe` sees the residual stream after each block (`generator.0`, `predictor.0`,
+    /// `backbone.0`, …) and the mask's `logits`.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn forward_observed(
+        &self,
+        input: &ModelInput,
+        pass: &Pass,
+        observe: Observer<'_>,
+    ) -> Result<Output, ModelError> {
+        self.check(input, Some(pass))?;
+        match self {
+            Self::Seq2Exp(network) => network.forward(input, pass, observe),
+            Self::Caduceus(network) => Ok(Output {
+                prediction: network.forward(input, observe)?,
+                mask: None,
+                kl: None,
+            }),
+        }
+    }
+
+    /// Predicts expression, `[batch, 1]`, with a given mask in the generated one's place; a network without a mask
+    /// ignores it.
+    ///
+    /// # Shapes
+    /// - `mask`: `[batch, length]`
+    ///
+    /// # Errors
+    /// As [`Network::forward`], and [`ModelError::PromoterMasked`].
+    pub fn predict_with_mask(
+        &self,
+        input: &ModelInput,
+        mask: Tensor<2>,
+    ) -> Result<Tensor<2>, ModelError> {
+        self.check(input, None)?;
+        kernels::shape::check_axes(
+            "network",
+            "mask",
+            [("batch", input.batch()), ("length", input.length())],
+            mask.dims(),
+        )?;
+        match self {
+            Self::Seq2Exp(network) => network.predict(input, mask, &mut |_, _| {}),
+            Self::Caduceus(network) => network.forward(input, &mut |_, _| {}),
+        }
+    }
+
+    fn check(&self, input: &ModelInput, pass: Option<&Pass>) -> Result<(), ModelError> {
+        input.check(&self.config())?;
+        let (batch, length) = (input.batch(), input.length());
+        match pass {
+            Some(Pass::Train { seeds }) if seeds.len() != batch => {
+                return Err(ModelError::Seeds {
+                    n_seeds: seeds.len(),
+                    batch,
+                });
+            }
+            Some(Pass::TrainGiven(sample)) => {
+                kernels::shape::check_axes(
+                    "network",
+                    "sample",
+                    [("batch", batch), ("length", length)],
+                    sample.dims(),
+                )?;
+            }
+            _ => {}
+        }
+        match self {
+            Self::Seq2Exp(network) if !matches!(network.config().n_positions, 0) => {
+                let n_positions = network.config().n_positions;
+                if n_positions == length {
+                    Ok(())
+                } else {
+                    Err(ModelError::Positions {
+                        length,
+                        n_positions,
+                    })
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Every parameter, in a fixed order.
+    pub fn named_parameters(&self) -> Vec<NamedParameter> {
+        let mut names = Names::default();
+        self.visit(&mut names);
+        names.found
+    }
+
+    /// Number of trained values.
+    pub fn n_parameters(&self) -> usize {
+        self.num_params()
+    }
+
+    /// The values of every parameter, row-major, in the order of [`Network::named_parameters`].
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] when a device cannot hand them back.
+    pub fn read_parameters(&self) -> Result<Vec<Vec<f32>>, ModelError> {
+        let mut reader = Reader {
+            gradients: None,
+            found: Vec::new(),
+            error: None,
+        };
+        self.visit(&mut reader);
+        match reader.error {
+            Some(error) => Err(error),
+            None => Ok(reader.found.into_iter().flatten().collect()),
+        }
+    }
+
+    /// The gradient of every parameter, row-major, in the order of [`Network::named_parameters`]; none where the
+    /// loss does not depend on it.
+    ///
+    /// # Errors
+    /// [`ModelError::Device`] when a device cannot hand them back.
+    pub fn read_gradients(
+        &self,
+        gradients: &Gradients,
+    ) -> Result<Vec<Option<Vec<f32>>>, ModelError> {
+        let mut reader = Reader {
+            gradients: Some(gradients),
+            found: Vec::new(),
+            error: None,
+        };
+        self.visit(&mut reader);
+        match reader.error {
+            Some(error) => Err(error),
+            None => Ok(reader.found),
+        }
+    }
+
+    /// The same network with other values, given as [`Network::read_parameters`] returns them; names, identifiers
+    /// and device stay.
+    ///
+    /// # Errors
+    /// [`ModelError::Parameters`] naming every parameter whose number of values differs.
+    pub fn with_parameters(self, values: Vec<Vec<f32>>) -> Result<Self, ModelError> {
+        let named = self.named_parameters();
+        let mut problems = Vec::new();
+        if named.len() != values.len() {
+            problems.push(format!(
+                "{} parameters given, {} needed",
+                values.len(),
+                named.len()
+            ));
+        }
+        for (parameter, values) in named.iter().zip(&values) {
+            if parameter.len() != values.len() {
+                problems.push(format!(
+                    "{}: {} values given, {} needed",
+                    parameter.name,
+                    values.len(),
+                    parameter.len()
+                ));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ModelError::Parameters { problems });
+        }
+        Ok(self.map(&mut Writer {
+            values: values.into_iter(),
+        }))
+    }
+}
+
+/// Collects names; the enum's own level is left out of the path.
+#[derive(Default)]
+struct Names {
+    path: Vec<String>,
+    found: Vec<NamedParameter>,
+}
+
+impl ModuleVisitor for Names {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push(if container_type.starts_with("Enum:") {
+            String::new()
+        } else {
+            name.to_owned()
+        });
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parts: Vec<&str> = self
+            .path
+            .iter()
+            .map(String::as_str)
+            .filter(|part| !part.is_empty())
+            .collect();
+        let shape = param.lazy_shape().to_vec();
+        self.found.push(NamedParameter {
+            name: parts.join("."),
+            shape,
+            id: param.id,
+        });
+    }
+}
+
+struct Reader<'a> {
+    gradients: Option<&'a Gradients>,
+    found: Vec<Option<Vec<f32>>>,
+    error: Option<ModelError>,
+}
+
+impl ModuleVisitor for Reader<'_> {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let value = param.val();
+        let values = match self.gradients {
+            None => read(&value).map(Some),
+            Some(gradients) => value
+                .grad(gradients)
+                .map(|gradient| read(&gradient))
+                .transpose(),
+        };
+        match values {
+            Ok(values) => self.found.push(values),
+            Err(error) => self.error = Some(error),
+        }
+    }
+}
+
+struct Writer {
+    values: std::vec::IntoIter<Vec<f32>>,
+}
+
+impl ModuleMapper for Writer {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let Some(values) = self.values.next() else {
+            return param;
+        };
+        let (shape, device) = (param.dims(), param.device());
+        let requires_gradient = param.is_require_grad();
+        param.map(|_| {
+            let value = Tensor::from_data(TensorData::new(values, shape), &device);
+            if requires_gradient {
+                value.require_grad()
+            } else {
+                value
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::released_names;
+    use crate::config::NetworkKind;
+    use std::collections::BTreeSet;
+
+    /// Parameters that the released optimiser decays and does not, by released name, for two layers.
+    fn released_groups(kind: &str) -> [BTreeSet<String>; 2] {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/golden/optim_groups.json"
+        );
+        let groups: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let names = |list: &serde_json::Value| -> BTreeSet<String> {
+            let names = list
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|name| name.as_str().unwrap().to_owned());
+            names
+                .filter(|name| !name.contains("requires_grad=False"))
+                .collect()
+        };
+        [
+            names(&groups[kind]["weight_decay_1e-6"]),
+            names(&groups[kind]["other"][r#"{"weight_decay": 0.0}"#]),
+        ]
+    }
+
+    fn small(kind: NetworkKind) -> Network {
+        let mut config = kind.preset();
+        match &mut config {
+            NetworkConfig::Seq2Exp(config) => {
+                (
+                    config.d_model,
+                    config.n_layer_generator,
+                    config.n_layer_predictor,
+                ) = (32, 2, 2);
+                (config.promoter, config.n_positions) = (200, config.n_positions.min(1000));
+            }
+            NetworkConfig::Caduceus(config) => (config.d_model, config.n_layer) = (32, 2),
+        }
+        Network::init(&config, 2, &Device::flex()).unwrap()
+    }
+
+    #[test]
+    fn no_decay_groups_are_those_of_the_released_optimiser() {
+        for kind in [
+            NetworkKind::Seq2ExpSoft,
+            NetworkKind::Seq2ExpHard,
+            NetworkKind::Caduceus,
+        ] {
+            let [decayed, free] = released_groups(kind.name());
+            let mut ours = [BTreeSet::new(), BTreeSet::new()];
+            for name in released_names(&small(kind)) {
+                ours[usize::from(no_decay(&name.name))].insert(name.released[0].clone());
+            }
+            assert_eq!(ours, [decayed, free], "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn n_parameters_of_the_published_sizes_match_a_count_by_hand() {
+        // d_model 128, d_inner 256, d_state 16, d_conv 4, dt_rank 8. A direction: conv 256*4 + 256, x_proj 40*256,
+        // dt 256*8 + 256, a_log 256*16, d 256 = 18176. A block: norm 128, in_proj 512*128, out_proj 128*256, two
+        // directions = 134784. A backbone of 4: 539136 + 128. The head: 137*128+128 + 128*128+128 + 128+1 = 34305.
+        // Caduceus: 4*128+128 more; Seq2Exp-soft: two backbones, 4*128+128 + 3*128+128, 128*2+2.
+        let count = |kind: NetworkKind| {
+            Network::init(&kind.preset(), 2, &Device::flex())
+                .unwrap()
+                .n_parameters()
+        };
+        assert_eq!(count(NetworkKind::Caduceus), 539_264 + 34_305 + 640);
+        assert_eq!(
+            count(NetworkKind::CaduceusSignals),
+            539_264 + 34_305 + 640 + 384
+        );
+        assert_eq!(
+            count(NetworkKind::Seq2ExpSoft),
+            2 * 539_264 + 34_305 + 640 + 512 + 258
+        );
+        // Hard: one backbone less, one vector per position more.
+        assert_eq!(
+            count(NetworkKind::Seq2ExpHard),
+            539_264 + 34_305 + 640 + 512 + 258 + 200_000 * 128
+        );
+    }
+
+    #[test]
+    fn with_parameters_written_values_are_read_back_and_keep_their_identity() {
+        let network = small(NetworkKind::Caduceus);
+        let (named, before) = (
+            network.named_parameters(),
+            network.read_parameters().unwrap(),
+        );
+        let doubled: Vec<Vec<f32>> = before
+            .iter()
+            .map(|values| values.iter().map(|value| 2.0 * value).collect())
+            .collect();
+        let network = network.with_parameters(doubled.clone()).unwrap();
+        assert_eq!(network.read_parameters().unwrap(), doubled);
+        assert_eq!(network.named_parameters(), named);
+        let mut short = doubled;
+        short[3].pop();
+        let error = network.with_parameters(short).unwrap_err().to_string();
+        assert!(error.contains(&named[3].name), "{error}");
+    }
+
+    #[test]
+    fn read_gradients_after_with_parameters_are_still_there() {
+        let device = Device::flex().autodiff();
+        let config = small(NetworkKind::Caduceus).config();
+        let network = Network::init(&config, 2, &device).unwrap();
+        let values = network.read_parameters().unwrap();
+        let network = network.with_parameters(values).unwrap();
+        let Network::Caduceus(caduceus) = &network else {
+            panic!("not Caduceus")
+        };
+        // d(sum of bias)/d(bias) is 1.
+        let gradients = caduceus.input.bias.val().sum().backward();
+        let named = network.named_parameters();
+        for (parameter, gradient) in named
+            .iter()
+            .zip(network.read_gradients(&gradients).unwrap())
+        {
+            match parameter.name.as_str() {
+                "input.bias" => assert_eq!(gradient, Some(vec![1.0; 32])),
+                other => assert_eq!(gradient, None, "{other}"),
+            }
+        }
+    }
+}
