@@ -1,0 +1,102 @@
+//! PyTorch and PyTorch-Lightning checkpoints.
+
+use std::path::Path;
+
+use half::{bf16, f16};
+use pytorch_reader::{DType, PytorchReader, Tensor};
+
+use super::state_dict::{NamedTensor, StateDict, words};
+use crate::error::ModelError;
+
+/// What Lightning calls the weights inside its checkpoint.
+const STATE_DICT: &str = "state_dict";
+
+/// Reads the weights of a `.ckpt`, `.pt` or `.pth` file: those under `state_dict` when the file has one, else all.
+///
+/// Other entries (hyper-parameters, optimiser state, callbacks), whatever Python classes they name, are passed over;
+/// nothing is executed.
+pub(super) fn read_torch(path: &Path) -> Result<StateDict, ModelError> {
+    let format_error = |message: String| ModelError::Format {
+        path: path.to_owned(),
+        message,
+    };
+    let reader = PytorchReader::with_top_level_key(path, STATE_DICT)
+        .or_else(|_| PytorchReader::new(path))
+        .map_err(|error| format_error(format!("not a readable PyTorch checkpoint ({error})")))?;
+    let mut state = StateDict::new();
+    for (name, tensor) in reader.tensors() {
+        let values = read_values(tensor)
+            .map_err(|error| format_error(format!("tensor `{name}`: {error}")))?;
+        state.insert(
+            name.clone(),
+            NamedTensor {
+                shape: tensor.shape().to_vec(),
+                values,
+            },
+        );
+    }
+    if state.is_empty() {
+        return Err(format_error("the checkpoint holds no weights".to_owned()));
+    }
+    Ok(state)
+}
+
+fn read_values(tensor: &Tensor) -> std::io::Result<Vec<f64>> {
+    let data = tensor.read()?;
+    Ok(match tensor.dtype() {
+        DType::F64 => words(&data, f64::from_ne_bytes),
+        DType::F32 => words(&data, |word| f64::from(f32::from_ne_bytes(word))),
+        DType::F16 => words(&data, |word| f64::from(f16::from_ne_bytes(word))),
+        DType::BF16 => words(&data, |word| f64::from(bf16::from_ne_bytes(word))),
+        DType::I64 => words(&data, |word| i64::from_ne_bytes(word) as f64),
+        DType::U64 => words(&data, |word| u64::from_ne_bytes(word) as f64),
+        DType::I32 => words(&data, |word| f64::from(i32::from_ne_bytes(word))),
+        DType::U32 => words(&data, |word| f64::from(u32::from_ne_bytes(word))),
+        DType::I16 => words(&data, |word| f64::from(i16::from_ne_bytes(word))),
+        DType::U16 => words(&data, |word| f64::from(u16::from_ne_bytes(word))),
+        DType::I8 => words(&data, |word| f64::from(i8::from_ne_bytes(word))),
+        DType::U8 | DType::Bool => data.into_iter().map(f64::from).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::state_dict::read_state_dict;
+    use super::*;
+    use std::path::PathBuf;
+
+    fn golden(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/seq2exp_soft/ckpt")
+            .join(name)
+    }
+
+    #[test]
+    fn read_torch_every_container_holds_the_same_weights() {
+        // `steps_final.safetensors` was written from the same training run as the checkpoints; the legacy and
+        // omegaconf files hold the same state_dict.
+        let plain = read_torch(&golden("plain.ckpt")).unwrap();
+        assert_eq!(plain.len(), 54);
+        for name in ["omegaconf.ckpt", "omegaconf_legacy_nonzip.ckpt"] {
+            let other = read_state_dict(&golden(name)).unwrap();
+            assert_eq!(other, plain, "{name}");
+        }
+        let reference = read_state_dict(&golden("steps_final.safetensors")).unwrap();
+        for (name, tensor) in &reference {
+            assert_eq!(plain.get(&format!("model.{name}")), Some(tensor), "{name}");
+        }
+    }
+
+    #[test]
+    fn read_torch_truncated_at_many_points_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cut.ckpt");
+        for name in ["plain.ckpt", "omegaconf_legacy_nonzip.ckpt"] {
+            let bytes = std::fs::read(golden(name)).unwrap();
+            for cut in (2..bytes.len()).step_by(bytes.len() / 23) {
+                std::fs::write(&path, &bytes[..cut]).unwrap();
+                assert!(read_state_dict(&path).is_err(), "{name} cut at {cut}");
+            }
+        }
+    }
+}
