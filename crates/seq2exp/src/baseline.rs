@@ -1,301 +1,156 @@
 //! Predictors that never look at the window, to show what the window adds.
 
-/// Penalties among which [`Ridge::fit`] chooses, per gene and standardised feature.
-pub const PENALTIES: [f64; 6] = [0.01, 0.1, 1.0, 10.0, 100.0, 1000.0];
+use std::sync::Arc;
 
-/// Linear regression on standardised features with a squared penalty on the coefficients.
-///
-/// A feature that is the same for all training genes is left out.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ridge {
-    intercept: f64,
-    features: Vec<StandardisedFeature>,
-    penalty: f64,
+use dataset::{ExampleSource, Loader, N_FEATURES, Split};
+use serde::{Deserialize, Serialize};
+
+use crate::error::RunError;
+use crate::ridge::{PENALTIES, Ridge};
+
+/// A predictor that ignores the window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BaselineKind {
+    /// The mean of the training targets.
+    TrainMean,
+    /// Least squares on the promoter activity alone.
+    PromoterActivity,
+    /// Ridge regression on all nine features.
+    Features,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-struct StandardisedFeature {
-    index: usize,
-    mean: f64,
-    sd: f64,
-    coefficient: f64,
+impl BaselineKind {
+    /// All kinds, the simplest first.
+    pub const ALL: [Self; 3] = [Self::TrainMean, Self::PromoterActivity, Self::Features];
+
+    /// How tables name it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::TrainMean => "mean of the training genes",
+            Self::PromoterActivity => "promoter activity, linear",
+            Self::Features => "nine features, ridge",
+        }
+    }
 }
 
-impl Ridge {
-    /// Fits `targets` to `rows`; of `penalties` the one with the lowest leave-one-out error over the rows is used.
+/// The baselines, fitted to the training genes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Baselines {
+    train_mean: Ridge,
+    promoter_activity: Ridge,
+    features: Ridge,
+}
+
+/// The promoter activity's place among the nine features.
+const ACTIVITY_INDEX: usize = N_FEATURES - 1;
+
+impl Baselines {
+    /// Fits all baselines to the measured training genes of a source; none when there are none.
     ///
-    /// `None` without rows. A penalty of 0 is ordinary least squares and is passed over where that has no unique
-    /// solution; when nothing is left, the mean of the targets is predicted.
-    ///
-    /// # Shapes
-    /// - `rows`: `[n_genes][n_features]`; `targets`: `[n_genes]`
-    ///
-    /// # Reference
-    /// Leave-one-out residual `r_i / (1 - h_i)` of a linear smoother: Golub, Heath & Wahba 1979
-    pub fn fit(rows: &[Vec<f64>], targets: &[f64], penalties: &[f64]) -> Option<Self> {
-        if rows.is_empty() || rows.len() != targets.len() {
-            return None;
+    /// # Errors
+    /// What reading an example causes.
+    pub fn fit(
+        source: &Arc<dyn ExampleSource>,
+        loader_threads: usize,
+    ) -> Result<Option<Self>, RunError> {
+        let training = source.indices_of(Split::Train);
+        let mut genes = Vec::with_capacity(training.len());
+        for example in Loader::new(
+            Arc::clone(source),
+            training,
+            loader_threads,
+            2 * loader_threads.max(1),
+        ) {
+            let example = example?;
+            genes.extend(example.target().map(|target| (*example.features(), target)));
         }
-        let n_genes = rows.len() as f64;
-        let intercept = targets.iter().sum::<f64>() / n_genes;
-        let features = standardise(rows);
-        let columns: Vec<Vec<f64>> = rows
-            .iter()
-            .map(|row| standardised(&features, row))
-            .collect();
-        let centred: Vec<f64> = targets.iter().map(|target| target - intercept).collect();
-        let mut best: Option<(f64, f64, Vec<f64>)> = None;
-        for &penalty in penalties {
-            let Some((error, coefficients)) = fit_one(&columns, &centred, features.len(), penalty)
-            else {
-                continue;
-            };
-            if best.as_ref().is_none_or(|(lowest, ..)| error < *lowest) {
-                best = Some((error, penalty, coefficients));
-            }
-        }
-        let (penalty, coefficients) = match best {
-            Some((_, penalty, coefficients)) => (penalty, coefficients),
-            None => (f64::INFINITY, vec![0.0; features.len()]),
-        };
-        let features = features
-            .into_iter()
-            .zip(coefficients)
-            .map(|(feature, coefficient)| StandardisedFeature {
-                coefficient,
-                ..feature
-            })
-            .collect();
-        Some(Self {
-            intercept,
-            features,
-            penalty,
-        })
+        Ok(Self::fit_to(&genes))
     }
 
-    /// The prediction for one gene's features, in the unit of the targets.
-    ///
-    /// # Shapes
-    /// - `row`: `[n_features]` as in [`Ridge::fit`]
-    pub fn predict(&self, row: &[f64]) -> f64 {
-        let values = standardised(&self.features, row);
-        self.intercept
-            + self
-                .features
+    /// Fits all baselines to features and observed expression of training genes; none without genes.
+    pub fn fit_to(genes: &[([f32; N_FEATURES], f32)]) -> Option<Self> {
+        let targets: Vec<f64> = genes.iter().map(|(_, target)| f64::from(*target)).collect();
+        let rows = |kind| {
+            genes
                 .iter()
-                .zip(values)
-                .map(|(f, value)| f.coefficient * value)
-                .sum::<f64>()
-    }
-
-    /// The penalty that was chosen; infinite when only the mean is predicted.
-    pub fn penalty(&self) -> f64 {
-        self.penalty
-    }
-}
-
-fn standardise(rows: &[Vec<f64>]) -> Vec<StandardisedFeature> {
-    let n_features = rows.iter().map(Vec::len).min().unwrap_or(0);
-    let n_genes = rows.len() as f64;
-    let mut features = Vec::new();
-    for index in 0..n_features {
-        let first = rows[0][index];
-        if rows.iter().all(|row| row[index] == first) {
-            continue;
-        }
-        let mean = rows.iter().map(|row| row[index]).sum::<f64>() / n_genes;
-        let variance = rows
-            .iter()
-            .map(|row| (row[index] - mean).powi(2))
-            .sum::<f64>()
-            / n_genes;
-        let sd = variance.sqrt();
-        if sd > 0.0 && sd.is_finite() {
-            features.push(StandardisedFeature {
-                index,
-                mean,
-                sd,
-                coefficient: 0.0,
-            });
-        }
-    }
-    features
-}
-
-fn standardised(features: &[StandardisedFeature], row: &[f64]) -> Vec<f64> {
-    features
-        .iter()
-        .map(|feature| {
-            row.get(feature.index)
-                .map_or(0.0, |value| (value - feature.mean) / feature.sd)
+                .map(|(features, _)| inputs(kind, features))
+                .collect::<Vec<_>>()
+        };
+        Some(Self {
+            train_mean: Ridge::fit(&rows(BaselineKind::TrainMean), &targets, &[0.0])?,
+            promoter_activity: Ridge::fit(&rows(BaselineKind::PromoterActivity), &targets, &[0.0])?,
+            features: Ridge::fit(&rows(BaselineKind::Features), &targets, &PENALTIES)?,
         })
-        .collect()
+    }
+
+    /// What a baseline predicts for a gene with these features.
+    pub fn predict(&self, kind: BaselineKind, features: &[f32; N_FEATURES]) -> f64 {
+        let ridge = match kind {
+            BaselineKind::TrainMean => &self.train_mean,
+            BaselineKind::PromoterActivity => &self.promoter_activity,
+            BaselineKind::Features => &self.features,
+        };
+        ridge.predict(&inputs(kind, features))
+    }
 }
 
-/// Leave-one-out error and coefficients at one penalty.
-fn fit_one(
-    columns: &[Vec<f64>],
-    centred: &[f64],
-    n_features: usize,
-    penalty: f64,
-) -> Option<(f64, Vec<f64>)> {
-    let n_genes = columns.len() as f64;
-    let mut gram = vec![vec![0.0; n_features]; n_features];
-    let mut right = vec![0.0; n_features];
-    for (row, target) in columns.iter().zip(centred) {
-        for i in 0..n_features {
-            right[i] += row[i] * target;
-            for j in 0..n_features {
-                gram[i][j] += row[i] * row[j];
-            }
-        }
-    }
-    for (i, row) in gram.iter_mut().enumerate() {
-        row[i] += penalty;
-    }
-    let factor = cholesky(gram)?;
-    let coefficients = solve(&factor, &right);
-    let mut error = 0.0;
-    for (row, target) in columns.iter().zip(centred) {
-        let dot = |weights: &[f64]| weights.iter().zip(row).map(|(w, v)| w * v).sum::<f64>();
-        let leverage = 1.0 / n_genes + dot(&solve(&factor, row));
-        let residual = (target - dot(&coefficients)) / (1.0 - leverage);
-        error += residual * residual / n_genes;
-    }
-    error.is_finite().then_some((error, coefficients))
-}
-
-/// The lower triangular factor of a symmetric matrix; none when it is not positive definite.
-fn cholesky(mut matrix: Vec<Vec<f64>>) -> Option<Vec<Vec<f64>>> {
-    // Pivots below this share of the largest are rounding noise of dependent columns.
-    let largest = matrix
-        .iter()
-        .enumerate()
-        .map(|(i, row)| row[i])
-        .fold(0.0, f64::max);
-    for j in 0..matrix.len() {
-        let pivot = matrix[j][j] - matrix[j][..j].iter().map(|v| v * v).sum::<f64>();
-        if pivot.is_nan() || pivot <= 1e-12 * largest {
-            return None;
-        }
-        let root = pivot.sqrt();
-        matrix[j][j] = root;
-        for i in j + 1..matrix.len() {
-            let dot: f64 = (0..j).map(|k| matrix[i][k] * matrix[j][k]).sum();
-            matrix[i][j] = (matrix[i][j] - dot) / root;
-        }
-    }
-    Some(matrix)
-}
-
-fn solve(factor: &[Vec<f64>], right: &[f64]) -> Vec<f64> {
-    let n = factor.len();
-    let mut x = right.to_vec();
-    for i in 0..n {
-        let dot: f64 = (0..i).map(|k| factor[i][k] * x[k]).sum();
-        x[i] = (x[i] - dot) / factor[i][i];
-    }
-    for i in (0..n).rev() {
-        let dot: f64 = (i + 1..n).map(|k| factor[k][i] * x[k]).sum();
-        x[i] = (x[i] - dot) / factor[i][i];
-    }
-    x
+fn inputs(kind: BaselineKind, features: &[f32; N_FEATURES]) -> Vec<f64> {
+    let used = match kind {
+        BaselineKind::TrainMean => &[],
+        BaselineKind::PromoterActivity => &features[ACTIVITY_INDEX..],
+        BaselineKind::Features => &features[..],
+    };
+    used.iter().map(|&value| f64::from(value)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::synthetic::SyntheticSource;
 
-    // The numbers below are printed by oracle/baseline_expected.py (numpy 2.4.6), which leaves each row out in turn.
-    const FEATURES: [[f64; 3]; 8] = [
-        [0.5, -1.2, 3.0],
-        [1.1, 0.3, 3.0],
-        [-0.7, 0.9, 3.0],
-        [2.2, -0.4, 3.0],
-        [0.0, 1.5, 3.0],
-        [-1.4, -0.8, 3.0],
-        [0.9, 0.7, 3.0],
-        [1.7, -1.9, 3.0],
-    ];
-    const TARGETS: [f64; 8] = [1.0, 2.3, 0.8, 2.9, 1.9, -0.6, 2.0, 1.3];
-    const NEW: [f64; 3] = [0.4, 0.2, 3.0];
-
-    fn rows() -> Vec<Vec<f64>> {
-        FEATURES.iter().map(|row| row.to_vec()).collect()
+    fn features(activity: f32, gc: f32) -> [f32; N_FEATURES] {
+        let mut features = [0.0; N_FEATURES];
+        features[4] = gc;
+        features[ACTIVITY_INDEX] = activity;
+        features
     }
 
     #[test]
-    fn prediction_matches_numpy_at_every_penalty() {
-        let cases = [
-            (0.0, 0.054340776696775235, 1.4971697094137266),
-            (0.01, 0.0541996771345762, 1.497022402403454),
-            (0.1, 0.05441678813669006, 1.495724958624862),
-            (1.0, 0.13201158629804322, 1.4850949180410713),
-            (10.0, 0.7932175129032235, 1.4551390458131868),
-            (100.0, 1.2557176857977814, 1.4492635947123513),
-        ];
-        for (penalty, error, expected) in cases {
-            let ridge = Ridge::fit(&rows(), &TARGETS, &[penalty]).expect("rows");
-            let found = ridge.predict(&NEW);
-            assert!(
-                (found - expected).abs() < 1e-12,
-                "penalty {penalty}: {found}, expected {expected}"
-            );
-            let features = standardise(&rows());
-            let columns: Vec<Vec<f64>> = rows()
-                .iter()
-                .map(|row| standardised(&features, row))
-                .collect();
-            let centred: Vec<f64> = TARGETS
-                .iter()
-                .map(|t| t - TARGETS.iter().sum::<f64>() / 8.0)
-                .collect();
-            let (found, _) = fit_one(&columns, &centred, 2, penalty).expect("positive definite");
-            assert!(
-                (found - error).abs() < 1e-12,
-                "penalty {penalty}: {found}, expected {error}"
-            );
-        }
+    fn baselines_see_no_more_than_their_features() {
+        // target = 1 + 2 * activity, whatever the GC; the mean of 1, 3, 5, 7 is 4
+        let genes: Vec<_> = [(0.0, 0.3), (1.0, 0.9), (2.0, 0.1), (3.0, 0.5)]
+            .map(|(a, gc)| (features(a, gc), 1.0 + 2.0 * a))
+            .to_vec();
+        let baselines = Baselines::fit_to(&genes).expect("genes");
+        let new = features(5.0, -4.0);
+        assert!((baselines.predict(BaselineKind::TrainMean, &new) - 4.0).abs() < 1e-12);
+        assert!((baselines.predict(BaselineKind::PromoterActivity, &new) - 11.0).abs() < 1e-12);
+        let both = baselines.predict(BaselineKind::Features, &new);
+        assert!((both - 11.0).abs() < 1.0, "{both}");
     }
 
     #[test]
-    fn fit_chooses_the_lowest_leave_one_out_error() {
-        assert_eq!(
-            Ridge::fit(&rows(), &TARGETS, &PENALTIES)
-                .expect("rows")
-                .penalty(),
-            0.01
-        );
+    fn fit_uses_training_genes_only() {
+        let source: Arc<dyn ExampleSource> = Arc::new(SyntheticSource::new(20, 16));
+        let training = source.indices_of(Split::Train);
+        let targets = training.iter().map(|&i| {
+            source
+                .read(i)
+                .ok()
+                .and_then(|e| e.target())
+                .map_or(0.0, f64::from)
+        });
+        let mean = targets.sum::<f64>() / training.len() as f64;
+        let baselines = Baselines::fit(&source, 2)
+            .expect("readable")
+            .expect("genes");
+        let found = baselines.predict(BaselineKind::TrainMean, &[0.0; N_FEATURES]);
+        assert!((found - mean).abs() < 1e-12, "{found}, expected {mean}");
     }
 
     #[test]
-    fn least_squares_recovers_a_line() {
-        // y = 2 x + 1
-        let rows: Vec<Vec<f64>> = [0.0, 1.0, 2.0, 4.0].iter().map(|x| vec![*x]).collect();
-        let ridge = Ridge::fit(&rows, &[1.0, 3.0, 5.0, 9.0], &[0.0]).expect("rows");
-        assert!((ridge.predict(&[10.0]) - 21.0).abs() < 1e-12);
-    }
-
-    #[test]
-    fn fit_without_a_solution_predicts_the_mean() {
-        let cases: [(Vec<Vec<f64>>, &[f64], f64); 4] = [
-            (vec![vec![]; 2], &[1.0, 2.0], 1.5),
-            (vec![vec![3.0]; 2], &[1.0, 2.0], 1.5),
-            (vec![vec![5.0]], &[4.0], 4.0),
-            // Twice the same column has no unique least-squares solution.
-            (
-                vec![vec![1.0, 1.0], vec![2.0, 2.0], vec![3.0, 3.0]],
-                &[1.0, 2.0, 6.0],
-                3.0,
-            ),
-        ];
-        for (rows, targets, expected) in cases {
-            let ridge = Ridge::fit(&rows, targets, &[0.0]).expect("rows");
-            assert!(
-                (ridge.predict(&[9.0, -9.0]) - expected).abs() < 1e-12,
-                "{rows:?}"
-            );
-        }
-        assert_eq!(Ridge::fit(&[], &[], &PENALTIES), None);
+    fn fit_without_genes_is_none() {
+        assert_eq!(Baselines::fit_to(&[]), None);
     }
 }

@@ -1,6 +1,6 @@
-"""Prints the expected values of the tests in crates/seq2exp/src/baseline.rs, computed by numpy.
+"""Prints the expected values of the tests in crates/seq2exp/src/ridge.rs, computed by numpy.
 
-python -m pip install numpy && python oracle/baseline_expected.py
+python -m pip install numpy && python oracle/ridge_expected.py
 """
 
 import numpy as np
