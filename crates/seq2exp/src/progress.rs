@@ -36,6 +36,13 @@ pub struct Progress {
 enum Display {
     Silent,
     Bar(ProgressBar),
+    /// A part of the task of a bar, told in the bar's message.
+    Message {
+        bar: ProgressBar,
+        label: String,
+        total: u64,
+        done: u64,
+    },
     Lines(LinePace, Instant),
 }
 
@@ -62,6 +69,24 @@ impl Progress {
         Self { display }
     }
 
+    /// Starts to show a part of this task, such as a validation during training, that has a size of its own.
+    pub fn part(&self, label: &str, total: u64) -> Self {
+        let display = match &self.display {
+            Display::Silent => Display::Silent,
+            Display::Bar(bar) | Display::Message { bar, .. } => Display::Message {
+                bar: bar.clone(),
+                label: label.to_string(),
+                total,
+                done: 0,
+            },
+            Display::Lines(..) => Display::Lines(
+                LinePace::new(label, total, 0).without_last(),
+                Instant::now(),
+            ),
+        };
+        Self { display }
+    }
+
     /// Records that `n_parts` more are done; `detail` says how they went.
     pub fn advance(&mut self, n_parts: u64, detail: &str) {
         match &mut self.display {
@@ -69,6 +94,15 @@ impl Progress {
             Display::Bar(bar) => {
                 bar.set_message(detail.to_string());
                 bar.inc(n_parts);
+            }
+            Display::Message {
+                bar,
+                label,
+                total,
+                done,
+            } => {
+                *done += n_parts;
+                bar.set_message(format!("{label} {done}/{total} {detail}"));
             }
             Display::Lines(pace, started) => {
                 if let Some(line) = pace.advance(n_parts, detail, started.elapsed()) {
@@ -82,7 +116,7 @@ impl Progress {
     pub fn note(&self, line: &str) {
         match &self.display {
             Display::Silent => {}
-            Display::Bar(bar) => bar.suspend(|| eprintln!("{line}")),
+            Display::Bar(bar) | Display::Message { bar, .. } => bar.suspend(|| eprintln!("{line}")),
             Display::Lines(..) => eprintln!("{line}"),
         }
     }
@@ -105,6 +139,7 @@ struct LinePace {
     done_before: u64,
     printed_at: Duration,
     printed_done: u64,
+    tells_last: bool,
 }
 
 /// A line is due after this time when at least a twentieth of the task was done since the last one …
@@ -121,6 +156,15 @@ impl LinePace {
             done_before: done,
             printed_at: Duration::ZERO,
             printed_done: done,
+            tells_last: true,
+        }
+    }
+
+    /// For a part whose end the task itself tells.
+    fn without_last(self) -> Self {
+        Self {
+            tells_last: false,
+            ..self
         }
     }
 
@@ -128,7 +172,7 @@ impl LinePace {
         self.done += n_parts;
         let pause = elapsed.saturating_sub(self.printed_at);
         let is_far = (self.done - self.printed_done) * 20 >= self.total;
-        let is_last = self.done >= self.total && self.printed_done < self.total;
+        let is_last = self.tells_last && self.done >= self.total && self.printed_done < self.total;
         if !(is_last || pause >= LONG_PAUSE || (pause >= SHORT_PAUSE && is_far)) {
             return None;
         }
@@ -182,6 +226,17 @@ mod tests {
         let line = pace.advance(5, "", Duration::from_secs(10)).expect("due");
         // 5 parts in 10 s leave 10 s for the other 5.
         assert_eq!(line, "train 95/100 eta 10 seconds");
+    }
+
+    #[test]
+    fn short_part_prints_nothing_and_a_long_one_its_way() {
+        let mut pace = LinePace::new("validate", 100, 0).without_last();
+        assert_eq!(pace.advance(100, "", Duration::from_secs(1)), None);
+        let mut pace = LinePace::new("validate", 100, 0).without_last();
+        assert_eq!(
+            pace.advance(50, "", Duration::from_secs(60)).as_deref(),
+            Some("validate 50/100 eta 60 seconds")
+        );
     }
 
     #[test]
