@@ -120,4 +120,62 @@ pub enum RunError {
         /// The value.
         value: f32,
     },
+    /// An example could not be read.
+    #[error(transparent)]
+    Dataset(#[from] dataset::DatasetError),
+    /// A network could not be built, saved, loaded or run.
+    #[error(transparent)]
+    Model(#[from] model::ModelError),
+    /// Examples of different shapes cannot be one batch.
+    #[error(
+        "{} examples of one batch must have one length and number of tracks",
+        symbol.as_ref().map_or("no example given;".to_string(), |symbol| format!("gene {symbol:?} differs;"))
+    )]
+    UnequalExamples {
+        /// The first gene that differs from the first one; none when there is no example at all.
+        symbol: Option<String>,
+    },
+    /// A gene to learn from or to score has no observed expression.
+    #[error(
+        "gene {symbol:?} has no measured expression to learn from; set data.missing_expression = \"skip\""
+    )]
+    NoTarget {
+        /// The gene.
+        symbol: String,
+    },
+    /// A split that is needed has no genes.
+    #[error("no gene is in the {split} split; check [data.split] and which genes were skipped")]
+    EmptySplit {
+        /// The split.
+        split: dataset::Split,
+    },
+    /// A tensor could not be brought back from its device.
+    #[error("reading a tensor from the device: {message}")]
+    Tensor {
+        /// The device's message.
+        message: String,
+    },
+    /// A number became NaN or infinite.
+    #[error(
+        "{}{what} is NaN or infinite, with gene(s) {}; the last good checkpoint is kept; look at the tracks of these \
+         genes, or lower train.lr",
+        step.map_or(String::new(), |step| format!("step {step}: ")),
+        genes.join(", ")
+    )]
+    NotFinite {
+        /// Which number.
+        what: &'static str,
+        /// The update it happened in, from 1; none outside training.
+        step: Option<u64>,
+        /// The genes of the batch.
+        genes: Vec<String>,
+    },
+    /// A signal asked to stop, and what had to be saved is saved.
+    #[error("stopped by {signal}; {remedy}")]
+    Interrupted {
+        /// The signal.
+        signal: crate::interrupt::Signal,
+        /// How to go on.
+        remedy: String,
+    },
 }

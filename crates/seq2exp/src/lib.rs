@@ -4,17 +4,24 @@
 //! `dataset` (files to examples) and `model` (networks). ARCHITECTURE.md shows the walk of one gene.
 
 pub mod baseline;
+pub mod batch;
 pub mod difference;
 pub mod discover;
 pub mod elements;
 pub mod error;
+pub mod evaluate;
 pub mod interrupt;
 pub mod metric;
 pub mod optimizer;
+pub mod parity;
+pub mod predict;
 pub mod progress;
 pub mod report;
+pub mod ridge;
 pub mod run_folder;
 pub mod schedule;
+#[cfg(test)]
+mod synthetic;
 pub mod train;
 
 pub use error::RunError;

@@ -80,9 +80,9 @@ impl AdamW {
         &self.moments
     }
 
-    /// The state of every parameter, for a reader that restores it.
-    pub fn moments_mut(&mut self) -> &mut [Moments] {
-        &mut self.moments
+    /// An optimiser that goes on from saved state.
+    pub fn restore(config: AdamWConfig, moments: Vec<Moments>) -> Self {
+        Self { config, moments }
     }
 
     /// Updates `values` in place from `gradients`; parameters whose gradient is `None` stay as they are.

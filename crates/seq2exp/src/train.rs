@@ -3,9 +3,14 @@
 mod config;
 mod order;
 mod record;
+mod run;
 mod state;
 
 pub use config::TrainConfig;
 pub use order::{Visit, VisitOrder};
 pub use record::{Record, RecordFile, StepRecord, ValidationRecord, read_records};
+pub use run::{BEST_FILE, LAST_FILE, RECORD_FILE, STATE_FILE, TrainRun, TrainSummary};
 pub use state::{Best, RunProgress, SavedParameter, TrainState};
+
+#[cfg(test)]
+mod tests;

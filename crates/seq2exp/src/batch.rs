@@ -1,0 +1,155 @@
+//! Examples become tensors: the only place where they do.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use dataset::{Example, N_FEATURES, RegionCode};
+use model::ModelInput;
+
+use crate::error::RunError;
+
+/// A few examples as tensors on one device.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// What a network reads.
+    pub input: ModelInput,
+    /// Symbols of the genes, in order.
+    pub symbols: Vec<String>,
+    /// Transformed expression of each gene, where it was measured.
+    pub observed: Vec<Option<f32>>,
+}
+
+impl Batch {
+    /// Copies `examples` to `device`, one row each, in order.
+    ///
+    /// # Shapes
+    /// - `sequence`: `[batch, length, 4]`; `tracks`: `[batch, length, n_tracks]`; `overwrite`: `[batch, length]` with
+    ///   -1 where the mask is free, 0 where it is excluded, 1 where it is included; `features`: `[batch, 9]`
+    ///
+    /// # Errors
+    /// [`RunError::UnequalExamples`] when there is no example or their lengths or numbers of tracks differ.
+    pub fn new(examples: &[Example], device: &Device) -> Result<Self, RunError> {
+        let (length, n_tracks) = match examples.first() {
+            Some(first) => (first.length(), first.n_tracks()),
+            None => return Err(RunError::UnequalExamples { symbol: None }),
+        };
+        let n_examples = examples.len();
+        let mut sequence = Vec::with_capacity(n_examples * length * 4);
+        let mut tracks = Vec::with_capacity(n_examples * length * n_tracks);
+        let mut overwrite = Vec::with_capacity(n_examples * length);
+        let mut features = Vec::with_capacity(n_examples * N_FEATURES);
+        for example in examples {
+            if example.length() != length || example.n_tracks() != n_tracks {
+                return Err(RunError::UnequalExamples {
+                    symbol: Some(example.gene().symbol.clone()),
+                });
+            }
+            sequence.extend(example.one_hot());
+            tracks.extend_from_slice(example.tracks());
+            overwrite.extend(example.regions().iter().map(|code| match code {
+                RegionCode::Keep => -1.0_f32,
+                RegionCode::Zero => 0.0,
+                RegionCode::One => 1.0,
+            }));
+            features.extend_from_slice(example.features());
+        }
+        let input = ModelInput {
+            sequence: Tensor::from_data(TensorData::new(sequence, [n_examples, length, 4]), device),
+            tracks: Tensor::from_data(
+                TensorData::new(tracks, [n_examples, length, n_tracks]),
+                device,
+            ),
+            overwrite: Tensor::from_data(TensorData::new(overwrite, [n_examples, length]), device),
+            features: Tensor::from_data(
+                TensorData::new(features, [n_examples, N_FEATURES]),
+                device,
+            ),
+        };
+        Ok(Self {
+            input,
+            symbols: examples
+                .iter()
+                .map(|example| example.gene().symbol.clone())
+                .collect(),
+            observed: examples.iter().map(Example::target).collect(),
+        })
+    }
+
+    /// The observed expression of all genes: `[batch, 1]`.
+    ///
+    /// # Errors
+    /// [`RunError::NoTarget`] naming the first gene that was not measured.
+    pub fn targets(&self) -> Result<Tensor<2>, RunError> {
+        let missing = self.observed.iter().position(Option::is_none);
+        if let Some(index) = missing {
+            return Err(RunError::NoTarget {
+                symbol: self.symbols[index].clone(),
+            });
+        }
+        let values: Vec<f32> = self.observed.iter().copied().flatten().collect();
+        let shape = [values.len(), 1];
+        Ok(Tensor::from_data(
+            TensorData::new(values, shape),
+            &self.input.device(),
+        ))
+    }
+}
+
+/// The values of a tensor, row-major.
+///
+/// # Errors
+/// [`RunError::Tensor`] when the device cannot hand them back.
+pub fn read_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, RunError> {
+    let data = tensor.try_into_data().map_err(|error| RunError::Tensor {
+        message: format!("{error:?}"),
+    })?;
+    data.convert::<f32>()
+        .try_into_vec::<f32>()
+        .map_err(|error| RunError::Tensor {
+            message: format!("{error:?}"),
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::synthetic::example;
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().to_vec().expect("f32 values")
+    }
+
+    #[test]
+    fn examples_become_rows_in_order() {
+        let examples = [example("a", "ACGTNA", 0.5), example("b", "TTTTTT", 1.5)];
+        let batch = Batch::new(&examples, &Device::flex()).expect("equal examples");
+        assert_eq!(batch.input.sequence.dims(), [2, 6, 4]);
+        assert_eq!(batch.symbols, ["a", "b"]);
+        let sequence = values(batch.input.sequence.clone());
+        // A = 1000, C = 0100, G = 0010, T = 0001, N = 0000
+        assert_eq!(sequence[..8], [1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0]);
+        assert_eq!(sequence[16..20], [0.0; 4]);
+        assert_eq!(sequence[24..28], [0.0, 0.0, 0.0, 1.0]);
+        assert_eq!(
+            values(batch.input.tracks.clone())[18..],
+            *examples[1].tracks()
+        );
+        // The synthetic promoter is the central two bases.
+        assert_eq!(
+            values(batch.input.overwrite.clone())[..6],
+            [-1.0, -1.0, 1.0, 1.0, -1.0, -1.0]
+        );
+        assert_eq!(values(batch.input.features.clone()).len(), 18);
+        let targets = batch.targets().expect("both measured");
+        assert_eq!(targets.dims(), [2, 1]);
+        assert_eq!(values(targets), [0.5, 1.5]);
+    }
+
+    #[test]
+    fn examples_of_unequal_length_are_refused() {
+        let examples = [example("a", "ACGT", 0.5), example("b", "ACGTAC", 1.5)];
+        let error = Batch::new(&examples, &Device::flex())
+            .expect_err("unequal")
+            .to_string();
+        assert!(error.contains('b'), "{error}");
+        assert!(Batch::new(&[], &Device::flex()).is_err());
+    }
+}

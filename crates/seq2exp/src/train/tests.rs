@@ -1,0 +1,390 @@
+//! The training loop on made-up genes and a tiny network.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use dataset::ExampleSource;
+use model::checkpoint::{CheckpointMeta, load};
+use model::{NetworkConfig, NetworkKind};
+
+use super::*;
+use crate::error::RunError;
+use crate::interrupt::{Interrupt, Signal};
+use crate::progress::ProgressMode;
+use crate::synthetic::{PROMOTER, SyntheticSource};
+
+const LENGTH: usize = 37;
+
+fn tiny(kind: NetworkKind) -> NetworkConfig {
+    let mut config = kind.preset();
+    match &mut config {
+        NetworkConfig::Seq2Exp(config) => {
+            config.d_model = 8;
+            config.n_layer_generator = 1;
+            config.n_layer_predictor = 1;
+            config.promoter = PROMOTER;
+            if config.n_positions > 0 {
+                config.n_positions = LENGTH;
+            }
+        }
+        NetworkConfig::Caduceus(config) => {
+            config.d_model = 8;
+            config.n_layer = 1;
+            config.promoter = PROMOTER;
+        }
+    }
+    config
+}
+
+fn settings(steps: u64) -> TrainConfig {
+    TrainConfig {
+        steps,
+        batch: 3,
+        accumulation: 2,
+        lr: 1e-2,
+        warmup_steps: 2,
+        warmup_lr: 1e-3,
+        final_lr: 1e-3,
+        validation_every: Some(3),
+        checkpoint_every: 2,
+        ..TrainConfig::default()
+    }
+}
+
+/// Everything a run in a test needs.
+struct Fixture {
+    config: TrainConfig,
+    meta: CheckpointMeta,
+    source: SyntheticSource,
+    interrupt: Interrupt,
+}
+
+impl Fixture {
+    fn new(kind: NetworkKind, steps: u64) -> Self {
+        Self {
+            config: settings(steps),
+            meta: CheckpointMeta {
+                seed: 2,
+                ..CheckpointMeta::new(tiny(kind))
+            },
+            source: SyntheticSource::new(23, LENGTH),
+            interrupt: Interrupt::new(),
+        }
+    }
+
+    fn run(&self, folder: &Path) -> Result<TrainSummary, RunError> {
+        let source: Arc<dyn ExampleSource> = Arc::new(self.source.clone());
+        TrainRun {
+            config: &self.config,
+            meta: &self.meta,
+            source: &source,
+            folder,
+            device: &Device::flex(),
+            interrupt: &self.interrupt,
+            progress: ProgressMode::Silent,
+        }
+        .run()
+    }
+}
+
+/// The bytes of every file of a run.
+fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
+    [RECORD_FILE, BEST_FILE, LAST_FILE, STATE_FILE]
+        .map(|name| {
+            (
+                name,
+                fs::read(folder.join(name)).unwrap_or_else(|e| panic!("{name}: {e}")),
+            )
+        })
+        .to_vec()
+}
+
+fn assert_same_files(left: &Path, right: &Path) {
+    for ((name, left), (_, right)) in files(left).into_iter().zip(files(right)) {
+        assert!(left == right, "{name} differs");
+    }
+}
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+#[test]
+fn run_continued_after_every_step_equals_uninterrupted_bit_for_bit() {
+    for kind in [NetworkKind::Seq2ExpSoft, NetworkKind::Seq2ExpHard] {
+        let (whole, parts) = (folder(), folder());
+        let mut fixture = Fixture::new(kind, 7);
+        let summary = fixture.run(whole.path()).expect("trained");
+        assert_eq!((summary.steps, summary.steps_before), (7, 0));
+        // Each attempt is asked to stop at once: it does one step, saves and stops. Thread counts change on the way.
+        for attempt in 1..=7 {
+            fixture.config.loader_threads = 1 + attempt % 3;
+            fixture.interrupt.request(Signal::Terminate);
+            let threads = rayon::ThreadPoolBuilder::new()
+                .num_threads(1 + attempt % 2)
+                .build()
+                .expect("threads");
+            let error = threads
+                .install(|| fixture.run(parts.path()))
+                .expect_err("interrupted");
+            assert!(
+                matches!(
+                    error,
+                    RunError::Interrupted {
+                        signal: Signal::Terminate,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert!(error.to_string().contains("--resume"), "{error}");
+        }
+        fixture.interrupt = Interrupt::new();
+        fixture.config.loader_threads = TrainConfig::default().loader_threads;
+        let continued = fixture.run(parts.path()).expect("finished");
+        assert_eq!(continued.best, summary.best);
+        assert_same_files(whole.path(), parts.path());
+    }
+}
+
+#[test]
+fn run_does_not_depend_on_threads() {
+    let (one, many) = (folder(), folder());
+    let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 4);
+    for (n_threads, folder) in [(1, &one), (3, &many)] {
+        fixture.config.loader_threads = n_threads;
+        let threads = rayon::ThreadPoolBuilder::new()
+            .num_threads(n_threads)
+            .build()
+            .expect("threads");
+        threads
+            .install(|| fixture.run(folder.path()))
+            .expect("trained");
+    }
+    for name in [RECORD_FILE, BEST_FILE, LAST_FILE] {
+        let read =
+            |folder: &tempfile::TempDir| fs::read(folder.path().join(name)).expect("written");
+        assert!(read(&one) == read(&many), "{name} differs");
+    }
+}
+
+#[test]
+fn run_killed_between_saves_repeats_the_lost_steps() {
+    let (whole, killed) = (folder(), folder());
+    let fixture = Fixture::new(NetworkKind::Caduceus, 5);
+    fixture.run(whole.path()).expect("trained");
+    fixture.run(killed.path()).expect("trained");
+    // A process killed in step 3: the state of step 2 is the last one, later lines are in the records.
+    let mut first_two = Fixture::new(NetworkKind::Caduceus, 5);
+    let half = folder();
+    first_two.source.unreadable = Some(genes_first_seen_in_step(&fixture, 3)[0]);
+    assert!(first_two.run(half.path()).is_err());
+    fs::copy(half.path().join(STATE_FILE), killed.path().join(STATE_FILE)).expect("copied");
+    fixture.run(killed.path()).expect("continued");
+    assert_same_files(whole.path(), killed.path());
+}
+
+/// The genes of `step` that no step before visits, in the order of their visits.
+fn genes_first_seen_in_step(fixture: &Fixture, step: u64) -> Vec<usize> {
+    let order = VisitOrder::new(
+        fixture.source.indices_of(dataset::Split::Train),
+        fixture.meta.seed,
+    );
+    let per_step = fixture.config.genes_per_step() as u64;
+    let before = order.visits(0, (step - 1) * per_step);
+    let found = order.visits((step - 1) * per_step, step * per_step);
+    let is_new = |visit: &Visit| {
+        !before
+            .iter()
+            .any(|seen| seen.gene_index == visit.gene_index)
+    };
+    found
+        .into_iter()
+        .filter(is_new)
+        .map(|visit| visit.gene_index)
+        .collect()
+}
+
+#[test]
+fn loss_falls_on_a_learnable_task() {
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 60);
+    fixture.config.accumulation = 1;
+    fixture.config.batch = 8;
+    fixture.config.validation_every = Some(30);
+    fixture.source = SyntheticSource::new(40, LENGTH);
+    let summary = fixture.run(folder.path()).expect("trained");
+    let records = read_records(&folder.path().join(RECORD_FILE)).expect("records");
+    let steps: Vec<&StepRecord> = records
+        .iter()
+        .filter_map(|r| {
+            if let Record::Step(step) = r {
+                Some(step)
+            } else {
+                None
+            }
+        })
+        .collect();
+    assert_eq!(steps.len(), 60);
+    let mean = |part: &[&StepRecord]| {
+        part.iter().map(|s| s.prediction_loss).sum::<f64>() / part.len() as f64
+    };
+    let (first, last) = (mean(&steps[..5]), mean(&steps[55..]));
+    assert!(last < 0.5 * first, "prediction loss {first} -> {last}");
+    // Expression is uniform on [0, 2): its variance is 1/3.
+    assert!(summary.best.mse < 1.0 / 3.0, "{:?}", summary.best);
+    assert!(
+        steps
+            .iter()
+            .all(|step| step.kl.is_some() && step.gradient_norm > 0.0)
+    );
+    // 24 training genes, 8 a step: three steps an epoch.
+    assert_eq!(steps[5].epoch, 2.0);
+    assert_eq!(
+        records
+            .iter()
+            .filter(|r| matches!(r, Record::Validation(_)))
+            .count(),
+        2
+    );
+}
+
+#[test]
+fn checkpoints_hold_the_best_and_the_last_network() {
+    let folder = folder();
+    let fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 7);
+    let summary = fixture.run(folder.path()).expect("trained");
+    let (_, last) = load(&folder.path().join(LAST_FILE), &Device::flex()).expect("a checkpoint");
+    assert_eq!((last.step, last.seed), (7, 2));
+    let (_, best) = load(&folder.path().join(BEST_FILE), &Device::flex()).expect("a checkpoint");
+    assert_eq!(best.step, summary.best.step);
+    let records = read_records(&folder.path().join(RECORD_FILE)).expect("records");
+    let errors = records.iter().filter_map(|r| {
+        if let Record::Validation(v) = r {
+            Some((v.step, v.mse))
+        } else {
+            None
+        }
+    });
+    let lowest = errors
+        .min_by(|a, b| a.1.total_cmp(&b.1))
+        .expect("validated");
+    assert_eq!(lowest, (summary.best.step, summary.best.mse));
+}
+
+#[test]
+fn finished_run_is_left_as_it_is() {
+    let (first, second) = (folder(), folder());
+    let fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    let summary = fixture.run(first.path()).expect("trained");
+    fixture.run(second.path()).expect("trained");
+    let again = fixture.run(second.path()).expect("nothing to do");
+    assert_eq!((again.steps_before, again.best), (3, summary.best));
+    assert_same_files(first.path(), second.path());
+}
+
+#[test]
+fn run_with_other_settings_is_refused_with_the_fields() {
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    fixture.run(folder.path()).expect("trained");
+    fixture.config.lr = 2e-2;
+    fixture.meta.seed = 3;
+    let error = fixture
+        .run(folder.path())
+        .expect_err("another run")
+        .to_string();
+    assert!(
+        error.contains("train.lr is 0.01, this run has 0.02") && error.contains("seed is 2"),
+        "{error}"
+    );
+    fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    fixture.source = SyntheticSource::new(24, LENGTH);
+    let error = fixture
+        .run(folder.path())
+        .expect_err("other genes")
+        .to_string();
+    assert!(error.contains("data.n_genes"), "{error}");
+}
+
+#[test]
+fn failed_write_keeps_what_was_saved_and_the_run_can_go_on() {
+    let (whole, failed) = (folder(), folder());
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 5);
+    fixture.run(whole.path()).expect("trained");
+    // Stop after the first step, then let a folder stand where the next checkpoint is to be written.
+    fixture.interrupt.request(Signal::Interrupt);
+    fixture.run(failed.path()).expect_err("interrupted");
+    fixture.interrupt = Interrupt::new();
+    let obstacle = failed.path().join(LAST_FILE);
+    let saved = fs::read(&obstacle).expect("saved");
+    fs::remove_file(&obstacle).expect("removed");
+    fs::create_dir(&obstacle).expect("made");
+    let error = fixture
+        .run(failed.path())
+        .expect_err("cannot be written")
+        .to_string();
+    assert!(error.contains(LAST_FILE), "{error}");
+    fs::remove_dir(&obstacle).expect("removed");
+    fs::write(&obstacle, saved).expect("written");
+    fixture.run(failed.path()).expect("goes on");
+    assert_same_files(whole.path(), failed.path());
+}
+
+#[test]
+fn infinite_loss_stops_with_step_and_genes_and_keeps_the_checkpoint() {
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 5);
+    fixture.config.checkpoint_every = 1;
+    // The first three of the step are one batch: their errors add up to three times the largest f32.
+    let genes = genes_first_seen_in_step(&fixture, 2)[..3].to_vec();
+    fixture.source.enormous = genes.clone();
+    let message = fixture
+        .run(folder.path())
+        .expect_err("not finite")
+        .to_string();
+    let symbols: Vec<String> = genes.iter().map(|index| format!("G{index}")).collect();
+    assert!(
+        message.contains("step 2") && message.contains(&symbols.join(", ")),
+        "{message}"
+    );
+    let (_, meta) =
+        load(&folder.path().join(LAST_FILE), &Device::flex()).expect("the checkpoint of step 1");
+    assert_eq!(meta.step, 1);
+}
+
+#[test]
+fn damaged_state_is_refused_with_a_remedy() {
+    let folder = folder();
+    let fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    fs::write(folder.path().join(STATE_FILE), b"nonsense").expect("written");
+    let error = fixture.run(folder.path()).expect_err("damaged").to_string();
+    assert!(
+        error.contains(STATE_FILE) && error.contains("remove it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn empty_split_is_an_error() {
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    // Genes 0 to 2 are all training genes.
+    fixture.source = SyntheticSource::new(3, LENGTH);
+    let error = fixture
+        .run(folder().path())
+        .expect_err("no validation genes")
+        .to_string();
+    assert!(error.contains("valid"), "{error}");
+}
+
+#[test]
+fn unreadable_example_is_an_error() {
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    fixture.source.unreadable = Some(genes_first_seen_in_step(&fixture, 1)[0]);
+    assert!(matches!(
+        fixture.run(folder().path()),
+        Err(RunError::Dataset(_))
+    ));
+}
