@@ -139,9 +139,17 @@ pub struct TrackConfig {
     pub name: String,
     /// bigWig file.
     pub path: PathBuf,
+    /// Every value is multiplied by it, before the transform; for tracks in another unit than the
+    /// published reads per million. Default: 1.
+    #[serde(default = "default_scale")]
+    pub scale: f32,
     /// Default and published: `raw`.
     #[serde(default)]
     pub transform: TrackTransform,
+}
+
+fn default_scale() -> f32 {
+    1.0
 }
 
 /// What is done to a track's value.
@@ -336,6 +344,12 @@ impl DataConfig {
                 problems.push(format!(
                     "track name {:?} must be letters, digits, - or _",
                     track.name
+                ));
+            }
+            if !(track.scale.is_finite() && track.scale > 0.0) {
+                problems.push(format!(
+                    "track {:?} has scale {}; it must be above 0",
+                    track.name, track.scale
                 ));
             }
             if track.name == CONTACT_TRACK {

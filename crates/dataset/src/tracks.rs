@@ -17,6 +17,7 @@ pub const ACTIVITY_FLANK: u64 = 500;
 #[derive(Debug)]
 pub(crate) struct Track {
     file: BigWig,
+    scale: f32,
     transform: TrackTransform,
     names: ChromNames,
 }
@@ -25,7 +26,7 @@ pub(crate) struct Track {
 pub(crate) struct TrackValues {
     /// `[length]`, transformed; 0 where there is no data or no chromosome
     pub(crate) values: Vec<f32>,
-    /// Mean of the raw values over TSS ± [`ACTIVITY_FLANK`], no data and no chromosome = 0
+    /// Mean of the scaled values over TSS ± [`ACTIVITY_FLANK`], no data and no chromosome = 0
     pub(crate) activity: f64,
 }
 
@@ -33,6 +34,7 @@ impl Track {
     pub(crate) fn new(config: &TrackConfig, file: BigWig, names: ChromNames) -> Self {
         Track {
             file,
+            scale: config.scale,
             transform: config.transform,
             names,
         }
@@ -52,7 +54,8 @@ impl Track {
             window.inside().start().min(near.0),
             window.inside().end().max(near.1),
         )?;
-        let raw = self.file.read_values(&hull)?;
+        let mut raw = self.file.read_values(&hull)?;
+        raw.iter_mut().for_each(|value| *value *= self.scale);
         let at = |position: u64| (position - hull.start()) as usize;
 
         let mut values = vec![0.0; window.length() as usize];

@@ -1,0 +1,196 @@
+//! What an experiment will do, found out before anything long: files, genes, machine, memory, time.
+
+use std::fmt;
+
+use burn::tensor::Device;
+use dataset::{ExampleReader, ExampleSource, FileTable, Split};
+use model::NetworkConfig;
+use serde::Serialize;
+
+use crate::bench::{Bench, BenchKind};
+use crate::config::ExperimentConfig;
+use crate::cost::Cost;
+use crate::error::RunError;
+
+/// The answer of `seq2exp check`.
+#[derive(Debug, Serialize)]
+pub struct CheckReport {
+    /// Every input file with its chromosomes, as a table for people.
+    pub files: String,
+    /// Genes of each split.
+    pub genes: Vec<SplitGenes>,
+    /// Genes of the table that are no examples, with the reason.
+    pub skipped: Vec<String>,
+    /// What a reader of the results must know.
+    pub notes: Vec<String>,
+    /// Where tensors live.
+    pub device: String,
+    /// Worker threads.
+    pub threads: usize,
+    /// Vector instructions in use.
+    pub simd: String,
+    /// Trained values of each network.
+    pub n_parameters: usize,
+    /// Estimated peak memory of training, in bytes.
+    pub memory_bytes: u64,
+    /// Estimated size of the prepared data set, in bytes.
+    pub disk_bytes: u64,
+    /// Estimated seconds of training and validating all seeds, from one short step on this machine.
+    pub time_seconds: f64,
+}
+
+/// How many genes a split has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct SplitGenes {
+    /// The split.
+    pub split: Split,
+    /// Its genes.
+    pub n_genes: usize,
+}
+
+/// Bases of the window on which the time of a step is measured, at least the promoter.
+const TRIAL_LENGTH: usize = 4096;
+
+impl CheckReport {
+    /// Opens every file, reads a few examples and times one short training step.
+    ///
+    /// # Errors
+    /// [`RunError::Files`] with every problem that comparing the files finds, and whatever opening or reading them
+    /// causes.
+    pub fn new(config: &ExperimentConfig) -> Result<Self, RunError> {
+        let files = FileTable::read(&config.data);
+        if !files.problems.is_empty() {
+            return Err(RunError::Files { problems: files.problems });
+        }
+        let reader = ExampleReader::open(&config.data)?;
+        // Reads a few examples on the way, so that damaged data is found here.
+        let estimate = dataset::estimate(&reader)?;
+        let genes: Vec<SplitGenes> = Split::ALL
+            .into_iter()
+            .map(|split| SplitGenes { split, n_genes: reader.indices_of(split).len() })
+            .collect();
+        let length = config.data.length as usize;
+        let skipped = reader.skipped().iter().map(ToString::to_string).collect();
+        Ok(Self {
+            files: files.to_string(),
+            notes: notes(config, &reader),
+            skipped,
+            device: "cpu".to_string(),
+            threads: rayon::current_num_threads(),
+            simd: kernels::simd_level().to_string(),
+            n_parameters: n_parameters(&config.model)?,
+            memory_bytes: Cost::of(&config.model).train_bytes(length, config.train.batch),
+            disk_bytes: estimate.prepared_bytes(),
+            time_seconds: time_seconds(config, &genes)?,
+            genes,
+        })
+    }
+}
+
+fn notes(config: &ExperimentConfig, reader: &ExampleReader) -> Vec<String> {
+    let mut notes = Vec::new();
+    let without_mrna: Vec<&str> = reader.genes_without_mrna().map(|gene| gene.symbol.as_str()).collect();
+    if !without_mrna.is_empty() {
+        notes.push(format!(
+            "{} genes have no coding transcript; their mRNA features are the mean: {}",
+            without_mrna.len(),
+            shortened(&without_mrna)
+        ));
+    }
+    let overlapping = reader.overlapping_pairs();
+    if !overlapping.is_empty() {
+        notes.push(format!(
+            "{} pairs of a training gene and a validation or test gene share bases of their windows: scores may flatter",
+            overlapping.len()
+        ));
+    }
+    if config.data.contact.as_ref().is_some_and(|contact| contact.path.is_none()) {
+        notes.push("no contact map: contact is the power law of distance, the same for every gene".to_string());
+    }
+    notes
+}
+
+fn shortened(names: &[&str]) -> String {
+    const MAX_SHOWN: usize = 10;
+    let mut text = names.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if names.len() > MAX_SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+fn n_parameters(config: &NetworkConfig) -> Result<usize, RunError> {
+    Ok(model::Network::init(config, 0, &Device::flex())?.n_parameters())
+}
+
+/// Times a step on a short window and scales it to the run: cost is linear in bases.
+fn time_seconds(config: &ExperimentConfig, genes: &[SplitGenes]) -> Result<f64, RunError> {
+    let full_length = config.data.length as usize;
+    let length = TRIAL_LENGTH.max(config.model.promoter()).min(full_length);
+    let mut network = config.model.clone();
+    if let NetworkConfig::Seq2Exp(network) = &mut network
+        && network.n_positions != 0
+    {
+        network.n_positions = length;
+    }
+    let bench = Bench { kind: BenchKind::Train, network, length, batch: 1, n_runs: 1 };
+    let step_per_gene = bench.run(&Device::flex())?.seconds * full_length as f64 / length as f64;
+    let of_split = |split| genes.iter().find(|row| row.split == split).map_or(0, |row| row.n_genes);
+    let trained = config.train.steps as f64 * config.train.genes_per_step() as f64;
+    let n_validations = config.train.steps / config.train.validation_interval(of_split(Split::Train));
+    // A validation is a forward pass, about a quarter of a step.
+    let validated = 0.25 * n_validations as f64 * of_split(Split::Valid) as f64;
+    Ok(step_per_gene * (trained + validated) * config.seeds.len() as f64)
+}
+
+impl fmt::Display for CheckReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.files)?;
+        let genes: Vec<String> = self.genes.iter().map(|row| format!("{} {}", row.n_genes, row.split)).collect();
+        writeln!(f, "genes    {}; {} of the table left out", genes.join(", "), self.skipped.len())?;
+        for skipped in &self.skipped {
+            writeln!(f, "         left out: {skipped}")?;
+        }
+        for note in &self.notes {
+            writeln!(f, "note     {note}")?;
+        }
+        writeln!(f, "device   {}, {} threads, {}", self.device, self.threads, self.simd)?;
+        writeln!(f, "network  {} parameters", self.n_parameters)?;
+        writeln!(f, "memory   about {}", bytes_text(self.memory_bytes))?;
+        writeln!(f, "disk     about {}", bytes_text(self.disk_bytes))?;
+        writeln!(f, "time     about {} of training", duration_text(self.time_seconds))
+    }
+}
+
+fn bytes_text(n_bytes: u64) -> String {
+    match n_bytes as f64 {
+        bytes if bytes < 1e6 => format!("{:.0} kB", bytes / 1e3),
+        bytes if bytes < 1e9 => format!("{:.0} MB", bytes / 1e6),
+        bytes => format!("{:.1} GB", bytes / 1e9),
+    }
+}
+
+fn duration_text(seconds: f64) -> String {
+    match seconds {
+        seconds if seconds < 90.0 => format!("{seconds:.0} s"),
+        seconds if seconds < 5400.0 => format!("{:.0} min", seconds / 60.0),
+        seconds if seconds < 172_800.0 => format!("{:.1} h", seconds / 3600.0),
+        seconds => format!("{:.1} days", seconds / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_are_shown_in_a_fitting_unit() {
+        assert_eq!(bytes_text(2_500), "2 kB");
+        assert_eq!(bytes_text(34_000_000), "34 MB");
+        assert_eq!(bytes_text(1_260_000_000), "1.3 GB");
+        assert_eq!(duration_text(12.4), "12 s");
+        assert_eq!(duration_text(600.0), "10 min");
+        assert_eq!(duration_text(7200.0), "2.0 h");
+        assert_eq!(duration_text(259_200.0), "3.0 days");
+    }
+}

@@ -1,0 +1,170 @@
+//! The command line: subcommands and their options.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Predict gene expression from 200 kb of DNA and a cell's epigenomic tracks, and discover the regulatory elements.
+#[derive(Debug, Parser)]
+#[command(name = "seq2exp", version, propagate_version = true)]
+pub struct Cli {
+    /// Worker threads; results do not depend on it [default: all cores]
+    #[arg(short, long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Do everything: check, prepare, train, evaluate, discover, report
+    Run(RunArgs),
+    /// Compare all input files and say what will run where, before anything long
+    Check(CheckArgs),
+    /// Read every gene's window once and write the prepared data set
+    Prepare(ExperimentArgs),
+    /// Train one network per seed
+    Train(RunArgs),
+    /// Predict every gene of a trained run and score the splits
+    Evaluate(EvaluateArgs),
+    /// Predict expression with a trained run, for its own genes or another gene table
+    Predict(PredictArgs),
+    /// Turn a trained run's masks into elements.bed.gz and bigWig tracks
+    Discover(FolderArgs),
+    /// Write report.html of a trained run
+    Report(FolderArgs),
+    /// Compare this build with golden vectors of the released code
+    Parity(ParityArgs),
+    /// Time the network on this machine
+    Bench(BenchArgs),
+    /// Describe a checkpoint, a prepared data set or a run folder
+    Info(InfoArgs),
+}
+
+/// An experiment and where its results go.
+#[derive(Debug, Args)]
+pub struct ExperimentArgs {
+    /// Experiment file (TOML)
+    pub config: PathBuf,
+    /// Change a setting, for example --set train.steps=100 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Output folder [default: out/<name of the experiment>]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+}
+
+/// A run that may continue an interrupted one.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Continue an interrupted run in the same output folder
+    #[arg(long)]
+    pub resume: bool,
+}
+
+/// A check of an experiment.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Print one JSON object instead of tables
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A finished or partly finished run.
+#[derive(Debug, Args)]
+pub struct FolderArgs {
+    /// Output folder of `run` or `train`
+    pub folder: PathBuf,
+}
+
+/// An evaluation.
+#[derive(Debug, Args)]
+pub struct EvaluateArgs {
+    /// Output folders of `run` or `train`; several are pooled gene by gene (leave-out blocks)
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A prediction.
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// Output folder of `run` or `train`
+    pub folder: PathBuf,
+    /// Gene table (TSV) to predict instead of the run's own genes
+    #[arg(long, value_name = "TSV")]
+    pub genes: Option<PathBuf>,
+    /// Where the predictions go; - is standard output
+    #[arg(short, long, default_value = "-", value_name = "TSV")]
+    pub output: PathBuf,
+}
+
+/// A comparison with golden vectors.
+#[derive(Debug, Args)]
+pub struct ParityArgs {
+    /// Folder of golden vectors, or a folder of such folders
+    pub folder: PathBuf,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What to time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum BenchTarget {
+    /// One evaluation pass
+    Forward,
+    /// Forward, loss, backward and optimiser step
+    Train,
+}
+
+/// A timing.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// What to time
+    pub kind: BenchTarget,
+    /// Window length in bases
+    #[arg(long, default_value_t = 20_000)]
+    pub length: usize,
+    /// Genes at once
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// Repetitions after one warm-up; the median is reported
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
+    pub runs: u16,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A description.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Checkpoint (.safetensors), prepared data set (.arrow) or run folder
+    pub path: PathBuf,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn command_line_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

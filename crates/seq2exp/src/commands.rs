@@ -1,0 +1,96 @@
+//! One file per subcommand; each prints results to standard output and messages to standard error.
+
+mod bench;
+mod check;
+mod discover;
+mod evaluate;
+mod info;
+mod parity;
+mod predict;
+mod prepare;
+mod report;
+mod run;
+mod train;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::cli::{Cli, Command, ExperimentArgs};
+use crate::config::ExperimentConfig;
+use crate::error::RunError;
+use crate::experiment::Machine;
+use crate::interrupt::Interrupt;
+use crate::progress::ProgressMode;
+
+/// Does what the command line says; the exit code is 0 for success, or that of the signal that stopped a run.
+///
+/// # Errors
+/// Whatever goes wrong, for `main` to print; the exit code is then 1.
+pub fn execute(cli: Cli) -> Result<ExitCode> {
+    if let Some(n_threads) = cli.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(usize::from(n_threads))
+            .build_global()
+            .context("starting the worker threads")?;
+    }
+    let result = match &cli.command {
+        Command::Run(args) => run::execute(args),
+        Command::Check(args) => check::execute(args),
+        Command::Prepare(args) => prepare::execute(args),
+        Command::Train(args) => train::execute(args),
+        Command::Evaluate(args) => evaluate::execute(args),
+        Command::Predict(args) => predict::execute(args),
+        Command::Discover(args) => discover::execute(args),
+        Command::Report(args) => report::execute(args),
+        Command::Parity(args) => parity::execute(args),
+        Command::Bench(args) => bench::execute(args),
+        Command::Info(args) => info::execute(args),
+    };
+    match result {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) => match error.downcast_ref::<RunError>() {
+            Some(interrupted @ RunError::Interrupted { signal, .. }) => {
+                eprintln!("stopped: {interrupted}");
+                Ok(ExitCode::from(signal.exit_code()))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// The experiment and output folder that a command line names.
+fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)> {
+    let config = ExperimentConfig::read(&args.config, &args.overrides)?;
+    let output = args.output.clone().unwrap_or_else(|| config.default_output());
+    Ok((config, output))
+}
+
+/// This process: the CPU, watched for signals, with progress on standard error.
+fn machine() -> Result<Machine> {
+    Ok(Machine {
+        device: Device::flex(),
+        interrupt: Interrupt::watch_signals().context("watching for signals")?,
+        progress: ProgressMode::of_stderr(),
+    })
+}
+
+/// Prints one JSON value and a line end.
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(std::io::Error::from)?;
+    writeln!(out)?;
+    Ok(())
+}
+
+/// Prints text to standard output; a closed pipe is an error that `main` takes for success.
+fn print_text(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}

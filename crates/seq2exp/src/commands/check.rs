@@ -1,0 +1,14 @@
+//! `seq2exp check`.
+
+use anyhow::Result;
+
+use crate::check::CheckReport;
+use crate::cli::CheckArgs;
+use crate::commands::{print_json, print_text, read_experiment};
+
+/// Prints what an experiment will do; any problem is an error.
+pub fn execute(args: &CheckArgs) -> Result<()> {
+    let (config, _) = read_experiment(&args.experiment)?;
+    let report = CheckReport::new(&config)?;
+    if args.json { print_json(&report) } else { print_text(&report.to_string()) }
+}

@@ -1,0 +1,125 @@
+//! `seq2exp evaluate`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Result;
+use dataset::{ExampleSource, Split};
+
+use crate::baseline::Baselines;
+use crate::cli::EvaluateArgs;
+use crate::commands::{machine, print_json, print_text};
+use crate::ensemble::{EnsemblePredictions, MetricsFile, Spread};
+use crate::evaluate::{Scores, write_json};
+use crate::experiment::Experiment;
+use crate::metric::{BootstrapConfig, Estimate};
+use crate::pool::{PoolReport, pool};
+use crate::predictions_table::write_predictions_table;
+
+/// File of the scores, in the output folder.
+pub const METRICS_FILE: &str = "metrics.json";
+/// File of the predictions, in the output folder.
+pub const PREDICTIONS_FILE: &str = "predictions.tsv";
+
+/// Scores one run, or pools the test genes of several.
+pub fn execute(args: &EvaluateArgs) -> Result<()> {
+    if let [folder] = args.folders.as_slice() {
+        let experiment = Experiment::reopen(folder, machine()?)?;
+        let metrics = evaluate(&experiment)?;
+        return if args.json { print_json(&metrics) } else { print_text(&table(&metrics)) };
+    }
+    let files: Vec<PathBuf> = args.folders.iter().map(|folder| folder.join(PREDICTIONS_FILE)).collect();
+    let report = pool(&files, BootstrapConfig::default())?;
+    if args.json { print_json(&report) } else { print_text(&pool_table(&report)) }
+}
+
+/// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json`.
+pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
+    let prepared = experiment.prepare()?;
+    let networks = experiment.networks()?;
+    let provenance = experiment.provenance(&networks, &prepared);
+    let source: Arc<dyn ExampleSource> = Arc::new(prepared);
+    let baselines = Baselines::fit(&source, experiment.config().train.loader_threads)?;
+    let predictions = EnsemblePredictions::new(experiment, &networks, &source)?;
+    let (ensemble, seeds, over_seeds) =
+        predictions.evaluate(source.as_ref(), baselines.as_ref(), BootstrapConfig::default());
+    genome::write_atomic(experiment.path().join(PREDICTIONS_FILE), |out| {
+        write_predictions_table(out, source.as_ref(), &predictions, baselines.as_ref(), &provenance)
+    })?;
+    let metrics = MetricsFile {
+        version: provenance.version,
+        model_digest: provenance.model_digest,
+        data_digest: provenance.data_digest,
+        ensemble,
+        over_seeds,
+        seeds,
+    };
+    write_json(&experiment.path().join(METRICS_FILE), &metrics)?;
+    Ok(metrics)
+}
+
+/// The scores as a table for people.
+pub fn table(metrics: &MetricsFile) -> String {
+    let mut text = heading();
+    for evaluation in &metrics.ensemble {
+        if evaluation.network.n_genes == 0 {
+            continue;
+        }
+        let label = match metrics.seeds.len() {
+            1 => "network".to_string(),
+            n_seeds => format!("mean of {n_seeds} networks"),
+        };
+        row(&mut text, evaluation.split, &label, &evaluation.network);
+        let spread = metrics.over_seeds.iter().find(|spread| spread.split == evaluation.split);
+        if let Some(spread) = spread.filter(|_| metrics.seeds.len() > 1) {
+            let columns = [spread.mse, spread.mae, spread.pearson, spread.spearman].map(spread_text);
+            let _ = writeln!(text, "{:<6} {:<28} {:>5} {}", "", "  each network, mean ± sd", "", columns.join(" "));
+        }
+        for baseline in &evaluation.baselines {
+            row(&mut text, evaluation.split, baseline.name.label(), &baseline.scores);
+        }
+    }
+    text.push_str("Brackets: 95 % bootstrap intervals over genes.\n");
+    text
+}
+
+fn pool_table(report: &PoolReport) -> String {
+    let mut text = heading();
+    for predictor in &report.predictors {
+        row(&mut text, Split::Test, &predictor.name, &predictor.scores);
+    }
+    text.push_str(&format!("Test genes of {} runs, each gene once. Brackets: 95 % bootstrap intervals.\n", report.n_runs));
+    text
+}
+
+fn heading() -> String {
+    format!(
+        "{:<6} {:<28} {:>5} {:>22} {:>22} {:>22} {:>22}\n",
+        "split", "predictor", "genes", "MSE", "MAE", "Pearson", "Spearman"
+    )
+}
+
+fn row(text: &mut String, split: Split, label: &str, scores: &Scores) {
+    let columns = [scores.mse, scores.mae, scores.pearson, scores.spearman].map(estimate_text);
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{split:<6} {label:<28} {:>5} {}", scores.n_genes, columns.join(" "));
+}
+
+fn estimate_text(estimate: Estimate) -> String {
+    let text = match (estimate.value, estimate.low, estimate.high) {
+        (Some(value), Some(low), Some(high)) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+        (Some(value), ..) => format!("{value:.3}"),
+        (None, ..) => "undefined".to_string(),
+    };
+    format!("{text:>22}")
+}
+
+fn spread_text(spread: Spread) -> String {
+    let text = match (spread.mean, spread.sd) {
+        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
+        (Some(mean), None) => format!("{mean:.3}"),
+        (None, _) => "undefined".to_string(),
+    };
+    format!("{text:>22}")
+}

@@ -1,0 +1,27 @@
+//! `seq2exp train`.
+
+use anyhow::Result;
+
+use crate::cli::RunArgs;
+use crate::commands::{machine, read_experiment};
+use crate::experiment::{Experiment, Resume};
+
+/// Trains one network per seed.
+pub fn execute(args: &RunArgs) -> Result<()> {
+    let (config, output) = read_experiment(&args.experiment)?;
+    let resume = if args.resume { Resume::Yes } else { Resume::No };
+    train(&Experiment::open(config, &output, resume, machine()?)?)
+}
+
+/// Trains, and says what came of it.
+pub fn train(experiment: &Experiment) -> Result<()> {
+    eprintln!("{}", experiment.machine());
+    let summaries = experiment.train()?;
+    for (seed, summary) in experiment.config().seeds.iter().zip(summaries) {
+        eprintln!(
+            "seed {seed}: {} parameters, {} steps, lowest validation error {:.4} at step {}",
+            summary.n_parameters, summary.steps, summary.best.mse, summary.best.step
+        );
+    }
+    Ok(())
+}

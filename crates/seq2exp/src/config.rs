@@ -1,0 +1,244 @@
+//! The experiment file: everything one run needs, in one TOML document.
+
+use std::path::{Path, PathBuf};
+
+use dataset::DataConfig;
+use model::NetworkConfig;
+use serde::{Deserialize, Serialize};
+
+use crate::discover::DiscoverConfig;
+use crate::error::RunError;
+use crate::train::TrainConfig;
+
+/// One experiment: data, network, training and discovery.
+///
+/// Paths inside `[data]` are relative to the folder of the experiment file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentConfig {
+    /// Name of the experiment; the default output folder is `out/<name>`.
+    pub name: String,
+    /// One network is trained per seed; the published results use 2, 22, 222, 2222 and 22222.
+    #[serde(default = "default_seeds")]
+    pub seeds: Vec<u64>,
+    /// Files, windows and splits.
+    pub data: DataConfig,
+    /// The network.
+    pub model: NetworkConfig,
+    /// Optimisation.
+    #[serde(default)]
+    pub train: TrainConfig,
+    /// From masks to elements.
+    #[serde(default)]
+    pub discover: DiscoverConfig,
+}
+
+fn default_seeds() -> Vec<u64> {
+    vec![2]
+}
+
+impl ExperimentConfig {
+    /// Reads an experiment file, applies `overrides` of the form `a.b=value`, resolves its paths and validates it.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] when the file cannot be read, [`RunError::ConfigSyntax`] with line and column for
+    /// malformed TOML, a wrong type or an unknown key, [`RunError::Override`] for an override that does not
+    /// fit, [`RunError::ConfigInvalid`] with every problem that validation finds.
+    pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RunError> {
+        let text = std::fs::read_to_string(path).map_err(|source| RunError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
+        let mut config = Self::parse(&text, path, overrides)?;
+        let io = |source| RunError::Io { path: path.to_path_buf(), source };
+        let absolute = std::path::absolute(path).map_err(io)?;
+        config.data = config.data.resolve(absolute.parent().unwrap_or(Path::new("/")));
+        let problems = config.validate();
+        if problems.is_empty() {
+            Ok(config)
+        } else {
+            Err(RunError::ConfigInvalid { path: path.to_path_buf(), problems })
+        }
+    }
+
+    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, RunError> {
+        let syntax = |source: toml::de::Error| RunError::ConfigSyntax {
+            path: path.to_path_buf(),
+            message: source.to_string().trim_end().to_string(),
+        };
+        // The text itself is read first, so that its mistakes are reported with line and column.
+        let config: Self = toml::from_str(text).map_err(syntax)?;
+        if overrides.is_empty() {
+            return Ok(config);
+        }
+        let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        for item in overrides {
+            apply_override(&mut table, item)?;
+        }
+        table.try_into().map_err(|source: toml::de::Error| RunError::Override {
+            item: overrides.join(" "),
+            message: source.to_string().trim_end().to_string(),
+        })
+    }
+
+    /// Every problem of the configuration, empty when it is sound.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+            problems.push(format!("name \"{}\" must be usable as a folder name", self.name));
+        }
+        if self.seeds.is_empty() {
+            problems.push("seeds is empty; give at least one, for example seeds = [2]".to_string());
+        }
+        let mut seen = self.seeds.clone();
+        seen.sort_unstable();
+        seen.dedup();
+        if seen.len() < self.seeds.len() {
+            problems.push("seeds holds the same seed twice".to_string());
+        }
+        problems.extend(self.data.validate().into_iter().map(|p| format!("[data] {p}")));
+        problems.extend(self.model.validate().into_iter().map(|p| format!("[model] {p}")));
+        problems.extend(self.train.validate().into_iter().map(|p| format!("[train] {p}")));
+        problems.extend(self.disagreements());
+        problems.extend(self.discover.validate().into_iter().map(|p| format!("[discover] {p}")));
+        problems
+    }
+
+    /// Settings of data and network that must be equal and are not.
+    fn disagreements(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.data.promoter != self.model.promoter() as u64 {
+            problems.push(format!(
+                "data.promoter is {} and model.promoter {}; make them equal",
+                self.data.promoter,
+                self.model.promoter()
+            ));
+        }
+        if self.data.n_tracks() != self.model.n_tracks() {
+            problems.push(format!(
+                "[data] gives {} tracks ({}) and model.n_tracks is {}; make them equal",
+                self.data.n_tracks(),
+                self.data.track_names().join(", "),
+                self.model.n_tracks()
+            ));
+        }
+        if let NetworkConfig::Seq2Exp(network) = &self.model
+            && network.n_positions != 0
+            && network.n_positions as u64 != self.data.length
+        {
+            problems.push(format!(
+                "data.length is {} and model.n_positions {}; make them equal",
+                self.data.length, network.n_positions
+            ));
+        }
+        problems
+    }
+
+    /// The output folder when none is given: `out/<name>` under the current folder.
+    pub fn default_output(&self) -> PathBuf {
+        Path::new("out").join(&self.name)
+    }
+
+    /// The resolved configuration as TOML.
+    ///
+    /// # Errors
+    /// [`RunError::ConfigInvalid`] when a value has no TOML form.
+    pub fn to_toml(&self) -> Result<String, RunError> {
+        toml::to_string_pretty(self).map_err(|source| RunError::ConfigInvalid {
+            path: PathBuf::from("config.toml"),
+            problems: vec![source.to_string()],
+        })
+    }
+}
+
+/// Sets `a.b.0.c=value` in `table`; list items are addressed by index, and a value that is not TOML is a string.
+fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
+    let fail = |message: String| RunError::Override { item: item.to_string(), message };
+    let (key, text) = item
+        .split_once('=')
+        .ok_or_else(|| fail("expected key=value, for example train.steps=100".to_string()))?;
+    let value = format!("value = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut parsed| parsed.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_string()));
+    let parts: Vec<&str> = key.trim().split('.').collect();
+    let (last, folders) = parts.split_last().ok_or_else(|| fail("the key is empty".to_string()))?;
+    if parts.iter().any(|part| part.is_empty()) {
+        return Err(fail(format!("\"{key}\" has an empty part")));
+    }
+    // The key is walked from the root: each step enters a table (made when absent) or a list item.
+    let mut root = toml::Value::Table(std::mem::take(table));
+    let result = set_value(&mut root, folders, last, value).map_err(fail);
+    if let toml::Value::Table(back) = root {
+        *table = back;
+    }
+    result
+}
+
+fn set_value(root: &mut toml::Value, folders: &[&str], last: &str, value: toml::Value) -> Result<(), String> {
+    let mut place = root;
+    for part in folders {
+        place = match place {
+            toml::Value::Table(inner) => {
+                inner.entry(part.to_string()).or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            }
+            toml::Value::Array(items) => list_item(items, part)?,
+            _ => return Err(format!("\"{part}\" is inside a plain value")),
+        };
+    }
+    match place {
+        toml::Value::Table(inner) => {
+            inner.insert(last.to_string(), value);
+        }
+        toml::Value::Array(items) => *list_item(items, last)? = value,
+        _ => return Err(format!("\"{last}\" is inside a plain value")),
+    }
+    Ok(())
+}
+
+fn list_item<'a>(items: &'a mut [toml::Value], part: &str) -> Result<&'a mut toml::Value, String> {
+    let n_items = items.len();
+    part.parse::<usize>()
+        .ok()
+        .and_then(|index| items.get_mut(index))
+        .ok_or_else(|| format!("\"{part}\" is not an index below {n_items}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn overridden(text: &str, item: &str) -> Result<toml::Table, RunError> {
+        let mut table: toml::Table = toml::from_str(text).expect("the literal is TOML");
+        apply_override(&mut table, item)?;
+        Ok(table)
+    }
+
+    #[test]
+    fn override_sets_values_of_every_kind() {
+        let text = "name = 'x'\n[train]\nsteps = 5\n[[track]]\npath = 'a'\n[[track]]\npath = 'b'\n";
+        let cases = [
+            ("name=k562", "name = \"k562\""),
+            ("train.steps=7", "steps = 7"),
+            ("train.lr=1e-3", "lr = 0.001"),
+            ("train.fresh.deep=true", "deep = true"),
+            ("track.1.path=c.bw", "path = \"c.bw\""),
+            ("seeds=[1, 2]", "seeds = [1, 2]"),
+        ];
+        for (item, expected) in cases {
+            let table = overridden(text, item).expect(item);
+            let written = toml::to_string(&table).expect("a table is TOML");
+            assert!(written.contains(expected), "{item}: {written}");
+        }
+    }
+
+    #[test]
+    fn override_that_does_not_fit_names_the_item() {
+        for item in ["train.steps", "=3", "a..b=1", "name.deeper=1", "track.9.path=c"] {
+            let text = "name = 'x'\n[[track]]\npath = 'a'\n";
+            let error = overridden(text, item).expect_err(item).to_string();
+            assert!(error.contains(item), "{error}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What a discovery wrote, read back for the report: elements and one row per mask.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+
+use genome::{Region, Strand, read_regions};
+
+use crate::discover::{Discovery, ELEMENTS_FILE, GeneElement, GeneMaskSummary};
+use crate::elements::{Element, ElementClass};
+use crate::error::RunError;
+
+/// One row per mask, in the output folder.
+pub const MASKS_FILE: &str = "masks.tsv";
+
+/// Columns of [`MASKS_FILE`].
+const MASK_COLUMNS: &str = "gene\tmask_ratio\tchosen_ratio\tlimit\tn_elements\tfile";
+
+/// Columns of an element row after the first six of BED: thick start and end, colour, gene, gene's strand, class,
+/// mean, maximum and sum of the mask, summit, distance.
+const N_ELEMENT_COLUMNS: usize = 11;
+
+/// Writes `masks.tsv`: gene, mean mask over the window, mean mask over the positions the network decides, smallest
+/// mask value that belongs to an element, number of elements, file; `NA` where undefined.
+///
+/// # Errors
+/// [`RunError::Genome`] when the file cannot be written.
+pub fn write_masks(folder: &Path, discovery: &Discovery) -> Result<(), RunError> {
+    let or_na = |value: Option<f64>| value.map_or("NA".to_string(), |value| value.to_string());
+    genome::write_atomic(folder.join(MASKS_FILE), |out| {
+        writeln!(out, "{MASK_COLUMNS}")?;
+        for gene in &discovery.genes {
+            writeln!(
+                out,
+                "{}\t{}\t{}\t{}\t{}\t{}",
+                gene.symbol,
+                gene.mask_ratio,
+                or_na(Some(gene.chosen_ratio).filter(|ratio| ratio.is_finite())),
+                or_na(gene.limit.map(f64::from)),
+                gene.n_elements,
+                gene.mask_file.display()
+            )?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
+/// Reads what a discovery wrote into an output folder.
+///
+/// # Errors
+/// What reading the files causes; [`RunError::BadTable`] with the line that does not fit.
+pub fn read_discovery(folder: &Path) -> Result<Discovery, RunError> {
+    let path = folder.join(ELEMENTS_FILE);
+    let bad = |row: usize| RunError::BadTable {
+        path: path.clone(),
+        line: row as u64 + 1,
+        message: "not an element row as discover writes it".to_string(),
+    };
+    let regions = read_regions(&path)?;
+    let elements = regions.iter().enumerate().map(|(row, region)| parse_element(region).ok_or_else(|| bad(row)));
+    Ok(Discovery { elements: elements.collect::<Result<_, _>>()?, genes: read_masks(&folder.join(MASKS_FILE))? })
+}
+
+fn parse_element(region: &Region) -> Option<GeneElement> {
+    let column = |index: usize| region.rest.get(index).map(String::as_str);
+    let class = match column(5)? {
+        "element" => ElementClass::Element,
+        "promoter" => ElementClass::Promoter,
+        "included" => ElementClass::Included,
+        _ => return None,
+    };
+    let digits = region.name.as_deref()?.rsplit('|').next()?.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let means = region.rest.iter().skip(N_ELEMENT_COLUMNS).map(|text| text.parse().ok());
+    Some(GeneElement {
+        symbol: column(3)?.to_string(),
+        strand: column(4)?.parse::<Strand>().ok()?,
+        // The promoter's name carries no number.
+        number: digits.parse().unwrap_or(0),
+        element: Element {
+            interval: region.interval.clone(),
+            class,
+            mean: column(6)?.parse().ok()?,
+            max: column(7)?.parse().ok()?,
+            area: column(8)?.parse().ok()?,
+            summit: column(9)?.parse().ok()?,
+            distance: column(10)?.parse().ok()?,
+            track_means: means.collect::<Option<_>>()?,
+        },
+    })
+}
+
+fn read_masks(path: &Path) -> Result<Vec<GeneMaskSummary>, RunError> {
+    let io = |source| RunError::Io { path: path.to_path_buf(), source };
+    let reader = BufReader::new(std::fs::File::open(path).map_err(io)?);
+    let mut rows = Vec::new();
+    for (index, line) in reader.lines().enumerate() {
+        let line = line.map_err(io)?;
+        if index == 0 && line == MASK_COLUMNS {
+            continue;
+        }
+        rows.push(parse_mask(&line).ok_or_else(|| RunError::BadTable {
+            path: path.to_path_buf(),
+            line: index as u64 + 1,
+            message: format!("expected the columns {}", MASK_COLUMNS.replace('\t', ", ")),
+        })?);
+    }
+    Ok(rows)
+}
+
+fn parse_mask(line: &str) -> Option<GeneMaskSummary> {
+    let [gene, mask_ratio, chosen_ratio, limit, n_elements, file] =
+        line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+    Some(GeneMaskSummary {
+        symbol: gene.to_string(),
+        mask_ratio: mask_ratio.parse().ok()?,
+        chosen_ratio: if chosen_ratio == "NA" { f64::NAN } else { chosen_ratio.parse().ok()? },
+        limit: if limit == "NA" { None } else { Some(limit.parse().ok()?) },
+        n_elements: n_elements.parse().ok()?,
+        mask_file: PathBuf::from(file),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use genome::{Interval, write_bed_tabix};
+
+    use super::*;
+
+    #[test]
+    fn masks_written_and_read_are_the_same() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write_bed_tabix(folder.path().join(ELEMENTS_FILE), &[], Vec::<Region>::new()).expect("an empty BED");
+        let gene = |symbol: &str, limit| GeneMaskSummary {
+            symbol: symbol.to_string(),
+            mask_ratio: 0.125,
+            chosen_ratio: 0.0625,
+            limit,
+            n_elements: 3,
+            mask_file: PathBuf::from("masks/G.bw"),
+        };
+        let discovery = Discovery { elements: vec![], genes: vec![gene("G", Some(0.5)), gene("H", None)] };
+        write_masks(folder.path(), &discovery).expect("writable");
+        assert_eq!(read_discovery(folder.path()).expect("readable"), discovery);
+    }
+
+    #[test]
+    fn element_row_is_parsed_column_by_column() {
+        let rest = "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000\t0.0000";
+        let region = Region {
+            interval: Interval::try_new("c", 100, 160).expect("an interval"),
+            name: Some("G|e7".to_string()),
+            score: Some(250.0),
+            strand: None,
+            rest: rest.split('\t').map(str::to_string).collect(),
+        };
+        let row = parse_element(&region).expect("an element");
+        assert_eq!((row.symbol.as_str(), row.strand, row.number), ("G", Strand::Reverse, 7));
+        let element = row.element;
+        assert_eq!(element.class, ElementClass::Element);
+        assert_eq!((element.mean, element.max, element.area), (0.25, 0.75, 15.0));
+        assert_eq!((element.summit, element.distance), (120, -40));
+        assert_eq!(element.track_means, [1.5, 0.0]);
+        let short = Region { rest: region.rest[..9].to_vec(), ..region };
+        assert_eq!(parse_element(&short), None);
+    }
+}

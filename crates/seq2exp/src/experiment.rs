@@ -1,0 +1,225 @@
+//! One experiment in its output folder: from files to elements, step by step.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use dataset::{ExampleReader, ExampleSource, PreparedReader, write_prepared};
+use model::Network;
+use model::checkpoint::{self, CheckpointMeta};
+use sha2::{Digest, Sha256};
+
+use crate::config::ExperimentConfig;
+use crate::discover::Provenance;
+use crate::error::RunError;
+use crate::interrupt::Interrupt;
+use crate::progress::{Progress, ProgressMode};
+use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
+use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary};
+
+/// The folder of the prepared data set, inside the output folder.
+pub const DATA_FOLDER: &str = "data";
+
+/// Whether a run may go on in a folder that already holds trained networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// Go on where it stopped.
+    Yes,
+    /// Refuse, so that nothing is lost.
+    No,
+}
+
+/// How this process runs an experiment; no result depends on it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// Where tensors live.
+    pub device: Device,
+    /// Raised to stop after the current step.
+    pub interrupt: Interrupt,
+    /// How progress is shown.
+    pub progress: ProgressMode,
+}
+
+/// An experiment and its output folder, which belongs to this process until dropped.
+#[derive(Debug)]
+pub struct Experiment {
+    config: ExperimentConfig,
+    folder: RunFolder,
+    machine: Machine,
+}
+
+/// One trained network per seed, with the digest of all their files.
+#[derive(Debug)]
+pub struct TrainedNetworks {
+    /// Seed and network, in the order of the experiment's seeds.
+    pub networks: Vec<(u64, Network)>,
+    /// SHA-256 over the checkpoint files, in that order.
+    pub digest: String,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "device cpu, {} threads, {}", rayon::current_num_threads(), kernels::simd_level())
+    }
+}
+
+impl Experiment {
+    /// Opens `output` for an experiment, whose resolved settings are saved in it.
+    ///
+    /// # Errors
+    /// As [`RunFolder::open`]; [`RunError::FolderOccupied`] when it already holds trained networks and `resume` is
+    /// [`Resume::No`].
+    pub fn open(
+        config: ExperimentConfig,
+        output: &Path,
+        resume: Resume,
+        machine: Machine,
+    ) -> Result<Self, RunError> {
+        let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
+        let free: Vec<&str> = free.iter().map(String::as_str).collect();
+        let folder = RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)?;
+        let experiment = Self { config, folder, machine };
+        let is_begun = |seed: &u64| experiment.seed_folder(*seed).join(STATE_FILE).exists();
+        if resume == Resume::No && experiment.config.seeds.iter().any(is_begun) {
+            return Err(RunError::FolderOccupied { path: output.to_path_buf() });
+        }
+        Ok(experiment)
+    }
+
+    /// Opens the output folder of an earlier run with the settings saved in it.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`] for a folder without saved settings; as [`Experiment::open`].
+    pub fn reopen(output: &Path, machine: Machine) -> Result<Self, RunError> {
+        let config = read_config(output)?;
+        Self::open(config, output, Resume::Yes, machine)
+    }
+
+    /// The resolved settings.
+    pub fn config(&self) -> &ExperimentConfig {
+        &self.config
+    }
+
+    /// The output folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How this process runs.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// The folder of one seed's network.
+    pub fn seed_folder(&self, seed: u64) -> PathBuf {
+        self.folder.file(format!("seed_{seed}"))
+    }
+
+    /// The folder of the prepared data set.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.file(DATA_FOLDER)
+    }
+
+    /// Opens the prepared data set, which is written first when it is absent or incomplete.
+    ///
+    /// # Errors
+    /// What the input files cause, or a write that fails.
+    pub fn prepare(&self) -> Result<PreparedReader, RunError> {
+        let folder = self.data_folder();
+        if folder.join(dataset::MANIFEST_FILE_NAME).exists() {
+            return Ok(PreparedReader::open(&folder)?);
+        }
+        let reader = ExampleReader::open(&self.config.data)?;
+        let n_genes = reader.genes().len() as u64;
+        let progress = std::sync::Mutex::new(Progress::new(self.machine.progress, "prepare", n_genes, 0));
+        write_prepared(&reader, &folder, &|_done, _total| {
+            // A poisoned lock means another thread panicked while drawing; the bar is not worth more.
+            if let Ok(mut progress) = progress.lock() {
+                progress.advance(1, "");
+            }
+        })?;
+        Ok(PreparedReader::open(&folder)?)
+    }
+
+    /// Trains one network per seed, or continues where an earlier process stopped.
+    ///
+    /// # Errors
+    /// As [`TrainRun::run`], and as [`Experiment::prepare`].
+    pub fn train(&self) -> Result<Vec<TrainSummary>, RunError> {
+        let prepared = self.prepare()?;
+        let digest = prepared.manifest().description.digest();
+        let source: Arc<dyn ExampleSource> = Arc::new(prepared);
+        let train_seed = |&seed: &u64| {
+            let folder = self.seed_folder(seed);
+            std::fs::create_dir_all(&folder).map_err(|source| RunError::Io { path: folder.clone(), source })?;
+            let meta = CheckpointMeta {
+                manifest_digest: Some(digest.clone()),
+                seed,
+                ..CheckpointMeta::new(self.config.model.clone())
+            };
+            TrainRun {
+                config: &self.config.train,
+                meta: &meta,
+                source: &source,
+                folder: &folder,
+                device: &self.machine.device,
+                interrupt: &self.machine.interrupt,
+                progress: self.machine.progress,
+            }
+            .run()
+        };
+        self.config.seeds.iter().map(train_seed).collect()
+    }
+
+    /// Loads the best network of every seed.
+    ///
+    /// # Errors
+    /// [`RunError::NotTrained`] when one is missing; [`RunError::OtherData`] when it was trained on other data;
+    /// what a damaged checkpoint causes.
+    pub fn networks(&self) -> Result<TrainedNetworks, RunError> {
+        let data_digest = self.prepare()?.manifest().description.digest();
+        let mut digest = Sha256::new();
+        let mut networks = Vec::with_capacity(self.config.seeds.len());
+        for &seed in &self.config.seeds {
+            let path = self.seed_folder(seed).join(BEST_FILE);
+            if !path.exists() {
+                return Err(RunError::NotTrained { path });
+            }
+            let (network, meta) = checkpoint::load_for(&path, &self.config.model, &self.machine.device)?;
+            if meta.manifest_digest.as_ref().is_some_and(|trained_on| *trained_on != data_digest) {
+                return Err(RunError::OtherData { path });
+            }
+            let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
+            digest.update(&bytes);
+            networks.push((seed, network));
+        }
+        let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(TrainedNetworks { networks, digest })
+    }
+
+    /// Where results of these networks come from, for the headers of output files.
+    pub fn provenance(&self, networks: &TrainedNetworks, prepared: &PreparedReader) -> Provenance {
+        let description = &prepared.manifest().description;
+        let genome = description.sources.iter().find(|source| source.role == "genome");
+        Provenance {
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            model_digest: networks.digest.clone(),
+            genome_digest: genome.map(|source| source.sha256.clone()).unwrap_or_default(),
+            data_digest: description.digest(),
+            seeds: self.config.seeds.clone(),
+        }
+    }
+}
+
+/// The settings saved in an output folder.
+///
+/// # Errors
+/// [`RunError::NotARun`] for a folder without them; as [`ExperimentConfig::read`].
+pub fn read_config(output: &Path) -> Result<ExperimentConfig, RunError> {
+    let path = output.join(CONFIG_FILE);
+    if !path.is_file() {
+        return Err(RunError::NotARun { path: output.to_path_buf() });
+    }
+    ExperimentConfig::read(&path, &[])
+}

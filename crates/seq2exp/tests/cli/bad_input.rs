@@ -1,0 +1,198 @@
+//! Every bad input gives exit code 1, one message with the place and the remedy, and never a panic.
+
+use std::path::Path;
+
+use crate::seq2exp;
+use crate::tiny_experiment::{CONTIG_LENGTH, TinyExperiment};
+
+/// Runs `check` and expects exit code 1 and every part of `expected` in the message.
+fn check_fails(experiment: &TinyExperiment, expected: &[&str]) {
+    let arguments = ["check", "experiment.toml"];
+    fails(experiment, &arguments, expected);
+}
+
+fn fails(experiment: &TinyExperiment, arguments: &[&str], expected: &[&str]) {
+    let output = seq2exp()
+        .current_dir(experiment.folder())
+        .args(arguments)
+        .output()
+        .expect("the binary starts");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
+    assert!(!message.contains("panicked"), "{message}");
+    assert_eq!(message.matches("error:").count(), 1, "one message, not several: {message}");
+    for part in expected {
+        assert!(message.contains(part), "{arguments:?}: no {part:?} in:\n{message}");
+    }
+}
+
+#[test]
+fn missing_file_is_named() {
+    for name in ["genome.fa", "genes.tsv", "expression.tsv", "dnase.bw"] {
+        let experiment = TinyExperiment::new();
+        std::fs::remove_file(experiment.path(name)).expect(name);
+        check_fails(&experiment, &[name, "No such file"]);
+    }
+    let experiment = TinyExperiment::new();
+    fails(&experiment, &["check", "absent.toml"], &["absent.toml", "No such file"]);
+    fails(&experiment, &["info", "absent.safetensors"], &["absent.safetensors"]);
+}
+
+#[test]
+fn config_with_unknown_key_names_line_and_key() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("experiment.toml", "steps = 6", "stepz = 6");
+    check_fails(&experiment, &["experiment.toml", "line", "stepz", "steps"]);
+}
+
+#[test]
+fn config_with_wrong_values_reports_all_of_them() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("experiment.toml", "steps = 6", "steps = 0");
+    experiment.replace("experiment.toml", "seeds = [2]", "seeds = []");
+    check_fails(&experiment, &["experiment.toml", "steps", "seeds"]);
+}
+
+#[test]
+fn override_of_unknown_key_is_an_error() {
+    let experiment = TinyExperiment::new();
+    fails(&experiment, &["check", "experiment.toml", "--set", "train.stepz=4"], &["train.stepz", "steps"]);
+}
+
+#[test]
+fn truncated_bigwig_is_named() {
+    for n_bytes in [0, 10, 64, 300] {
+        let experiment = TinyExperiment::new();
+        experiment.truncate("dnase.bw", n_bytes);
+        check_fails(&experiment, &["dnase.bw"]);
+    }
+}
+
+#[test]
+fn fasta_that_is_not_fasta_is_named() {
+    let experiment = TinyExperiment::new();
+    experiment.write("genome.fa", "ACGT\nACGT\n");
+    check_fails(&experiment, &["genome.fa"]);
+    experiment.write("genome.fa", "");
+    check_fails(&experiment, &["genome.fa"]);
+}
+
+#[test]
+fn truncated_bgzip_fasta_is_named() {
+    let experiment = TinyExperiment::new();
+    let bytes = std::fs::read(example("genome.fa.gz")).expect("the example's genome");
+    experiment.write("genome.fa.gz", &bytes[..bytes.len() / 2]);
+    experiment.replace("experiment.toml", "genome = \"genome.fa\"", "genome = \"genome.fa.gz\"");
+    check_fails(&experiment, &["genome.fa.gz"]);
+}
+
+#[test]
+fn truncated_contact_maps_are_named() {
+    for (name, n_bytes) in [("hic.mcool", 100_000), ("hic.mcool", 10), ("hic.hic", 100_000), ("hic.hic", 10)] {
+        let experiment = TinyExperiment::new();
+        let bytes = std::fs::read(example(name)).expect(name);
+        experiment.write(name, &bytes[..n_bytes]);
+        let contact = format!("contact = {{ path = \"{name}\", resolution = 5000, normalization = \"none\" }}");
+        experiment.replace("experiment.toml", "contact = { fallback = \"power_law\" }", &contact);
+        check_fails(&experiment, &[name]);
+    }
+}
+
+#[test]
+fn corrupted_gtf_names_the_line() {
+    let experiment = TinyExperiment::new();
+    experiment.write("genes.gtf", "chrT\tx\texon\t10\tnot-a-number\t.\t+\t.\tgene_id \"G00\"; transcript_id \"T\";\n");
+    experiment.replace("experiment.toml", "length = 600", "annotation = \"genes.gtf\"\nlength = 600");
+    check_fails(&experiment, &["genes.gtf:1", "not-a-number"]);
+}
+
+#[test]
+fn chromosome_name_mismatch_shows_both_names() {
+    let experiment = TinyExperiment::new();
+    experiment.write_genome("T");
+    check_fails(&experiment, &["chrT", "\"T\"", "chrom_alias"]);
+
+    let experiment = TinyExperiment::new();
+    experiment.write_track("dnase.bw", "T", CONTIG_LENGTH, 2);
+    check_fails(&experiment, &["dnase.bw", "chrT"]);
+}
+
+#[test]
+fn chromosome_length_mismatch_asks_for_the_assembly() {
+    let experiment = TinyExperiment::new();
+    experiment.write_track("dnase.bw", "chrT", CONTIG_LENGTH + 500, 2);
+    check_fails(&experiment, &["dnase.bw", "40500", "40000"]);
+}
+
+#[test]
+fn tss_beyond_the_chromosome_names_line_and_length() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("genes.tsv", "\t9000\t", "\t90000\t");
+    check_fails(&experiment, &["genes.tsv:4", "90000", "40000"]);
+}
+
+#[test]
+fn duplicate_gene_names_both_lines() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("genes.tsv", "GENE3\t", "GENE1\t");
+    check_fails(&experiment, &["genes.tsv:5", "GENE1", "3"]);
+}
+
+#[test]
+fn expression_that_is_not_a_number_names_the_line() {
+    for value in ["NaN", "inf", "-3", "many"] {
+        let experiment = TinyExperiment::new();
+        let row = experiment.read("expression.tsv").lines().nth(2).expect("a third line").to_string();
+        experiment.replace("expression.tsv", &row, &format!("GENE1\t{value}"));
+        check_fails(&experiment, &["expression.tsv:3", value]);
+    }
+}
+
+#[test]
+fn empty_split_is_named() {
+    let experiment = TinyExperiment::new();
+    let genes = experiment.read("genes.tsv").replace("\tvalid", "\ttrain");
+    experiment.write("genes.tsv", genes);
+    check_fails(&experiment, &["valid", "no gene"]);
+}
+
+#[test]
+fn second_run_in_the_same_folder_is_refused() {
+    let experiment = TinyExperiment::new();
+    let arguments = ["train", "experiment.toml", "-o", "result"];
+    seq2exp().current_dir(experiment.folder()).args(arguments).assert().success();
+    // Finished runs are not overwritten either: the message names --resume and -o.
+    fails(&experiment, &arguments, &["result", "--resume"]);
+}
+
+#[test]
+fn resume_with_another_config_names_the_setting() {
+    let experiment = TinyExperiment::new();
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(["train", "experiment.toml", "-o", "result"])
+        .assert()
+        .success();
+    let arguments = ["train", "experiment.toml", "-o", "result", "--resume", "--set", "model.d_model=16"];
+    fails(&experiment, &arguments, &["d_model", "8", "16"]);
+}
+
+#[test]
+fn checkpoint_that_is_damaged_is_named() {
+    let experiment = TinyExperiment::new();
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(["train", "experiment.toml", "-o", "result"])
+        .assert()
+        .success();
+    let best = Path::new("result/seed_2/best.safetensors");
+    let bytes = std::fs::read(experiment.path(best.to_str().expect("ASCII"))).expect("the best checkpoint");
+    for n_bytes in [0, 7, 100, bytes.len() - 4] {
+        experiment.write(best.to_str().expect("ASCII"), &bytes[..n_bytes]);
+        fails(&experiment, &["evaluate", "result"], &["best.safetensors"]);
+    }
+}
+
+fn example(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/k562_chr22").join(name)
+}

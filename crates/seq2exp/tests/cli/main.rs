@@ -1,0 +1,12 @@
+//! The command line as a user meets it: every subcommand, and every kind of bad input.
+
+mod bad_input;
+mod subcommands;
+mod tiny_experiment;
+
+use assert_cmd::Command;
+
+/// The `seq2exp` binary of this build.
+fn seq2exp() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_seq2exp"))
+}
