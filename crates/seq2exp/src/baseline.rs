@@ -24,6 +24,15 @@ impl BaselineKind {
     /// All kinds, the simplest first.
     pub const ALL: [Self; 3] = [Self::TrainMean, Self::PromoterActivity, Self::Features];
 
+    /// The name in `predictions.tsv`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::TrainMean => "train_mean",
+            Self::PromoterActivity => "promoter_activity",
+            Self::Features => "features",
+        }
+    }
+
     /// How tables name it.
     pub fn label(self) -> &'static str {
         match self {

@@ -75,8 +75,14 @@ impl Bench {
     pub fn run(&self, device: &Device) -> Result<BenchRecord, RunError> {
         let cost = Cost::of(&self.network);
         let (runs, flops) = match self.kind {
-            BenchKind::Forward => (self.time_forward(device)?, cost.forward_flops(self.length, self.batch)),
-            BenchKind::Train => (self.time_train(device)?, cost.train_flops(self.length, self.batch)),
+            BenchKind::Forward => (
+                self.time_forward(device)?,
+                cost.forward_flops(self.length, self.batch),
+            ),
+            BenchKind::Train => (
+                self.time_train(device)?,
+                cost.train_flops(self.length, self.batch),
+            ),
         };
         let seconds = median(&runs);
         Ok(BenchRecord {
@@ -87,7 +93,7 @@ impl Bench {
             gflops: flops as f64 / seconds / 1e9,
             peak_rss_bytes: peak_rss_bytes(),
             threads: rayon::current_num_threads(),
-            simd: kernels::simd_level().to_string(),
+            simd: kernels::SimdLevel::detect().name().to_string(),
             length: self.length,
             batch: self.batch,
             version: env!("CARGO_PKG_VERSION").to_string(),
@@ -108,13 +114,20 @@ impl Bench {
         let mut network = Network::init(&self.network, 2, &device)?;
         let config = TrainConfig::default();
         let named = network.named_parameters();
-        let parameters = named.iter().map(|p| (p.name.clone(), p.len(), !no_decay(&p.name)));
+        let parameters = named
+            .iter()
+            .map(|p| (p.name.clone(), p.len(), !no_decay(&p.name)));
         let mut optimizer = AdamW::new(config.adamw(), parameters);
         let mut values = network.read_parameters()?;
         let input = self.input(&device);
         let seeds: Vec<u64> = (0..self.batch as u64).collect();
         self.time(|| {
-            let output = network.forward(input.clone(), &Pass::Train { seeds: seeds.clone() })?;
+            let output = network.forward(
+                input.clone(),
+                &Pass::Train {
+                    seeds: seeds.clone(),
+                },
+            )?;
             let target = Tensor::zeros([self.batch, 1], &device);
             let loss = model::loss(&output, target, config.kl_weight);
             let mut gradients = network.read_gradients(&loss.total.backward())?;
@@ -151,7 +164,10 @@ impl Bench {
             }
         }
         let tensor = |values: Vec<f32>, width: usize| {
-            Tensor::<3>::from_data(TensorData::new(values, [self.batch, self.length, width]), device)
+            Tensor::<3>::from_data(
+                TensorData::new(values, [self.batch, self.length, width]),
+                device,
+            )
         };
         ModelInput {
             sequence: tensor(sequence, 4),
@@ -166,14 +182,20 @@ fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 { sorted[middle] } else { 0.5 * (sorted[middle - 1] + sorted[middle]) }
+    if sorted.len() % 2 == 1 {
+        sorted[middle]
+    } else {
+        0.5 * (sorted[middle - 1] + sorted[middle])
+    }
 }
 
 /// Largest resident memory of this process so far, in bytes; none where the system does not tell.
 pub fn peak_rss_bytes() -> Option<u64> {
     // Linux: "VmHWM:   123456 kB" in /proc/self/status.
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }
@@ -194,7 +216,13 @@ mod tests {
         let text = r#"{"kind": "seq2exp_soft", "d_model": 16, "n_layer_generator": 1, "n_layer_predictor": 1, "promoter": 20}"#;
         let network: NetworkConfig = serde_json::from_str(text).expect("valid settings");
         for kind in [BenchKind::Forward, BenchKind::Train] {
-            let bench = Bench { kind, network: network.clone(), length: 100, batch: 2, n_runs: 3 };
+            let bench = Bench {
+                kind,
+                network: network.clone(),
+                length: 100,
+                batch: 2,
+                n_runs: 3,
+            };
             let record = bench.run(&Device::flex()).expect("it runs");
             assert_eq!(record.runs.len(), 3);
             assert!(record.seconds > 0.0 && record.gflops > 0.0);

@@ -60,24 +60,33 @@ impl CheckReport {
     pub fn new(config: &ExperimentConfig) -> Result<Self, RunError> {
         let files = FileTable::read(&config.data);
         if !files.problems.is_empty() {
-            return Err(RunError::Files { problems: files.problems });
+            return Err(RunError::Files {
+                problems: files.problems,
+            });
         }
         let reader = ExampleReader::open(&config.data)?;
         // Reads a few examples on the way, so that damaged data is found here.
         let estimate = dataset::estimate(&reader)?;
         let genes: Vec<SplitGenes> = Split::ALL
             .into_iter()
-            .map(|split| SplitGenes { split, n_genes: reader.indices_of(split).len() })
+            .map(|split| SplitGenes {
+                split,
+                n_genes: reader.indices_of(split).len(),
+            })
             .collect();
         let length = config.data.length as usize;
-        let skipped = reader.skipped().iter().map(ToString::to_string).collect();
+        let skipped = reader
+            .skipped()
+            .iter()
+            .map(|gene| format!("{} (line {}): {}", gene.symbol, gene.line, gene.reason))
+            .collect();
         Ok(Self {
             files: files.to_string(),
             notes: notes(config, &reader),
             skipped,
             device: "cpu".to_string(),
             threads: rayon::current_num_threads(),
-            simd: kernels::simd_level().to_string(),
+            simd: kernels::SimdLevel::detect().name().to_string(),
             n_parameters: n_parameters(&config.model)?,
             memory_bytes: Cost::of(&config.model).train_bytes(length, config.train.batch),
             disk_bytes: estimate.prepared_bytes(),
@@ -89,7 +98,10 @@ impl CheckReport {
 
 fn notes(config: &ExperimentConfig, reader: &ExampleReader) -> Vec<String> {
     let mut notes = Vec::new();
-    let without_mrna: Vec<&str> = reader.genes_without_mrna().map(|gene| gene.symbol.as_str()).collect();
+    let without_mrna: Vec<&str> = reader
+        .genes_without_mrna()
+        .map(|gene| gene.symbol.as_str())
+        .collect();
     if !without_mrna.is_empty() {
         notes.push(format!(
             "{} genes have no coding transcript; their mRNA features are the mean: {}",
@@ -104,15 +116,28 @@ fn notes(config: &ExperimentConfig, reader: &ExampleReader) -> Vec<String> {
             overlapping.len()
         ));
     }
-    if config.data.contact.as_ref().is_some_and(|contact| contact.path.is_none()) {
-        notes.push("no contact map: contact is the power law of distance, the same for every gene".to_string());
+    if config
+        .data
+        .contact
+        .as_ref()
+        .is_some_and(|contact| contact.path.is_none())
+    {
+        notes.push(
+            "no contact map: contact is the power law of distance, the same for every gene"
+                .to_string(),
+        );
     }
     notes
 }
 
 fn shortened(names: &[&str]) -> String {
     const MAX_SHOWN: usize = 10;
-    let mut text = names.iter().take(MAX_SHOWN).copied().collect::<Vec<_>>().join(", ");
+    let mut text = names
+        .iter()
+        .take(MAX_SHOWN)
+        .copied()
+        .collect::<Vec<_>>()
+        .join(", ");
     if names.len() > MAX_SHOWN {
         text.push_str(", …");
     }
@@ -133,11 +158,23 @@ fn time_seconds(config: &ExperimentConfig, genes: &[SplitGenes]) -> Result<f64, 
     {
         network.n_positions = length;
     }
-    let bench = Bench { kind: BenchKind::Train, network, length, batch: 1, n_runs: 1 };
+    let bench = Bench {
+        kind: BenchKind::Train,
+        network,
+        length,
+        batch: 1,
+        n_runs: 1,
+    };
     let step_per_gene = bench.run(&Device::flex())?.seconds * full_length as f64 / length as f64;
-    let of_split = |split| genes.iter().find(|row| row.split == split).map_or(0, |row| row.n_genes);
+    let of_split = |split| {
+        genes
+            .iter()
+            .find(|row| row.split == split)
+            .map_or(0, |row| row.n_genes)
+    };
     let trained = config.train.steps as f64 * config.train.genes_per_step() as f64;
-    let n_validations = config.train.steps / config.train.validation_interval(of_split(Split::Train));
+    let n_validations =
+        config.train.steps / config.train.validation_interval(of_split(Split::Train));
     // A validation is a forward pass, about a quarter of a step.
     let validated = 0.25 * n_validations as f64 * of_split(Split::Valid) as f64;
     Ok(step_per_gene * (trained + validated) * config.seeds.len() as f64)
@@ -146,19 +183,36 @@ fn time_seconds(config: &ExperimentConfig, genes: &[SplitGenes]) -> Result<f64, 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.files)?;
-        let genes: Vec<String> = self.genes.iter().map(|row| format!("{} {}", row.n_genes, row.split)).collect();
-        writeln!(f, "genes    {}; {} of the table left out", genes.join(", "), self.skipped.len())?;
+        let genes: Vec<String> = self
+            .genes
+            .iter()
+            .map(|row| format!("{} {}", row.n_genes, row.split))
+            .collect();
+        writeln!(
+            f,
+            "genes    {}; {} of the table left out",
+            genes.join(", "),
+            self.skipped.len()
+        )?;
         for skipped in &self.skipped {
             writeln!(f, "         left out: {skipped}")?;
         }
         for note in &self.notes {
             writeln!(f, "note     {note}")?;
         }
-        writeln!(f, "device   {}, {} threads, {}", self.device, self.threads, self.simd)?;
+        writeln!(
+            f,
+            "device   {}, {} threads, {}",
+            self.device, self.threads, self.simd
+        )?;
         writeln!(f, "network  {} parameters", self.n_parameters)?;
         writeln!(f, "memory   about {}", bytes_text(self.memory_bytes))?;
         writeln!(f, "disk     about {}", bytes_text(self.disk_bytes))?;
-        writeln!(f, "time     about {} of training", duration_text(self.time_seconds))
+        writeln!(
+            f,
+            "time     about {} of training",
+            duration_text(self.time_seconds)
+        )
     }
 }
 

@@ -66,7 +66,10 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
 /// The experiment and output folder that a command line names.
 fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)> {
     let config = ExperimentConfig::read(&args.config, &args.overrides)?;
-    let output = args.output.clone().unwrap_or_else(|| config.default_output());
+    let output = args
+        .output
+        .clone()
+        .unwrap_or_else(|| config.default_output());
     Ok((config, output))
 }
 

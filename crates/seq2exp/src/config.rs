@@ -50,14 +50,22 @@ impl ExperimentConfig {
             source,
         })?;
         let mut config = Self::parse(&text, path, overrides)?;
-        let io = |source| RunError::Io { path: path.to_path_buf(), source };
+        let io = |source| RunError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
         let absolute = std::path::absolute(path).map_err(io)?;
-        config.data = config.data.resolve(absolute.parent().unwrap_or(Path::new("/")));
+        config.data = config
+            .data
+            .resolve(absolute.parent().unwrap_or(Path::new("/")));
         let problems = config.validate();
         if problems.is_empty() {
             Ok(config)
         } else {
-            Err(RunError::ConfigInvalid { path: path.to_path_buf(), problems })
+            Err(RunError::ConfigInvalid {
+                path: path.to_path_buf(),
+                problems,
+            })
         }
     }
 
@@ -75,17 +83,22 @@ impl ExperimentConfig {
         for item in overrides {
             apply_override(&mut table, item)?;
         }
-        table.try_into().map_err(|source: toml::de::Error| RunError::Override {
-            item: overrides.join(" "),
-            message: source.to_string().trim_end().to_string(),
-        })
+        table
+            .try_into()
+            .map_err(|source: toml::de::Error| RunError::Override {
+                item: overrides.join(" "),
+                message: source.to_string().trim_end().to_string(),
+            })
     }
 
     /// Every problem of the configuration, empty when it is sound.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if self.name.is_empty() || self.name.contains(['/', '\\']) {
-            problems.push(format!("name \"{}\" must be usable as a folder name", self.name));
+            problems.push(format!(
+                "name \"{}\" must be usable as a folder name",
+                self.name
+            ));
         }
         if self.seeds.is_empty() {
             problems.push("seeds is empty; give at least one, for example seeds = [2]".to_string());
@@ -96,11 +109,31 @@ impl ExperimentConfig {
         if seen.len() < self.seeds.len() {
             problems.push("seeds holds the same seed twice".to_string());
         }
-        problems.extend(self.data.validate().into_iter().map(|p| format!("[data] {p}")));
-        problems.extend(self.model.validate().into_iter().map(|p| format!("[model] {p}")));
-        problems.extend(self.train.validate().into_iter().map(|p| format!("[train] {p}")));
+        problems.extend(
+            self.data
+                .validate()
+                .into_iter()
+                .map(|p| format!("[data] {p}")),
+        );
+        problems.extend(
+            self.model
+                .validate()
+                .into_iter()
+                .map(|p| format!("[model] {p}")),
+        );
+        problems.extend(
+            self.train
+                .validate()
+                .into_iter()
+                .map(|p| format!("[train] {p}")),
+        );
         problems.extend(self.disagreements());
-        problems.extend(self.discover.validate().into_iter().map(|p| format!("[discover] {p}")));
+        problems.extend(
+            self.discover
+                .validate()
+                .into_iter()
+                .map(|p| format!("[discover] {p}")),
+        );
         problems
     }
 
@@ -153,7 +186,10 @@ impl ExperimentConfig {
 
 /// Sets `a.b.0.c=value` in `table`; list items are addressed by index, and a value that is not TOML is a string.
 fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
-    let fail = |message: String| RunError::Override { item: item.to_string(), message };
+    let fail = |message: String| RunError::Override {
+        item: item.to_string(),
+        message,
+    };
     let (key, text) = item
         .split_once('=')
         .ok_or_else(|| fail("expected key=value, for example train.steps=100".to_string()))?;
@@ -163,7 +199,9 @@ fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
         .and_then(|mut parsed| parsed.remove("value"))
         .unwrap_or_else(|| toml::Value::String(text.to_string()));
     let parts: Vec<&str> = key.trim().split('.').collect();
-    let (last, folders) = parts.split_last().ok_or_else(|| fail("the key is empty".to_string()))?;
+    let (last, folders) = parts
+        .split_last()
+        .ok_or_else(|| fail("the key is empty".to_string()))?;
     if parts.iter().any(|part| part.is_empty()) {
         return Err(fail(format!("\"{key}\" has an empty part")));
     }
@@ -176,13 +214,18 @@ fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
     result
 }
 
-fn set_value(root: &mut toml::Value, folders: &[&str], last: &str, value: toml::Value) -> Result<(), String> {
+fn set_value(
+    root: &mut toml::Value,
+    folders: &[&str],
+    last: &str,
+    value: toml::Value,
+) -> Result<(), String> {
     let mut place = root;
     for part in folders {
         place = match place {
-            toml::Value::Table(inner) => {
-                inner.entry(part.to_string()).or_insert_with(|| toml::Value::Table(toml::Table::new()))
-            }
+            toml::Value::Table(inner) => inner
+                .entry(part.to_string())
+                .or_insert_with(|| toml::Value::Table(toml::Table::new())),
             toml::Value::Array(items) => list_item(items, part)?,
             _ => return Err(format!("\"{part}\" is inside a plain value")),
         };
@@ -235,7 +278,13 @@ mod tests {
 
     #[test]
     fn override_that_does_not_fit_names_the_item() {
-        for item in ["train.steps", "=3", "a..b=1", "name.deeper=1", "track.9.path=c"] {
+        for item in [
+            "train.steps",
+            "=3",
+            "a..b=1",
+            "name.deeper=1",
+            "track.9.path=c",
+        ] {
             let text = "name = 'x'\n[[track]]\npath = 'a'\n";
             let error = overridden(text, item).expect_err(item).to_string();
             assert!(error.contains(item), "{error}");

@@ -33,7 +33,10 @@ impl Cost {
     /// The cost of a network.
     pub fn of(config: &NetworkConfig) -> Self {
         let (mamba, n_blocks) = match config {
-            NetworkConfig::Seq2Exp(config) => (&config.mamba, config.n_layer_generator + config.n_layer_predictor),
+            NetworkConfig::Seq2Exp(config) => (
+                &config.mamba,
+                config.n_layer_generator + config.n_layer_predictor,
+            ),
             NetworkConfig::Caduceus(config) => (&config.mamba, config.n_layer),
         };
         let d_model = config.d_model();

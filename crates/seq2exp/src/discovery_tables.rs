@@ -57,8 +57,14 @@ pub fn read_discovery(folder: &Path) -> Result<Discovery, RunError> {
         message: "not an element row as discover writes it".to_string(),
     };
     let regions = read_regions(&path)?;
-    let elements = regions.iter().enumerate().map(|(row, region)| parse_element(region).ok_or_else(|| bad(row)));
-    Ok(Discovery { elements: elements.collect::<Result<_, _>>()?, genes: read_masks(&folder.join(MASKS_FILE))? })
+    let elements = regions
+        .iter()
+        .enumerate()
+        .map(|(row, region)| parse_element(region).ok_or_else(|| bad(row)));
+    Ok(Discovery {
+        elements: elements.collect::<Result<_, _>>()?,
+        genes: read_masks(&folder.join(MASKS_FILE))?,
+    })
 }
 
 fn parse_element(region: &Region) -> Option<GeneElement> {
@@ -69,8 +75,17 @@ fn parse_element(region: &Region) -> Option<GeneElement> {
         "included" => ElementClass::Included,
         _ => return None,
     };
-    let digits = region.name.as_deref()?.rsplit('|').next()?.trim_start_matches(|c: char| !c.is_ascii_digit());
-    let means = region.rest.iter().skip(N_ELEMENT_COLUMNS).map(|text| text.parse().ok());
+    let digits = region
+        .name
+        .as_deref()?
+        .rsplit('|')
+        .next()?
+        .trim_start_matches(|c: char| !c.is_ascii_digit());
+    let means = region
+        .rest
+        .iter()
+        .skip(N_ELEMENT_COLUMNS)
+        .map(|text| text.parse().ok());
     Some(GeneElement {
         symbol: column(3)?.to_string(),
         strand: column(4)?.parse::<Strand>().ok()?,
@@ -90,7 +105,10 @@ fn parse_element(region: &Region) -> Option<GeneElement> {
 }
 
 fn read_masks(path: &Path) -> Result<Vec<GeneMaskSummary>, RunError> {
-    let io = |source| RunError::Io { path: path.to_path_buf(), source };
+    let io = |source| RunError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let reader = BufReader::new(std::fs::File::open(path).map_err(io)?);
     let mut rows = Vec::new();
     for (index, line) in reader.lines().enumerate() {
@@ -113,8 +131,16 @@ fn parse_mask(line: &str) -> Option<GeneMaskSummary> {
     Some(GeneMaskSummary {
         symbol: gene.to_string(),
         mask_ratio: mask_ratio.parse().ok()?,
-        chosen_ratio: if chosen_ratio == "NA" { f64::NAN } else { chosen_ratio.parse().ok()? },
-        limit: if limit == "NA" { None } else { Some(limit.parse().ok()?) },
+        chosen_ratio: if chosen_ratio == "NA" {
+            f64::NAN
+        } else {
+            chosen_ratio.parse().ok()?
+        },
+        limit: if limit == "NA" {
+            None
+        } else {
+            Some(limit.parse().ok()?)
+        },
         n_elements: n_elements.parse().ok()?,
         mask_file: PathBuf::from(file),
     })
@@ -129,7 +155,8 @@ mod tests {
     #[test]
     fn masks_written_and_read_are_the_same() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        write_bed_tabix(folder.path().join(ELEMENTS_FILE), &[], Vec::<Region>::new()).expect("an empty BED");
+        write_bed_tabix(folder.path().join(ELEMENTS_FILE), &[], Vec::<Region>::new())
+            .expect("an empty BED");
         let gene = |symbol: &str, limit| GeneMaskSummary {
             symbol: symbol.to_string(),
             mask_ratio: 0.125,
@@ -138,14 +165,18 @@ mod tests {
             n_elements: 3,
             mask_file: PathBuf::from("masks/G.bw"),
         };
-        let discovery = Discovery { elements: vec![], genes: vec![gene("G", Some(0.5)), gene("H", None)] };
+        let discovery = Discovery {
+            elements: vec![],
+            genes: vec![gene("G", Some(0.5)), gene("H", None)],
+        };
         write_masks(folder.path(), &discovery).expect("writable");
         assert_eq!(read_discovery(folder.path()).expect("readable"), discovery);
     }
 
     #[test]
     fn element_row_is_parsed_column_by_column() {
-        let rest = "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000\t0.0000";
+        let rest =
+            "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000\t0.0000";
         let region = Region {
             interval: Interval::try_new("c", 100, 160).expect("an interval"),
             name: Some("G|e7".to_string()),
@@ -154,13 +185,22 @@ mod tests {
             rest: rest.split('\t').map(str::to_string).collect(),
         };
         let row = parse_element(&region).expect("an element");
-        assert_eq!((row.symbol.as_str(), row.strand, row.number), ("G", Strand::Reverse, 7));
+        assert_eq!(
+            (row.symbol.as_str(), row.strand, row.number),
+            ("G", Strand::Reverse, 7)
+        );
         let element = row.element;
         assert_eq!(element.class, ElementClass::Element);
-        assert_eq!((element.mean, element.max, element.area), (0.25, 0.75, 15.0));
+        assert_eq!(
+            (element.mean, element.max, element.area),
+            (0.25, 0.75, 15.0)
+        );
         assert_eq!((element.summit, element.distance), (120, -40));
         assert_eq!(element.track_means, [1.5, 0.0]);
-        let short = Region { rest: region.rest[..9].to_vec(), ..region };
+        let short = Region {
+            rest: region.rest[..9].to_vec(),
+            ..region
+        };
         assert_eq!(parse_element(&short), None);
     }
 }

@@ -72,13 +72,22 @@ impl Spread {
     pub fn of(values: &[Option<f64>]) -> Self {
         let defined = values.iter().copied().collect::<Option<Vec<f64>>>();
         let Some(values) = defined.filter(|values| !values.is_empty()) else {
-            return Self { mean: None, sd: None };
+            return Self {
+                mean: None,
+                sd: None,
+            };
         };
         let n_values = values.len() as f64;
         let mean = values.iter().sum::<f64>() / n_values;
-        let squares: f64 = values.iter().map(|value| (value - mean) * (value - mean)).sum();
+        let squares: f64 = values
+            .iter()
+            .map(|value| (value - mean) * (value - mean))
+            .sum();
         let sd = (values.len() > 1).then(|| (squares / (n_values - 1.0)).sqrt());
-        Self { mean: Some(mean), sd }
+        Self {
+            mean: Some(mean),
+            sd,
+        }
     }
 }
 
@@ -105,7 +114,10 @@ impl EnsemblePredictions {
     ) -> Result<Self, RunError> {
         let machine = experiment.machine();
         let train = &experiment.config().train;
-        let config = PredictConfig { batch: train.batch, loader_threads: train.loader_threads };
+        let config = PredictConfig {
+            batch: train.batch,
+            loader_threads: train.loader_threads,
+        };
         let genes: Vec<usize> = (0..source.len()).collect();
         let total = (genes.len() * networks.networks.len()) as u64;
         let mut progress = Progress::new(machine.progress, "predict", total, 0);
@@ -123,7 +135,11 @@ impl EnsemblePredictions {
             by_seed.push((*seed, predictions));
         }
         let (mean, spread) = (0..genes.len()).map(|row| combine(&by_seed, row)).unzip();
-        Ok(Self { by_seed, mean, spread })
+        Ok(Self {
+            by_seed,
+            mean,
+            spread,
+        })
     }
 
     /// Scores every split, with bootstrap intervals drawn from the first seed.
@@ -137,7 +153,8 @@ impl EnsemblePredictions {
         let evaluate = |predictions: &[Prediction]| -> Vec<Evaluation> {
             let of_split = |split| {
                 let is_member = |p: &&Prediction| source.split(p.gene_index) == split;
-                let genes: Vec<Prediction> = predictions.iter().filter(is_member).copied().collect();
+                let genes: Vec<Prediction> =
+                    predictions.iter().filter(is_member).copied().collect();
                 Evaluation::new(split, &genes, baselines, config, bootstrap_seed)
             };
             Split::ALL.into_iter().map(of_split).collect()
@@ -145,7 +162,10 @@ impl EnsemblePredictions {
         let seeds: Vec<SeedEvaluation> = self
             .by_seed
             .iter()
-            .map(|(seed, predictions)| SeedEvaluation { seed: *seed, evaluations: evaluate(predictions) })
+            .map(|(seed, predictions)| SeedEvaluation {
+                seed: *seed,
+                evaluations: evaluate(predictions),
+            })
             .collect();
         let spreads = Split::ALL
             .into_iter()
@@ -158,7 +178,10 @@ impl EnsemblePredictions {
 
 /// Mean prediction of one gene, and its spread.
 fn combine(by_seed: &[(u64, Vec<Prediction>)], row: usize) -> (Prediction, Option<f64>) {
-    let all: Vec<Prediction> = by_seed.iter().map(|(_, predictions)| predictions[row]).collect();
+    let all: Vec<Prediction> = by_seed
+        .iter()
+        .map(|(_, predictions)| predictions[row])
+        .collect();
     let predicted: Vec<Option<f64>> = all.iter().map(|p| Some(f64::from(p.predicted))).collect();
     let masks: Vec<Option<f64>> = all.iter().map(|p| p.mask_ratio.map(f64::from)).collect();
     let Spread { mean, sd } = Spread::of(&predicted);
@@ -172,7 +195,9 @@ fn combine(by_seed: &[(u64, Vec<Prediction>)], row: usize) -> (Prediction, Optio
 
 fn seed_spread(split: Split, place: usize, seeds: &[SeedEvaluation]) -> SeedSpread {
     let of = |score: fn(&Scores) -> Option<f64>| {
-        let scores = seeds.iter().map(|seed| score(&seed.evaluations[place].network));
+        let scores = seeds
+            .iter()
+            .map(|seed| score(&seed.evaluations[place].network));
         Spread::of(&scores.collect::<Vec<_>>())
     };
     SeedSpread {
@@ -207,7 +232,10 @@ pub fn mean_mask(
     let n_networks = networks.networks.len() as f32;
     let mean = |sum| -> Result<Vec<f32>, RunError> {
         // Rounding of the sum may pass 1 by an ulp.
-        Ok(read_values(sum)?.into_iter().map(|value| (value / n_networks).min(1.0)).collect())
+        Ok(read_values(sum)?
+            .into_iter()
+            .map(|value| (value / n_networks).min(1.0))
+            .collect())
     };
     sum.map(mean).transpose()
 }
@@ -224,9 +252,33 @@ mod tests {
     fn spread_is_the_sample_standard_deviation() {
         // mean of 1, 2, 6 is 3; squares 4 + 1 + 9 = 14; 14 / 2 = 7
         let spread = Spread::of(&[Some(1.0), Some(2.0), Some(6.0)]);
-        assert_eq!(spread, Spread { mean: Some(3.0), sd: Some(7.0_f64.sqrt()) });
-        assert_eq!(Spread::of(&[Some(2.5)]), Spread { mean: Some(2.5), sd: None });
-        assert_eq!(Spread::of(&[Some(1.0), None]), Spread { mean: None, sd: None });
-        assert_eq!(Spread::of(&[]), Spread { mean: None, sd: None });
+        assert_eq!(
+            spread,
+            Spread {
+                mean: Some(3.0),
+                sd: Some(7.0_f64.sqrt())
+            }
+        );
+        assert_eq!(
+            Spread::of(&[Some(2.5)]),
+            Spread {
+                mean: Some(2.5),
+                sd: None
+            }
+        );
+        assert_eq!(
+            Spread::of(&[Some(1.0), None]),
+            Spread {
+                mean: None,
+                sd: None
+            }
+        );
+        assert_eq!(
+            Spread::of(&[]),
+            Spread {
+                mean: None,
+                sd: None
+            }
+        );
     }
 }

@@ -178,4 +178,56 @@ pub enum RunError {
         /// How to go on.
         remedy: String,
     },
+    /// The input files do not fit together.
+    #[error("{} problem(s) with the input files:\n  - {}", problems.len(), problems.join("\n  - "))]
+    Files {
+        /// All problems.
+        problems: Vec<String>,
+    },
+    /// A folder holds no run.
+    #[error("{}: not an output folder of `seq2exp run` or `train` (no config.toml in it)", path.display())]
+    NotARun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A network of the run was not trained yet.
+    #[error("{}: not there yet; run `seq2exp train` first", path.display())]
+    NotTrained {
+        /// The missing checkpoint.
+        path: PathBuf,
+    },
+    /// A network was trained on other data than the folder holds.
+    #[error("{}: trained on other data than the prepared data set of this folder; train again in a new folder", path.display())]
+    OtherData {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+    /// A table that this tool wrote cannot be read back.
+    #[error("{}:{line}: {message}", path.display())]
+    BadTable {
+        /// The table.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Two of the runs to pool tested the same gene.
+    #[error("gene {symbol:?} is a test gene in {} and in {}; pool runs that test different genes", first.display(), second.display())]
+    PooledTwice {
+        /// The gene.
+        symbol: String,
+        /// The predictions that have it.
+        first: PathBuf,
+        /// The predictions that have it again.
+        second: PathBuf,
+    },
+    /// Two of the runs to pool have different predictors.
+    #[error("{}: its predictors are not those of the first run ({expected}); evaluate both with this version", path.display())]
+    PooledColumns {
+        /// The predictions that differ.
+        path: PathBuf,
+        /// The predictors of the first run.
+        expected: String,
+    },
 }

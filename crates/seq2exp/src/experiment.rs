@@ -60,7 +60,12 @@ pub struct TrainedNetworks {
 
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "device cpu, {} threads, {}", rayon::current_num_threads(), kernels::simd_level())
+        write!(
+            f,
+            "device cpu, {} threads, {}",
+            rayon::current_num_threads(),
+            kernels::SimdLevel::detect().name()
+        )
     }
 }
 
@@ -79,10 +84,16 @@ impl Experiment {
         let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
         let free: Vec<&str> = free.iter().map(String::as_str).collect();
         let folder = RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)?;
-        let experiment = Self { config, folder, machine };
+        let experiment = Self {
+            config,
+            folder,
+            machine,
+        };
         let is_begun = |seed: &u64| experiment.seed_folder(*seed).join(STATE_FILE).exists();
         if resume == Resume::No && experiment.config.seeds.iter().any(is_begun) {
-            return Err(RunError::FolderOccupied { path: output.to_path_buf() });
+            return Err(RunError::FolderOccupied {
+                path: output.to_path_buf(),
+            });
         }
         Ok(experiment)
     }
@@ -132,7 +143,8 @@ impl Experiment {
         }
         let reader = ExampleReader::open(&self.config.data)?;
         let n_genes = reader.genes().len() as u64;
-        let progress = std::sync::Mutex::new(Progress::new(self.machine.progress, "prepare", n_genes, 0));
+        let progress =
+            std::sync::Mutex::new(Progress::new(self.machine.progress, "prepare", n_genes, 0));
         write_prepared(&reader, &folder, &|_done, _total| {
             // A poisoned lock means another thread panicked while drawing; the bar is not worth more.
             if let Ok(mut progress) = progress.lock() {
@@ -152,7 +164,10 @@ impl Experiment {
         let source: Arc<dyn ExampleSource> = Arc::new(prepared);
         let train_seed = |&seed: &u64| {
             let folder = self.seed_folder(seed);
-            std::fs::create_dir_all(&folder).map_err(|source| RunError::Io { path: folder.clone(), source })?;
+            std::fs::create_dir_all(&folder).map_err(|source| RunError::Io {
+                path: folder.clone(),
+                source,
+            })?;
             let meta = CheckpointMeta {
                 manifest_digest: Some(digest.clone()),
                 seed,
@@ -186,26 +201,40 @@ impl Experiment {
             if !path.exists() {
                 return Err(RunError::NotTrained { path });
             }
-            let (network, meta) = checkpoint::load_for(&path, &self.config.model, &self.machine.device)?;
-            if meta.manifest_digest.as_ref().is_some_and(|trained_on| *trained_on != data_digest) {
+            let (network, meta) =
+                checkpoint::load_for(&path, &self.config.model, &self.machine.device)?;
+            if meta
+                .manifest_digest
+                .as_ref()
+                .is_some_and(|trained_on| *trained_on != data_digest)
+            {
                 return Err(RunError::OtherData { path });
             }
             let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
             digest.update(&bytes);
             networks.push((seed, network));
         }
-        let digest = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         Ok(TrainedNetworks { networks, digest })
     }
 
     /// Where results of these networks come from, for the headers of output files.
     pub fn provenance(&self, networks: &TrainedNetworks, prepared: &PreparedReader) -> Provenance {
         let description = &prepared.manifest().description;
-        let genome = description.sources.iter().find(|source| source.role == "genome");
+        let genome = description
+            .sources
+            .iter()
+            .find(|source| source.role == "genome");
         Provenance {
             version: env!("CARGO_PKG_VERSION").to_string(),
             model_digest: networks.digest.clone(),
-            genome_digest: genome.map(|source| source.sha256.clone()).unwrap_or_default(),
+            genome_digest: genome
+                .map(|source| source.sha256.clone())
+                .unwrap_or_default(),
             data_digest: description.digest(),
             seeds: self.config.seeds.clone(),
         }
@@ -219,7 +248,9 @@ impl Experiment {
 pub fn read_config(output: &Path) -> Result<ExperimentConfig, RunError> {
     let path = output.join(CONFIG_FILE);
     if !path.is_file() {
-        return Err(RunError::NotARun { path: output.to_path_buf() });
+        return Err(RunError::NotARun {
+            path: output.to_path_buf(),
+        });
     }
     ExperimentConfig::read(&path, &[])
 }

@@ -5,16 +5,27 @@
 
 pub mod baseline;
 pub mod batch;
+pub mod bench;
+pub mod check;
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod cost;
 pub mod difference;
 pub mod discover;
+pub mod discovery_tables;
 pub mod elements;
+pub mod ensemble;
 pub mod error;
 pub mod evaluate;
+pub mod experiment;
 pub mod interrupt;
 pub mod metric;
 pub mod optimizer;
 pub mod parity;
+pub mod pool;
 pub mod predict;
+pub mod predictions_table;
 pub mod progress;
 pub mod report;
 pub mod ridge;

@@ -47,13 +47,24 @@ pub fn pool(files: &[PathBuf], config: BootstrapConfig) -> Result<PoolReport, Ru
         let table = read_predictions_table(path)?;
         let names = predictors.get_or_insert_with(|| table.predictors.clone());
         if *names != table.predictors {
-            return Err(RunError::PooledColumns { path: path.clone(), expected: names.join(", ") });
+            return Err(RunError::PooledColumns {
+                path: path.clone(),
+                expected: names.join(", "),
+            });
         }
         predicted.resize(names.len(), Vec::new());
-        for row in table.rows.into_iter().filter(|row| row.split == Split::Test) {
+        for row in table
+            .rows
+            .into_iter()
+            .filter(|row| row.split == Split::Test)
+        {
             let Some(value) = row.observed else { continue };
             if let Some(other) = tested_in.insert(row.symbol.clone(), path) {
-                return Err(RunError::PooledTwice { symbol: row.symbol, first: other.clone(), second: path.clone() });
+                return Err(RunError::PooledTwice {
+                    symbol: row.symbol,
+                    first: other.clone(),
+                    second: path.clone(),
+                });
             }
             observed.push(value);
             for (column, value) in predicted.iter_mut().zip(row.predicted) {
@@ -66,9 +77,15 @@ pub fn pool(files: &[PathBuf], config: BootstrapConfig) -> Result<PoolReport, Ru
         .unwrap_or_default()
         .into_iter()
         .zip(&predicted)
-        .map(|(name, column)| PredictorScores { name, scores: scores(column) })
+        .map(|(name, column)| PredictorScores {
+            name,
+            scores: scores(column),
+        })
         .collect();
-    Ok(PoolReport { n_runs: files.len(), predictors })
+    Ok(PoolReport {
+        n_runs: files.len(),
+        predictors,
+    })
 }
 
 #[cfg(test)]
@@ -85,16 +102,24 @@ mod tests {
             std::fs::write(&path, format!("{HEADER}{rows}")).expect("writable");
             path
         };
-        let first = write("a.tsv", "A\ttest\t1\t2\tNA\t1\nB\ttrain\t9\t9\tNA\t9\nC\ttest\tNA\t5\tNA\t5\n");
+        let first = write(
+            "a.tsv",
+            "A\ttest\t1\t2\tNA\t1\nB\ttrain\t9\t9\tNA\t9\nC\ttest\tNA\t5\tNA\t5\n",
+        );
         let second = write("b.tsv", "B\ttest\t3\t3\tNA\t1\nA\ttrain\t1\t1\tNA\t1\n");
-        let config = BootstrapConfig { n_resamples: 10, level: 0.95 };
+        let config = BootstrapConfig {
+            n_resamples: 10,
+            level: 0.95,
+        };
         let report = pool(&[first.clone(), second], config).expect("disjoint test genes");
         // Test genes A (observed 1, predicted 2) and B (3, 3): squared errors 1 and 0; baseline 0 and 4.
         assert_eq!(report.predictors[0].scores.n_genes, 2);
         assert_eq!(report.predictors[0].scores.mse.value, Some(0.5));
         assert_eq!(report.predictors[1].scores.mse.value, Some(2.0));
 
-        let error = pool(&[first.clone(), first], config).expect_err("A is tested twice").to_string();
+        let error = pool(&[first.clone(), first], config)
+            .expect_err("A is tested twice")
+            .to_string();
         assert!(error.contains("\"A\""), "{error}");
     }
 }

@@ -104,13 +104,20 @@ pub struct PredictionTable {
 /// # Errors
 /// [`RunError::Io`]; [`RunError::BadTable`] with the line that does not fit.
 pub fn read_predictions_table(path: &Path) -> Result<PredictionTable, RunError> {
-    let io = |source| RunError::Io { path: path.to_path_buf(), source };
+    let io = |source| RunError::Io {
+        path: path.to_path_buf(),
+        source,
+    };
     let reader = BufReader::new(std::fs::File::open(path).map_err(io)?);
     let mut header: Option<Header> = None;
     let mut rows = Vec::new();
     for (index, line) in reader.lines().enumerate() {
         let line = line.map_err(io)?;
-        let bad = |message: String| RunError::BadTable { path: PathBuf::from(path), line: index as u64 + 1, message };
+        let bad = |message: String| RunError::BadTable {
+            path: PathBuf::from(path),
+            line: index as u64 + 1,
+            message,
+        };
         if line.starts_with('#') || line.is_empty() {
             continue;
         }
@@ -125,7 +132,14 @@ pub fn read_predictions_table(path: &Path) -> Result<PredictionTable, RunError> 
         line: 1,
         message: "the file has no header line".to_string(),
     })?;
-    Ok(PredictionTable { predictors: header.predictors.into_iter().map(|(name, _)| name).collect(), rows })
+    Ok(PredictionTable {
+        predictors: header
+            .predictors
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect(),
+        rows,
+    })
 }
 
 /// Where the columns are.
@@ -145,24 +159,56 @@ impl Header {
         };
         let mut predictors = vec![("predicted".to_string(), column("predicted")?)];
         let is_baseline = |(_, name): &(usize, &&str)| name.starts_with("baseline_");
-        predictors.extend(fields.iter().enumerate().filter(is_baseline).map(|(place, name)| (name.to_string(), place)));
-        Ok(Self { symbol: column("symbol")?, split: column("split")?, observed: column("observed")?, spread: column("predicted_sd")?, predictors })
+        predictors.extend(
+            fields
+                .iter()
+                .enumerate()
+                .filter(is_baseline)
+                .map(|(place, name)| (name.to_string(), place)),
+        );
+        Ok(Self {
+            symbol: column("symbol")?,
+            split: column("split")?,
+            observed: column("observed")?,
+            spread: column("predicted_sd")?,
+            predictors,
+        })
     }
 
     fn row(&self, fields: &[&str]) -> Result<PredictionRow, String> {
         let field = |place: usize| {
             let found = fields.get(place).copied();
-            found.ok_or_else(|| format!("only {} fields, column {} is missing", fields.len(), place + 1))
+            found.ok_or_else(|| {
+                format!(
+                    "only {} fields, column {} is missing",
+                    fields.len(),
+                    place + 1
+                )
+            })
         };
-        let number = |text: &str| text.parse::<f64>().map_err(|_| format!("{text:?} is not a number"));
+        let number = |text: &str| {
+            text.parse::<f64>()
+                .map_err(|_| format!("{text:?} is not a number"))
+        };
         let split = field(self.split)?;
-        let measured = |text: &str| if text == "NA" { Ok(None) } else { number(text).map(Some) };
+        let measured = |text: &str| {
+            if text == "NA" {
+                Ok(None)
+            } else {
+                number(text).map(Some)
+            }
+        };
         Ok(PredictionRow {
             symbol: field(self.symbol)?.to_string(),
-            split: Split::parse(split).ok_or_else(|| format!("{split:?} is not train, valid or test"))?,
+            split: Split::parse(split)
+                .ok_or_else(|| format!("{split:?} is not train, valid or test"))?,
             observed: measured(field(self.observed)?)?,
             spread: measured(field(self.spread)?)?,
-            predicted: self.predictors.iter().map(|(_, place)| number(field(*place)?)).collect::<Result<_, _>>()?,
+            predicted: self
+                .predictors
+                .iter()
+                .map(|(_, place)| number(field(*place)?))
+                .collect::<Result<_, _>>()?,
         })
     }
 }
@@ -183,8 +229,13 @@ mod tests {
         let text = "# seeds=2\nsymbol\tbaseline_a\tsplit\tpredicted\tobserved\tpredicted_sd\nG\t0.5\ttest\t1.5\tNA\t0.25\n";
         let table = read(text).expect("a table");
         assert_eq!(table.predictors, ["predicted", "baseline_a"]);
-        let expected =
-            PredictionRow { symbol: "G".into(), split: Split::Test, observed: None, spread: Some(0.25), predicted: vec![1.5, 0.5] };
+        let expected = PredictionRow {
+            symbol: "G".into(),
+            split: Split::Test,
+            observed: None,
+            spread: Some(0.25),
+            predicted: vec![1.5, 0.5],
+        };
         assert_eq!(table.rows, [expected]);
     }
 
@@ -193,9 +244,18 @@ mod tests {
         let cases = [
             ("", "predictions.tsv:1"),
             ("symbol\tsplit\n", "predicted"),
-            ("symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\ttest\t1\n", "predictions.tsv:2"),
-            ("symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\tother\t1\t1\tNA\n", "other"),
-            ("symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\ttest\t1\tx\tNA\n", "\"x\""),
+            (
+                "symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\ttest\t1\n",
+                "predictions.tsv:2",
+            ),
+            (
+                "symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\tother\t1\t1\tNA\n",
+                "other",
+            ),
+            (
+                "symbol\tsplit\tobserved\tpredicted\tpredicted_sd\nG\ttest\t1\tx\tNA\n",
+                "\"x\"",
+            ),
         ];
         for (text, expected) in cases {
             let error = read(text).expect_err(text).to_string();

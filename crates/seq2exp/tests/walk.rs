@@ -29,13 +29,20 @@ fn walk_of_one_gene_from_files_to_elements() {
     // A row of the gene table is a gene. Its start site is 0-based: the first transcribed base.
     let genes = read_gene_table(scratch.path().join("genes.tsv")).expect("a gene table");
     let gene = &genes[0];
-    assert_eq!((gene.symbol.as_str(), gene.tss, gene.strand), ("LEFT", 40, Strand::Forward));
+    assert_eq!(
+        (gene.symbol.as_str(), gene.tss, gene.strand),
+        ("LEFT", 40, Strand::Forward)
+    );
 
     // Its window is centred on the start site: 40 - 50 = -10 to 90. Ten bases lie before the contig.
-    let window = Window::centered_on(&gene.chrom, gene.tss, LENGTH, CHROM_LENGTH).expect("a window");
+    let window =
+        Window::centered_on(&gene.chrom, gene.tss, LENGTH, CHROM_LENGTH).expect("a window");
     assert_eq!(window.start(), -10);
     assert_eq!((window.left_padding(), window.right_padding()), (10, 0));
-    assert_eq!(*window.inside(), Interval::try_new("chrW", 0, 90).expect("an interval"));
+    assert_eq!(
+        *window.inside(),
+        Interval::try_new("chrW", 0, 90).expect("an interval")
+    );
 
     // Readers see the contig only: nothing outside it may be asked for.
     let fasta = Fasta::open(scratch.path().join("genome.fa")).expect("a FASTA file");
@@ -50,7 +57,10 @@ fn walk_of_one_gene_from_files_to_elements() {
     let peak = Interval::try_new("chrW", 30, 50).expect("an interval");
     let track_path = scratch.path().join("dnase.bw");
     write_bigwig(&track_path, &sizes, [(peak, 3.0)]).expect("a bigWig");
-    let values = BigWig::open(&track_path).expect("a bigWig").read_values(window.inside()).expect("values");
+    let values = BigWig::open(&track_path)
+        .expect("a bigWig")
+        .read_values(window.inside())
+        .expect("values");
     assert!(values[29].is_nan());
     assert_eq!(values[30..50], [3.0; 20]);
 
@@ -60,12 +70,22 @@ fn walk_of_one_gene_from_files_to_elements() {
     let example = reader.read(0).expect("an example");
     assert_eq!(example.split(), Split::Train);
     assert_eq!(example.length(), 100);
-    assert_eq!(example.one_hot()[..40], [0.0; 40], "ten padded positions are zero rows");
+    assert_eq!(
+        example.one_hot()[..40],
+        [0.0; 40],
+        "ten padded positions are zero rows"
+    );
     // Base 30 is position 40; tracks are [length, n_tracks] with one track.
     assert_eq!(example.tracks()[39..41], [0.0, 3.0]);
     // The promoter is the central 20 bases: positions 40 to 60.
-    assert_eq!(example.regions()[39..41], [RegionCode::Keep, RegionCode::One]);
-    assert_eq!(example.regions()[59..61], [RegionCode::One, RegionCode::Keep]);
+    assert_eq!(
+        example.regions()[39..41],
+        [RegionCode::Keep, RegionCode::One]
+    );
+    assert_eq!(
+        example.regions()[59..61],
+        [RegionCode::One, RegionCode::Keep]
+    );
     // log10(9 + 1) = 1
     assert_eq!(example.target(), Some(1.0));
 
@@ -77,7 +97,9 @@ fn walk_of_one_gene_from_files_to_elements() {
 
     // The network: embed, generate a mask, mask, predict.
     let network = Network::init(&network_config(), 2, &device).expect("sound settings");
-    let output = network.forward(batch.input, &Pass::Evaluate).expect("shapes agree");
+    let output = network
+        .forward(batch.input, &Pass::Evaluate)
+        .expect("shapes agree");
     assert_eq!(output.prediction.dims(), [1, 1]);
     let mask = read_values(output.mask.expect("Seq2Exp has a mask")).expect("values");
     assert_eq!(mask[40..60], [1.0; 20], "the promoter is always used");
@@ -93,16 +115,36 @@ fn walk_of_one_gene_from_files_to_elements() {
         &mask,
     )
     .expect("the mask fits the window");
-    let elements = find_elements(&masked, &DiscoverConfig { min_length: 1, ..DiscoverConfig::default() });
-    let promoter = elements.iter().find(|element| element.class == ElementClass::Promoter).expect("it is reported");
+    let elements = find_elements(
+        &masked,
+        &DiscoverConfig {
+            min_length: 1,
+            ..DiscoverConfig::default()
+        },
+    );
+    let promoter = elements
+        .iter()
+        .find(|element| element.class == ElementClass::Promoter)
+        .expect("it is reported");
     // Positions 40 to 60 are bases 30 to 50.
-    assert_eq!((promoter.interval.start(), promoter.interval.end()), (30, 50));
-    assert!(elements.iter().all(|element| element.interval.end() <= CHROM_LENGTH));
+    assert_eq!(
+        (promoter.interval.start(), promoter.interval.end()),
+        (30, 50)
+    );
+    assert!(
+        elements
+            .iter()
+            .all(|element| element.interval.end() <= CHROM_LENGTH)
+    );
 }
 
 fn first_line(inputs: &Path) -> Vec<u8> {
     let text = std::fs::read_to_string(inputs.join("genome.fa")).expect("the tutorial's genome");
-    text.lines().nth(1).expect("a line of bases").as_bytes().to_vec()
+    text.lines()
+        .nth(1)
+        .expect("a line of bases")
+        .as_bytes()
+        .to_vec()
 }
 
 fn data_config(folder: &Path) -> DataConfig {
@@ -114,7 +156,9 @@ fn data_config(folder: &Path) -> DataConfig {
             "split": {{ "by": "column" }}
         }}"#
     );
-    serde_json::from_str::<DataConfig>(&text).expect("valid settings").resolve(folder)
+    serde_json::from_str::<DataConfig>(&text)
+        .expect("valid settings")
+        .resolve(folder)
 }
 
 fn network_config() -> NetworkConfig {

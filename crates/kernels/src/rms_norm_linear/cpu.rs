@@ -230,8 +230,12 @@ impl RmsNormLinearBackend for Flex {
             d_model,
             n_out,
         };
-        let (x_gradient, folded_gradient, bias_gradient) =
-            backward(elements(&gradient), elements(&x), layer, SimdLevel::detect());
+        let (x_gradient, folded_gradient, bias_gradient) = backward(
+            elements(&gradient),
+            elements(&x),
+            layer,
+            SimdLevel::detect(),
+        );
         let mut norm_gradient = vec![0.0; d_model];
         let mut weight_gradient = vec![0.0; n_out * d_model];
         for (index, gradient) in folded_gradient.iter().enumerate() {

@@ -10,5 +10,9 @@ use crate::commands::{print_json, print_text, read_experiment};
 pub fn execute(args: &CheckArgs) -> Result<()> {
     let (config, _) = read_experiment(&args.experiment)?;
     let report = CheckReport::new(&config)?;
-    if args.json { print_json(&report) } else { print_text(&report.to_string()) }
+    if args.json {
+        print_json(&report)
+    } else {
+        print_text(&report.to_string())
+    }
 }

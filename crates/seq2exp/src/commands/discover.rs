@@ -17,7 +17,10 @@ use crate::progress::Progress;
 pub fn execute(args: &FolderArgs) -> Result<()> {
     let experiment = Experiment::reopen(&args.folder, machine()?)?;
     if discover(&experiment)?.is_none() {
-        bail!("{}: this network has no mask, so there are no elements to discover", args.folder.display());
+        bail!(
+            "{}: this network has no mask, so there are no elements to discover",
+            args.folder.display()
+        );
     }
     Ok(())
 }
@@ -32,8 +35,13 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
     }
     let chrom_sizes = ExampleReader::open(&config.data)?.chrom_sizes().clone();
     let provenance = experiment.provenance(&networks, &prepared);
-    let mut writer =
-        DiscoveryWriter::create(experiment.path(), chrom_sizes, config.discover, config.data.track_names(), provenance)?;
+    let mut writer = DiscoveryWriter::create(
+        experiment.path(),
+        chrom_sizes,
+        config.discover,
+        config.data.track_names(),
+        provenance,
+    )?;
     let machine = experiment.machine();
     let mut progress = Progress::new(machine.progress, "discover", prepared.len() as u64, 0);
     for index in 0..prepared.len() {
@@ -61,7 +69,11 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
     drop(progress);
     let discovery = writer.finish()?;
     write_masks(experiment.path(), &discovery)?;
-    let n_chosen = discovery.elements.iter().filter(|row| row.element.class == ElementClass::Element).count();
+    let n_chosen = discovery
+        .elements
+        .iter()
+        .filter(|row| row.element.class == ElementClass::Element)
+        .count();
     eprintln!(
         "{n_chosen} elements of {} genes in {}, masks in {}",
         discovery.genes.len(),

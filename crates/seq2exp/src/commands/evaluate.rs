@@ -27,11 +27,23 @@ pub fn execute(args: &EvaluateArgs) -> Result<()> {
     if let [folder] = args.folders.as_slice() {
         let experiment = Experiment::reopen(folder, machine()?)?;
         let metrics = evaluate(&experiment)?;
-        return if args.json { print_json(&metrics) } else { print_text(&table(&metrics)) };
+        return if args.json {
+            print_json(&metrics)
+        } else {
+            print_text(&table(&metrics))
+        };
     }
-    let files: Vec<PathBuf> = args.folders.iter().map(|folder| folder.join(PREDICTIONS_FILE)).collect();
+    let files: Vec<PathBuf> = args
+        .folders
+        .iter()
+        .map(|folder| folder.join(PREDICTIONS_FILE))
+        .collect();
     let report = pool(&files, BootstrapConfig::default())?;
-    if args.json { print_json(&report) } else { print_text(&pool_table(&report)) }
+    if args.json {
+        print_json(&report)
+    } else {
+        print_text(&pool_table(&report))
+    }
 }
 
 /// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json`.
@@ -42,10 +54,19 @@ pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
     let source: Arc<dyn ExampleSource> = Arc::new(prepared);
     let baselines = Baselines::fit(&source, experiment.config().train.loader_threads)?;
     let predictions = EnsemblePredictions::new(experiment, &networks, &source)?;
-    let (ensemble, seeds, over_seeds) =
-        predictions.evaluate(source.as_ref(), baselines.as_ref(), BootstrapConfig::default());
+    let (ensemble, seeds, over_seeds) = predictions.evaluate(
+        source.as_ref(),
+        baselines.as_ref(),
+        BootstrapConfig::default(),
+    );
     genome::write_atomic(experiment.path().join(PREDICTIONS_FILE), |out| {
-        write_predictions_table(out, source.as_ref(), &predictions, baselines.as_ref(), &provenance)
+        write_predictions_table(
+            out,
+            source.as_ref(),
+            &predictions,
+            baselines.as_ref(),
+            &provenance,
+        )
     })?;
     let metrics = MetricsFile {
         version: provenance.version,
@@ -71,13 +92,29 @@ pub fn table(metrics: &MetricsFile) -> String {
             n_seeds => format!("mean of {n_seeds} networks"),
         };
         row(&mut text, evaluation.split, &label, &evaluation.network);
-        let spread = metrics.over_seeds.iter().find(|spread| spread.split == evaluation.split);
+        let spread = metrics
+            .over_seeds
+            .iter()
+            .find(|spread| spread.split == evaluation.split);
         if let Some(spread) = spread.filter(|_| metrics.seeds.len() > 1) {
-            let columns = [spread.mse, spread.mae, spread.pearson, spread.spearman].map(spread_text);
-            let _ = writeln!(text, "{:<6} {:<28} {:>5} {}", "", "  each network, mean ± sd", "", columns.join(" "));
+            let columns =
+                [spread.mse, spread.mae, spread.pearson, spread.spearman].map(spread_text);
+            let _ = writeln!(
+                text,
+                "{:<6} {:<28} {:>5} {}",
+                "",
+                "  each network, mean ± sd",
+                "",
+                columns.join(" ")
+            );
         }
         for baseline in &evaluation.baselines {
-            row(&mut text, evaluation.split, baseline.name.label(), &baseline.scores);
+            row(
+                &mut text,
+                evaluation.split,
+                baseline.name.label(),
+                &baseline.scores,
+            );
         }
     }
     text.push_str("Brackets: 95 % bootstrap intervals over genes.\n");
@@ -89,7 +126,10 @@ fn pool_table(report: &PoolReport) -> String {
     for predictor in &report.predictors {
         row(&mut text, Split::Test, &predictor.name, &predictor.scores);
     }
-    text.push_str(&format!("Test genes of {} runs, each gene once. Brackets: 95 % bootstrap intervals.\n", report.n_runs));
+    text.push_str(&format!(
+        "Test genes of {} runs, each gene once. Brackets: 95 % bootstrap intervals.\n",
+        report.n_runs
+    ));
     text
 }
 
@@ -103,7 +143,12 @@ fn heading() -> String {
 fn row(text: &mut String, split: Split, label: &str, scores: &Scores) {
     let columns = [scores.mse, scores.mae, scores.pearson, scores.spearman].map(estimate_text);
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{split:<6} {label:<28} {:>5} {}", scores.n_genes, columns.join(" "));
+    let _ = writeln!(
+        text,
+        "{split:<6} {label:<28} {:>5} {}",
+        scores.n_genes,
+        columns.join(" ")
+    );
 }
 
 fn estimate_text(estimate: Estimate) -> String {

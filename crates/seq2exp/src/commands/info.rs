@@ -26,7 +26,10 @@ fn describe(path: &Path) -> Result<Value> {
     if !path.exists() {
         bail!("{}: no such file or folder", path.display());
     }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
     if path.is_dir() && path.join(dataset::MANIFEST_FILE_NAME).is_file() {
         return describe_data(path);
     }
@@ -50,17 +53,31 @@ fn describe_run(folder: &Path) -> Result<Value> {
         Ok(text) => serde_json::from_str(&text)?,
         Err(_) => Value::Null,
     };
-    let is_prepared = folder.join(DATA_FOLDER).join(dataset::MANIFEST_FILE_NAME).is_file();
+    let is_prepared = folder
+        .join(DATA_FOLDER)
+        .join(dataset::MANIFEST_FILE_NAME)
+        .is_file();
     Ok(json!({ "experiment": config, "is_prepared": is_prepared, "metrics": metrics }))
 }
 
 /// One line per value: its dotted path and the value.
 fn flatten(path: &str, value: &Value, text: &mut String) {
-    let below = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    let below = |key: &str| {
+        if path.is_empty() {
+            key.to_string()
+        } else {
+            format!("{path}.{key}")
+        }
+    };
     match value {
-        Value::Object(fields) => fields.iter().for_each(|(key, inner)| flatten(&below(key), inner, text)),
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(key, inner)| flatten(&below(key), inner, text)),
         Value::Array(items) if items.iter().any(|item| item.is_object() || item.is_array()) => {
-            items.iter().enumerate().for_each(|(index, inner)| flatten(&below(&index.to_string()), inner, text));
+            items
+                .iter()
+                .enumerate()
+                .for_each(|(index, inner)| flatten(&below(&index.to_string()), inner, text));
         }
         _ => text.push_str(&format!("{path} = {value}\n")),
     }

@@ -4,10 +4,11 @@ use anyhow::{Result, bail};
 
 use crate::cli::ParityArgs;
 use crate::commands::{print_json, print_text};
+use crate::parity::run_parity;
 
 /// Compares this build with golden vectors; a missing or differing tensor is an error.
 pub fn execute(args: &ParityArgs) -> Result<()> {
-    let report = model::run_parity(&args.folder)?;
+    let report = run_parity(&args.folder)?;
     if args.json {
         print_json(&report)?;
     } else {
@@ -18,10 +19,28 @@ pub fn execute(args: &ParityArgs) -> Result<()> {
     }
     let mut problems = Vec::new();
     for folder in report.folders.iter().filter(|folder| !folder.passed()) {
-        let differing = folder.tensors.iter().filter(|tensor| !tensor.passed()).count();
+        let differing = folder
+            .tensors
+            .iter()
+            .filter(|tensor| !tensor.passed())
+            .count();
         problems.push(format!("{}: {differing} differ", folder.path.display()));
-        problems.extend(folder.missing.iter().map(|name| format!("  missing: {name}")));
-        problems.extend(folder.failures.iter().map(|failure| format!("  failed: {failure}")));
+        problems.extend(
+            folder
+                .missing
+                .iter()
+                .map(|name| format!("  missing: {name}")),
+        );
+        problems.extend(
+            folder
+                .failures
+                .iter()
+                .map(|failure| format!("  failed: {failure}")),
+        );
     }
-    bail!("{}: parity fails\n{}", args.folder.display(), problems.join("\n"))
+    bail!(
+        "{}: parity fails\n{}",
+        args.folder.display(),
+        problems.join("\n")
+    )
 }

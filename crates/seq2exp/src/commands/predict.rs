@@ -4,7 +4,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
-use dataset::{DataConfig, ExampleReader, ExampleSource, MissingExpression, PreparedReader, SplitConfig};
+use dataset::{
+    DataConfig, ExampleReader, ExampleSource, MissingExpression, PreparedReader, SplitConfig,
+};
 
 use crate::cli::PredictArgs;
 use crate::commands::machine;
@@ -35,7 +37,11 @@ pub fn execute(args: &PredictArgs) -> Result<()> {
 }
 
 /// Genes of another table, standardised as the run's training genes were; expression is shown where it is known.
-fn other_genes(config: &DataConfig, genes: &Path, prepared: &PreparedReader) -> Result<ExampleReader> {
+fn other_genes(
+    config: &DataConfig,
+    genes: &Path,
+    prepared: &PreparedReader,
+) -> Result<ExampleReader> {
     let config = DataConfig {
         genes: genes.to_path_buf(),
         split: SplitConfig::All {},
@@ -43,5 +49,8 @@ fn other_genes(config: &DataConfig, genes: &Path, prepared: &PreparedReader) -> 
         gene_types: None,
         ..config.clone()
     };
-    Ok(ExampleReader::open_with_scaling(&config, &prepared.manifest().description.features)?)
+    Ok(ExampleReader::open_with_scaling(
+        &config,
+        &prepared.manifest().description.features,
+    )?)
 }

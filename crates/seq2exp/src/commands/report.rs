@@ -18,8 +18,8 @@ use crate::experiment::{Experiment, TrainedNetworks};
 use crate::metric::BootstrapConfig;
 use crate::predictions_table::{PredictionRow, read_predictions_table};
 use crate::report::{
-    FactGroup, GenePicture, MetricKind, MetricRow, Neighbour, PredictionPoint, ReportInput, TrainingCurve,
-    TrainingStep, ValidationStep, choose_genes, write_report,
+    FactGroup, GenePicture, MetricKind, MetricRow, Neighbour, PredictionPoint, ReportInput,
+    TrainingCurve, TrainingStep, ValidationStep, choose_genes, write_report,
 };
 use crate::train::{RECORD_FILE, Record, read_records};
 
@@ -75,7 +75,8 @@ fn read_metrics(folder: &Path) -> Result<MetricsFile> {
     let path = folder.join(METRICS_FILE);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: run `seq2exp evaluate` first", path.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("{}: not a metrics file of this version", path.display()))
+    serde_json::from_str(&text)
+        .with_context(|| format!("{}: not a metrics file of this version", path.display()))
 }
 
 fn read_points(path: &Path) -> Result<Vec<PredictionPoint>> {
@@ -105,21 +106,40 @@ fn summary(config: &ExperimentConfig, prepared: &PreparedReader) -> String {
 
 fn target(config: &ExperimentConfig) -> String {
     match config.data.expression.transform {
-        ExpressionTransform::Log10p1 => format!("log10({} + 1)", config.data.expression.value.to_uppercase()),
+        ExpressionTransform::Log10p1 => {
+            format!("log10({} + 1)", config.data.expression.value.to_uppercase())
+        }
         ExpressionTransform::None => config.data.expression.value.clone(),
     }
 }
 
-fn facts(experiment: &Experiment, networks: &TrainedNetworks, prepared: &PreparedReader) -> Vec<FactGroup> {
+fn facts(
+    experiment: &Experiment,
+    networks: &TrainedNetworks,
+    prepared: &PreparedReader,
+) -> Vec<FactGroup> {
     let config = experiment.config();
     let group = |title: &str, rows: Vec<(&str, String)>| FactGroup {
         title: title.to_string(),
-        rows: rows.into_iter().map(|(name, value)| (name.to_string(), value)).collect(),
+        rows: rows
+            .into_iter()
+            .map(|(name, value)| (name.to_string(), value))
+            .collect(),
     };
     let sources = &prepared.manifest().description.sources;
-    let file_name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let files = sources.iter().map(|source| (source.role.as_str(), file_name(&source.path))).collect();
-    let n_parameters = networks.networks.first().map_or(0, |(_, network)| network.n_parameters());
+    let file_name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    let files = sources
+        .iter()
+        .map(|source| (source.role.as_str(), file_name(&source.path)))
+        .collect();
+    let n_parameters = networks
+        .networks
+        .first()
+        .map_or(0, |(_, network)| network.n_parameters());
     let seeds: Vec<String> = config.seeds.iter().map(u64::to_string).collect();
     let train = &config.train;
     vec![
@@ -145,7 +165,12 @@ fn facts(experiment: &Experiment, networks: &TrainedNetworks, prepared: &Prepare
         ),
         group(
             "Provenance",
-            experiment.provenance(networks, prepared).entries().into_iter().chain([("machine", experiment.machine().to_string())]).collect(),
+            experiment
+                .provenance(networks, prepared)
+                .entries()
+                .into_iter()
+                .chain([("machine", experiment.machine().to_string())])
+                .collect(),
         ),
     ]
 }
@@ -154,7 +179,10 @@ fn notes(prepared: &PreparedReader) -> Vec<String> {
     let description = &prepared.manifest().description;
     let mut notes = Vec::new();
     if !description.skipped.is_empty() {
-        notes.push(format!("{} genes of the table were left out; manifest.json lists them.", description.skipped.len()));
+        notes.push(format!(
+            "{} genes of the table were left out; manifest.json lists them.",
+            description.skipped.len()
+        ));
     }
     if !description.genes_without_mrna.is_empty() {
         notes.push(format!(
@@ -168,7 +196,10 @@ fn notes(prepared: &PreparedReader) -> Vec<String> {
 fn training(experiment: &Experiment) -> Result<Vec<TrainingCurve>> {
     let curve = |&seed: &u64| {
         let records = read_records(&experiment.seed_folder(seed).join(RECORD_FILE))?;
-        let mut curve = TrainingCurve { seed, ..TrainingCurve::default() };
+        let mut curve = TrainingCurve {
+            seed,
+            ..TrainingCurve::default()
+        };
         for record in records {
             match record {
                 Record::Step(step) => curve.steps.push(TrainingStep {
@@ -181,7 +212,10 @@ fn training(experiment: &Experiment) -> Result<Vec<TrainingCurve>> {
                     if validation.is_best {
                         curve.best_step = Some(validation.step);
                     }
-                    curve.validations.push(ValidationStep { step: validation.step, mse: validation.mse });
+                    curve.validations.push(ValidationStep {
+                        step: validation.step,
+                        mse: validation.mse,
+                    });
                 }
             }
         }
@@ -207,15 +241,35 @@ fn metric_rows(metrics: &MetricsFile) -> Vec<MetricRow> {
         n_seeds => format!("mean of {n_seeds} networks"),
     };
     let mut rows = Vec::new();
-    for (place, evaluation) in metrics.ensemble.iter().enumerate().filter(|(_, e)| e.network.n_genes > 0) {
-        rows.push(row(&label, MetricKind::Network, evaluation, &evaluation.network));
+    for (place, evaluation) in metrics
+        .ensemble
+        .iter()
+        .enumerate()
+        .filter(|(_, e)| e.network.n_genes > 0)
+    {
+        rows.push(row(
+            &label,
+            MetricKind::Network,
+            evaluation,
+            &evaluation.network,
+        ));
         for seed in metrics.seeds.iter().filter(|_| metrics.seeds.len() > 1) {
             if let Some(own) = seed.evaluations.get(place) {
-                rows.push(row(&format!("network of seed {}", seed.seed), MetricKind::Network, own, &own.network));
+                rows.push(row(
+                    &format!("network of seed {}", seed.seed),
+                    MetricKind::Network,
+                    own,
+                    &own.network,
+                ));
             }
         }
         for baseline in &evaluation.baselines {
-            rows.push(row(baseline.name.label(), MetricKind::Baseline, evaluation, &baseline.scores));
+            rows.push(row(
+                baseline.name.label(),
+                MetricKind::Baseline,
+                evaluation,
+                &baseline.scores,
+            ));
         }
     }
     rows
@@ -231,7 +285,11 @@ fn pictures(
     let config = experiment.config();
     let mut pictures = Vec::new();
     for symbol in choose_genes(predictions, N_PICTURES) {
-        let Some(index) = prepared.genes().iter().position(|gene| gene.symbol == symbol) else {
+        let Some(index) = prepared
+            .genes()
+            .iter()
+            .position(|gene| gene.symbol == symbol)
+        else {
             continue;
         };
         let example = prepared.read(index)?;
@@ -240,23 +298,41 @@ fn pictures(
         };
         let gene = example.gene();
         let window = example.window();
-        let masked =
-            MaskedWindow::try_new(&gene.symbol, window, gene.strand, config.data.promoter, example.regions(), &mask)?
-                .with_tracks(example.tracks(), example.n_tracks())?;
+        let masked = MaskedWindow::try_new(
+            &gene.symbol,
+            window,
+            gene.strand,
+            config.data.promoter,
+            example.regions(),
+            &mask,
+        )?
+        .with_tracks(example.tracks(), example.n_tracks())?;
         let limit = selection_limit(&masked, config.discover.select);
         let elements = find_elements(&masked, &config.discover);
         let point = predictions.iter().find(|point| point.symbol == symbol);
         let others = prepared.genes().iter().filter(|other| {
-            other.symbol != gene.symbol && other.chrom == gene.chrom && window.inside().contains(other.tss)
+            other.symbol != gene.symbol
+                && other.chrom == gene.chrom
+                && window.inside().contains(other.tss)
         });
         pictures.push(GenePicture {
             split: Some(example.split()),
             observed: example.target().map(f64::from),
             predicted: point.map(|point| point.predicted),
             neighbours: others
-                .map(|other| Neighbour { symbol: other.symbol.clone(), tss: other.tss, strand: other.strand })
+                .map(|other| Neighbour {
+                    symbol: other.symbol.clone(),
+                    tss: other.tss,
+                    strand: other.strand,
+                })
                 .collect(),
-            ..GenePicture::new(&masked, example.tracks(), &config.data.track_names(), elements, limit)
+            ..GenePicture::new(
+                &masked,
+                example.tracks(),
+                &config.data.track_names(),
+                elements,
+                limit,
+            )
         });
     }
     Ok(pictures)

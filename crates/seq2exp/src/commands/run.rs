@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::cli::RunArgs;
 use crate::check::CheckReport;
+use crate::cli::RunArgs;
 use crate::commands::discover::discover;
 use crate::commands::evaluate::{evaluate, table};
 use crate::commands::report::report;

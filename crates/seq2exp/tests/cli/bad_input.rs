@@ -20,9 +20,16 @@ fn fails(experiment: &TinyExperiment, arguments: &[&str], expected: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
     assert!(!message.contains("panicked"), "{message}");
-    assert_eq!(message.matches("error:").count(), 1, "one message, not several: {message}");
+    assert_eq!(
+        message.matches("error:").count(),
+        1,
+        "one message, not several: {message}"
+    );
     for part in expected {
-        assert!(message.contains(part), "{arguments:?}: no {part:?} in:\n{message}");
+        assert!(
+            message.contains(part),
+            "{arguments:?}: no {part:?} in:\n{message}"
+        );
     }
 }
 
@@ -34,8 +41,16 @@ fn missing_file_is_named() {
         check_fails(&experiment, &[name, "No such file"]);
     }
     let experiment = TinyExperiment::new();
-    fails(&experiment, &["check", "absent.toml"], &["absent.toml", "No such file"]);
-    fails(&experiment, &["info", "absent.safetensors"], &["absent.safetensors"]);
+    fails(
+        &experiment,
+        &["check", "absent.toml"],
+        &["absent.toml", "No such file"],
+    );
+    fails(
+        &experiment,
+        &["info", "absent.safetensors"],
+        &["absent.safetensors"],
+    );
 }
 
 #[test]
@@ -56,7 +71,11 @@ fn config_with_wrong_values_reports_all_of_them() {
 #[test]
 fn override_of_unknown_key_is_an_error() {
     let experiment = TinyExperiment::new();
-    fails(&experiment, &["check", "experiment.toml", "--set", "train.stepz=4"], &["train.stepz", "steps"]);
+    fails(
+        &experiment,
+        &["check", "experiment.toml", "--set", "train.stepz=4"],
+        &["train.stepz", "steps"],
+    );
 }
 
 #[test]
@@ -82,18 +101,33 @@ fn truncated_bgzip_fasta_is_named() {
     let experiment = TinyExperiment::new();
     let bytes = std::fs::read(example("genome.fa.gz")).expect("the example's genome");
     experiment.write("genome.fa.gz", &bytes[..bytes.len() / 2]);
-    experiment.replace("experiment.toml", "genome = \"genome.fa\"", "genome = \"genome.fa.gz\"");
+    experiment.replace(
+        "experiment.toml",
+        "genome = \"genome.fa\"",
+        "genome = \"genome.fa.gz\"",
+    );
     check_fails(&experiment, &["genome.fa.gz"]);
 }
 
 #[test]
 fn truncated_contact_maps_are_named() {
-    for (name, n_bytes) in [("hic.mcool", 100_000), ("hic.mcool", 10), ("hic.hic", 100_000), ("hic.hic", 10)] {
+    for (name, n_bytes) in [
+        ("hic.mcool", 100_000),
+        ("hic.mcool", 10),
+        ("hic.hic", 100_000),
+        ("hic.hic", 10),
+    ] {
         let experiment = TinyExperiment::new();
         let bytes = std::fs::read(example(name)).expect(name);
         experiment.write(name, &bytes[..n_bytes]);
-        let contact = format!("contact = {{ path = \"{name}\", resolution = 5000, normalization = \"none\" }}");
-        experiment.replace("experiment.toml", "contact = { fallback = \"power_law\" }", &contact);
+        let contact = format!(
+            "contact = {{ path = \"{name}\", resolution = 5000, normalization = \"none\" }}"
+        );
+        experiment.replace(
+            "experiment.toml",
+            "contact = { fallback = \"power_law\" }",
+            &contact,
+        );
         check_fails(&experiment, &[name]);
     }
 }
@@ -101,8 +135,15 @@ fn truncated_contact_maps_are_named() {
 #[test]
 fn corrupted_gtf_names_the_line() {
     let experiment = TinyExperiment::new();
-    experiment.write("genes.gtf", "chrT\tx\texon\t10\tnot-a-number\t.\t+\t.\tgene_id \"G00\"; transcript_id \"T\";\n");
-    experiment.replace("experiment.toml", "length = 600", "annotation = \"genes.gtf\"\nlength = 600");
+    experiment.write(
+        "genes.gtf",
+        "chrT\tx\texon\t10\tnot-a-number\t.\t+\t.\tgene_id \"G00\"; transcript_id \"T\";\n",
+    );
+    experiment.replace(
+        "experiment.toml",
+        "length = 600",
+        "annotation = \"genes.gtf\"\nlength = 600",
+    );
     check_fails(&experiment, &["genes.gtf:1", "not-a-number"]);
 }
 
@@ -142,7 +183,12 @@ fn duplicate_gene_names_both_lines() {
 fn expression_that_is_not_a_number_names_the_line() {
     for value in ["NaN", "inf", "-3", "many"] {
         let experiment = TinyExperiment::new();
-        let row = experiment.read("expression.tsv").lines().nth(2).expect("a third line").to_string();
+        let row = experiment
+            .read("expression.tsv")
+            .lines()
+            .nth(2)
+            .expect("a third line")
+            .to_string();
         experiment.replace("expression.tsv", &row, &format!("GENE1\t{value}"));
         check_fails(&experiment, &["expression.tsv:3", value]);
     }
@@ -160,7 +206,11 @@ fn empty_split_is_named() {
 fn second_run_in_the_same_folder_is_refused() {
     let experiment = TinyExperiment::new();
     let arguments = ["train", "experiment.toml", "-o", "result"];
-    seq2exp().current_dir(experiment.folder()).args(arguments).assert().success();
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(arguments)
+        .assert()
+        .success();
     // Finished runs are not overwritten either: the message names --resume and -o.
     fails(&experiment, &arguments, &["result", "--resume"]);
 }
@@ -173,7 +223,15 @@ fn resume_with_another_config_names_the_setting() {
         .args(["train", "experiment.toml", "-o", "result"])
         .assert()
         .success();
-    let arguments = ["train", "experiment.toml", "-o", "result", "--resume", "--set", "model.d_model=16"];
+    let arguments = [
+        "train",
+        "experiment.toml",
+        "-o",
+        "result",
+        "--resume",
+        "--set",
+        "model.d_model=16",
+    ];
     fails(&experiment, &arguments, &["d_model", "8", "16"]);
 }
 
@@ -186,7 +244,8 @@ fn checkpoint_that_is_damaged_is_named() {
         .assert()
         .success();
     let best = Path::new("result/seed_2/best.safetensors");
-    let bytes = std::fs::read(experiment.path(best.to_str().expect("ASCII"))).expect("the best checkpoint");
+    let bytes =
+        std::fs::read(experiment.path(best.to_str().expect("ASCII"))).expect("the best checkpoint");
     for n_bytes in [0, 7, 100, bytes.len() - 4] {
         experiment.write(best.to_str().expect("ASCII"), &bytes[..n_bytes]);
         fails(&experiment, &["evaluate", "result"], &["best.safetensors"]);
@@ -194,5 +253,7 @@ fn checkpoint_that_is_damaged_is_named() {
 }
 
 fn example(name: &str) -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/k562_chr22").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../examples/k562_chr22")
+        .join(name)
 }

@@ -32,15 +32,25 @@ fn run_writes_every_result() {
         "seed_2/best.safetensors",
         "data/manifest.json",
     ] {
-        assert!(experiment.path("result").join(name).is_file(), "{name} is missing");
+        assert!(
+            experiment.path("result").join(name).is_file(),
+            "{name} is missing"
+        );
     }
     let predictions = experiment.read("result/predictions.tsv");
-    let rows: Vec<&str> = predictions.lines().filter(|line| !line.starts_with('#')).collect();
+    let rows: Vec<&str> = predictions
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     assert_eq!(rows.len() as u64, N_GENES + 1, "{predictions}");
     let elements = genome::read_regions(&experiment.path("result/elements.bed.gz")).expect("BED");
-    assert!(elements.iter().all(|element| element.interval.end() <= CONTIG_LENGTH));
-    let metrics: serde_json::Value =
-        serde_json::from_str(&experiment.read("result/metrics.json")).expect("metrics.json is JSON");
+    assert!(
+        elements
+            .iter()
+            .all(|element| element.interval.end() <= CONTIG_LENGTH)
+    );
+    let metrics: serde_json::Value = serde_json::from_str(&experiment.read("result/metrics.json"))
+        .expect("metrics.json is JSON");
     assert!(metrics.is_object());
 }
 
@@ -53,7 +63,12 @@ fn steps_one_by_one_give_the_bytes_of_run() {
     succeeds(&experiment, &["evaluate", "parts"]);
     succeeds(&experiment, &["discover", "parts"]);
     succeeds(&experiment, &["report", "parts"]);
-    for name in ["predictions.tsv", "metrics.json", "elements.bed.gz", "seed_2/best.safetensors"] {
+    for name in [
+        "predictions.tsv",
+        "metrics.json",
+        "elements.bed.gz",
+        "seed_2/best.safetensors",
+    ] {
         let bytes = |folder: &str| std::fs::read(experiment.path(folder).join(name)).expect(name);
         assert!(bytes("whole") == bytes("parts"), "{name} differs");
     }
@@ -62,9 +77,20 @@ fn steps_one_by_one_give_the_bytes_of_run() {
 #[test]
 fn results_do_not_depend_on_threads() {
     let experiment = TinyExperiment::new();
-    succeeds(&experiment, &["-t", "1", "run", "experiment.toml", "-o", "one"]);
-    succeeds(&experiment, &["-t", "3", "run", "experiment.toml", "-o", "three"]);
-    for name in ["predictions.tsv", "metrics.json", "elements.bed.gz", "data/data.arrow"] {
+    succeeds(
+        &experiment,
+        &["-t", "1", "run", "experiment.toml", "-o", "one"],
+    );
+    succeeds(
+        &experiment,
+        &["-t", "3", "run", "experiment.toml", "-o", "three"],
+    );
+    for name in [
+        "predictions.tsv",
+        "metrics.json",
+        "elements.bed.gz",
+        "data/data.arrow",
+    ] {
         let bytes = |folder: &str| std::fs::read(experiment.path(folder).join(name)).expect(name);
         assert!(bytes("one") == bytes("three"), "{name} differs");
     }
@@ -84,19 +110,37 @@ fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
         .expect("the binary starts");
     let records = experiment.path("parts/seed_2/metrics.jsonl");
     while std::fs::read_to_string(&records).map_or(0, |text| text.lines().count()) < 2 {
-        assert!(child.try_wait().expect("a child").is_none(), "it ended before its second step");
+        assert!(
+            child.try_wait().expect("a child").is_none(),
+            "it ended before its second step"
+        );
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    let kill = std::process::Command::new("kill").arg(child.id().to_string()).status();
+    let kill = std::process::Command::new("kill")
+        .arg(child.id().to_string())
+        .status();
     assert!(kill.expect("kill is there").success());
     let output = child.wait_with_output().expect("it ends");
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(143), "{message}");
     assert!(message.contains("--resume"), "{message}");
 
-    succeeds(&experiment, &["-t", "3", "train", "experiment.toml", "-o", "parts", "--resume"]);
+    succeeds(
+        &experiment,
+        &[
+            "-t",
+            "3",
+            "train",
+            "experiment.toml",
+            "-o",
+            "parts",
+            "--resume",
+        ],
+    );
     for name in ["best.safetensors", "last.safetensors", "metrics.jsonl"] {
-        let bytes = |folder: &str| std::fs::read(experiment.path(folder).join("seed_2").join(name)).expect(name);
+        let bytes = |folder: &str| {
+            std::fs::read(experiment.path(folder).join("seed_2").join(name)).expect(name)
+        };
         assert!(bytes("whole") == bytes("parts"), "{name} differs");
     }
 }
@@ -105,12 +149,25 @@ fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
 fn check_prints_files_device_and_estimates() {
     let experiment = TinyExperiment::new();
     let (table, _) = succeeds(&experiment, &["check", "experiment.toml"]);
-    for part in ["genome.fa", "dnase.bw", "chrT", "40000", "cpu", "memory", "time"] {
+    for part in [
+        "genome.fa",
+        "dnase.bw",
+        "chrT",
+        "40000",
+        "cpu",
+        "memory",
+        "time",
+    ] {
         assert!(table.contains(part), "no {part:?} in\n{table}");
     }
     let (json, _) = succeeds(&experiment, &["check", "experiment.toml", "--json"]);
     let value: serde_json::Value = serde_json::from_str(&json).expect("one JSON object");
-    assert!(value["memory_bytes"].as_u64().is_some_and(|bytes| bytes > 0), "{json}");
+    assert!(
+        value["memory_bytes"]
+            .as_u64()
+            .is_some_and(|bytes| bytes > 0),
+        "{json}"
+    );
 }
 
 #[test]
@@ -119,7 +176,10 @@ fn predict_reads_another_gene_table() {
     succeeds(&experiment, &["train", "experiment.toml", "-o", "result"]);
     experiment.write("new.tsv", "gene_id\tchrom\ttss\tstrand\nEDGE\tchrT\t5\t-\n");
     let (table, _) = succeeds(&experiment, &["predict", "result", "--genes", "new.tsv"]);
-    let rows: Vec<&str> = table.lines().filter(|line| !line.starts_with('#')).collect();
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
     assert_eq!(rows.len(), 2, "{table}");
     assert!(rows[1].starts_with("EDGE\t"), "{table}");
 }
@@ -134,7 +194,16 @@ fn bench_prints_the_documented_object() {
         let text = String::from_utf8_lossy(&output.stdout);
         let value: serde_json::Value = serde_json::from_str(&text).expect("one JSON object");
         for key in [
-            "seconds", "runs", "flops", "gflops", "peak_rss_bytes", "threads", "simd", "length", "batch", "version",
+            "seconds",
+            "runs",
+            "flops",
+            "gflops",
+            "peak_rss_bytes",
+            "threads",
+            "simd",
+            "length",
+            "batch",
+            "version",
         ] {
             assert!(!value[key].is_null(), "{key} is missing: {text}");
         }
@@ -159,18 +228,32 @@ fn info_describes_checkpoint_data_set_and_folder() {
 fn parity_passes_on_a_golden_and_fails_on_a_missing_tensor() {
     let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../model/tests/golden/caduceus/L1000_pert");
-    seq2exp().arg("parity").arg(&golden).assert().success().stdout(contains("prediction"));
+    seq2exp()
+        .arg("parity")
+        .arg(&golden)
+        .assert()
+        .success()
+        .stdout(contains("prediction"));
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["config.json", "inputs.safetensors", "weights.safetensors"] {
         std::fs::copy(golden.join(name), folder.path().join(name)).expect(name);
     }
-    seq2exp().arg("parity").arg(folder.path()).assert().code(1).stderr(contains("eval.safetensors"));
+    seq2exp()
+        .arg("parity")
+        .arg(folder.path())
+        .assert()
+        .code(1)
+        .stderr(contains("eval.safetensors"));
 }
 
 #[test]
 fn usage_errors_exit_with_2() {
-    for arguments in [vec!["run"], vec!["nonsense"], vec!["-t", "0", "check", "x.toml"]] {
+    for arguments in [
+        vec!["run"],
+        vec!["nonsense"],
+        vec!["-t", "0", "check", "x.toml"],
+    ] {
         seq2exp().args(&arguments).assert().code(2);
     }
 }

@@ -20,7 +20,9 @@ pub struct TinyExperiment {
 impl TinyExperiment {
     /// Writes genome, tracks, genes, expression and `experiment.toml` into a fresh folder.
     pub fn new() -> Self {
-        let experiment = Self { folder: tempfile::tempdir().expect("a temporary folder") };
+        let experiment = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
         experiment.write_genome("chrT");
         experiment.write_track("h3k27ac.bw", "chrT", CONTIG_LENGTH, 1);
         experiment.write_track("dnase.bw", "chrT", CONTIG_LENGTH, 2);
@@ -59,7 +61,11 @@ impl TinyExperiment {
     /// Cuts a file after `n_bytes`.
     pub fn truncate(&self, name: &str, n_bytes: usize) {
         let mut bytes = fs::read(self.path(name)).expect(name);
-        assert!(n_bytes < bytes.len(), "{name} has only {} bytes", bytes.len());
+        assert!(
+            n_bytes < bytes.len(),
+            "{name} has only {} bytes",
+            bytes.len()
+        );
         bytes.truncate(n_bytes);
         self.write(name, bytes);
     }
@@ -86,7 +92,8 @@ impl TinyExperiment {
         let rows: Vec<(Interval, f32)> = (0..N_GENES)
             .map(|gene| {
                 let tss = tss(gene);
-                let interval = Interval::try_new(chrom, tss - 200, tss + 200).expect("inside the contig");
+                let interval =
+                    Interval::try_new(chrom, tss - 200, tss + 200).expect("inside the contig");
                 (interval, (level(gene) * scale) as f32)
             })
             .collect();
@@ -103,7 +110,12 @@ impl TinyExperiment {
                 _ => "test",
             };
             let strand = if gene % 2 == 0 { '+' } else { '-' };
-            writeln!(genes, "G{gene:02}\tGENE{gene}\tchrT\t{}\t{strand}\t{split}", tss(gene)).expect("a String");
+            writeln!(
+                genes,
+                "G{gene:02}\tGENE{gene}\tchrT\t{}\t{strand}\t{split}",
+                tss(gene)
+            )
+            .expect("a String");
             writeln!(expression, "GENE{gene}\t{}", 10 * level(gene)).expect("a String");
         }
         self.write("genes.tsv", genes);
