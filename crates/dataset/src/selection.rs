@@ -212,9 +212,11 @@ fn check_expression_names(
     genes: &[Gene],
     expression: &Expression,
 ) -> Result<(), DatasetError> {
-    if genes
-        .iter()
-        .any(|gene| expression.contains(expression_key(config, gene)))
+    // Genes to predict need not have been measured.
+    if config.missing_expression == MissingExpression::Keep
+        || genes
+            .iter()
+            .any(|gene| expression.contains(expression_key(config, gene)))
     {
         return Ok(());
     }

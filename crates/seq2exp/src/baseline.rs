@@ -1,4 +1,4 @@
-//! Predictors that never look at the window, to show what the window adds.
+//! Simple predictors beside the network: two ignore the window, two see one number of it, the promoter activity.
 
 use std::sync::Arc;
 
@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::RunError;
 use crate::ridge::{PENALTIES, Ridge};
 
-/// A predictor that ignores the window.
+/// A simple predictor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BaselineKind {
-    /// The mean of the training targets.
+    /// The mean of the training targets; ignores the window.
     TrainMean,
+    /// Ridge regression on the eight features of the messenger RNA; ignores the window.
+    MrnaFeatures,
     /// Least squares on the promoter activity alone.
     PromoterActivity,
     /// Ridge regression on all nine features.
@@ -22,12 +24,18 @@ pub enum BaselineKind {
 
 impl BaselineKind {
     /// All kinds, the simplest first.
-    pub const ALL: [Self; 3] = [Self::TrainMean, Self::PromoterActivity, Self::Features];
+    pub const ALL: [Self; 4] = [
+        Self::TrainMean,
+        Self::MrnaFeatures,
+        Self::PromoterActivity,
+        Self::Features,
+    ];
 
     /// The name in `predictions.tsv`.
     pub fn name(self) -> &'static str {
         match self {
             Self::TrainMean => "train_mean",
+            Self::MrnaFeatures => "mrna_features",
             Self::PromoterActivity => "promoter_activity",
             Self::Features => "features",
         }
@@ -37,6 +45,7 @@ impl BaselineKind {
     pub fn label(self) -> &'static str {
         match self {
             Self::TrainMean => "mean of the training genes",
+            Self::MrnaFeatures => "eight mRNA features, ridge",
             Self::PromoterActivity => "promoter activity, linear",
             Self::Features => "nine features, ridge",
         }
@@ -47,6 +56,7 @@ impl BaselineKind {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Baselines {
     train_mean: Ridge,
+    mrna_features: Ridge,
     promoter_activity: Ridge,
     features: Ridge,
 }
@@ -88,6 +98,7 @@ impl Baselines {
         };
         Some(Self {
             train_mean: Ridge::fit(&rows(BaselineKind::TrainMean), &targets, &[0.0])?,
+            mrna_features: Ridge::fit(&rows(BaselineKind::MrnaFeatures), &targets, &PENALTIES)?,
             promoter_activity: Ridge::fit(&rows(BaselineKind::PromoterActivity), &targets, &[0.0])?,
             features: Ridge::fit(&rows(BaselineKind::Features), &targets, &PENALTIES)?,
         })
@@ -97,6 +108,7 @@ impl Baselines {
     pub fn predict(&self, kind: BaselineKind, features: &[f32; N_FEATURES]) -> f64 {
         let ridge = match kind {
             BaselineKind::TrainMean => &self.train_mean,
+            BaselineKind::MrnaFeatures => &self.mrna_features,
             BaselineKind::PromoterActivity => &self.promoter_activity,
             BaselineKind::Features => &self.features,
         };
@@ -107,6 +119,7 @@ impl Baselines {
 fn inputs(kind: BaselineKind, features: &[f32; N_FEATURES]) -> Vec<f64> {
     let used = match kind {
         BaselineKind::TrainMean => &[],
+        BaselineKind::MrnaFeatures => &features[..ACTIVITY_INDEX],
         BaselineKind::PromoterActivity => &features[ACTIVITY_INDEX..],
         BaselineKind::Features => &features[..],
     };
@@ -135,6 +148,12 @@ mod tests {
         let new = features(5.0, -4.0);
         assert!((baselines.predict(BaselineKind::TrainMean, &new) - 4.0).abs() < 1e-12);
         assert!((baselines.predict(BaselineKind::PromoterActivity, &new) - 11.0).abs() < 1e-12);
+        // Without the activity only the GC content is left, which says little here.
+        let mrna = baselines.predict(BaselineKind::MrnaFeatures, &new);
+        assert_eq!(
+            mrna,
+            baselines.predict(BaselineKind::MrnaFeatures, &features(-7.0, -4.0))
+        );
         let both = baselines.predict(BaselineKind::Features, &new);
         assert!((both - 11.0).abs() < 1.0, "{both}");
     }

@@ -55,7 +55,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => match error.downcast_ref::<RunError>() {
             Some(interrupted @ RunError::Interrupted { signal, .. }) => {
-                eprintln!("stopped: {interrupted}");
+                eprintln!("{interrupted}");
                 Ok(ExitCode::from(signal.exit_code()))
             }
             _ => Err(error),

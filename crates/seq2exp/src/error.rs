@@ -179,7 +179,7 @@ pub enum RunError {
         remedy: String,
     },
     /// The input files do not fit together.
-    #[error("{} problem(s) with the input files:\n  - {}", problems.len(), problems.join("\n  - "))]
+    #[error("the input files do not fit together:\n  - {}", problems.join("\n  - "))]
     Files {
         /// All problems.
         problems: Vec<String>,

@@ -1,4 +1,4 @@
-//! `predictions.tsv`: one gene a row, beside what predictors that ignore the window say.
+//! `predictions.tsv`: one gene a row, beside what simple predictors say.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -89,7 +89,7 @@ fn results_do_not_depend_on_threads() {
         "predictions.tsv",
         "metrics.json",
         "elements.bed.gz",
-        "data/data.arrow",
+        "data/examples.arrow",
     ] {
         let bytes = |folder: &str| std::fs::read(experiment.path(folder).join(name)).expect(name);
         assert!(bytes("one") == bytes("three"), "{name} differs");
@@ -188,7 +188,7 @@ fn predict_reads_another_gene_table() {
 fn bench_prints_the_documented_object() {
     for kind in ["forward", "train"] {
         let output = seq2exp()
-            .args(["bench", kind, "--length", "300", "--runs", "1", "--json"])
+            .args(["bench", kind, "--length", "2000", "--runs", "1", "--json"])
             .output()
             .expect("the binary starts");
         let text = String::from_utf8_lossy(&output.stdout);
@@ -216,7 +216,7 @@ fn info_describes_checkpoint_data_set_and_folder() {
     succeeds(&experiment, &["run", "experiment.toml", "-o", "result"]);
     for (path, part) in [
         ("result", "seed"),
-        ("result/data/data.arrow", "12"),
+        ("result/data/examples.arrow", "12"),
         ("result/seed_2/best.safetensors", "seq2exp_soft"),
     ] {
         let (text, _) = succeeds(&experiment, &["info", path]);
@@ -233,7 +233,7 @@ fn parity_passes_on_a_golden_and_fails_on_a_missing_tensor() {
         .arg(&golden)
         .assert()
         .success()
-        .stdout(contains("prediction"));
+        .stdout(contains("0 beyond tolerance"));
 
     let folder = tempfile::tempdir().expect("a temporary folder");
     for name in ["config.json", "inputs.safetensors", "weights.safetensors"] {
