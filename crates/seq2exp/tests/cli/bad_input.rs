@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::seq2exp;
+use crate::subcommands::terminate_training;
 use crate::tiny_experiment::{CONTIG_LENGTH, TinyExperiment};
 
 /// Runs `check` and expects exit code 1 and every part of `expected` in the message.
@@ -20,11 +21,11 @@ fn fails(experiment: &TinyExperiment, arguments: &[&str], expected: &[&str]) {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {message}");
     assert!(!message.contains("panicked"), "{message}");
-    assert_eq!(
-        message.matches("error:").count(),
-        1,
-        "one message, not several: {message}"
-    );
+    let n_messages = message
+        .lines()
+        .filter(|line| line.starts_with("error:"))
+        .count();
+    assert_eq!(n_messages, 1, "one message, not several: {message}");
     for part in expected {
         assert!(
             message.contains(part),
@@ -250,6 +251,51 @@ fn checkpoint_that_is_damaged_is_named() {
         experiment.write(best.to_str().expect("ASCII"), &bytes[..n_bytes]);
         fails(&experiment, &["evaluate", "result"], &["best.safetensors"]);
     }
+}
+
+#[test]
+fn folder_in_use_by_another_run_is_refused() {
+    let experiment = TinyExperiment::new();
+    std::fs::create_dir(experiment.path("result")).expect("a new folder");
+    let lock = std::fs::File::create(experiment.path("result/.lock")).expect("a new file");
+    lock.lock().expect("nobody else holds it");
+    fails(
+        &experiment,
+        &["train", "experiment.toml", "-o", "result"],
+        &["result", "in use", "-o"],
+    );
+}
+
+/// A limit on the size of written files stands in for a full disk: the write fails in the middle.
+#[cfg(target_os = "linux")]
+#[test]
+fn full_disk_keeps_the_good_checkpoint() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("experiment.toml", "steps = 6", "steps = 60");
+    let (code, message) = terminate_training(&experiment, "result");
+    assert_eq!(code, Some(143), "{message}");
+    let names = ["best.safetensors", "last.safetensors", "resume.safetensors"];
+    let files =
+        || names.map(|name| std::fs::read(experiment.path("result/seed_2").join(name)).ok());
+    let before = files();
+    assert!(before[2].is_some(), "the interrupted run saved its state");
+
+    let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" train experiment.toml -o result --resume";
+    let output = std::process::Command::new("bash")
+        .current_dir(experiment.folder())
+        .args(["-c", command, env!("CARGO_BIN_EXE_seq2exp")])
+        .output()
+        .expect("bash is there");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("result/seed_2"), "{message}");
+    assert!(before == files(), "a failed write changed a checkpoint");
+
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(["train", "experiment.toml", "-o", "result", "--resume"])
+        .assert()
+        .success();
 }
 
 fn example(name: &str) -> std::path::PathBuf {

@@ -96,19 +96,15 @@ fn results_do_not_depend_on_threads() {
     }
 }
 
-#[test]
-fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
-    let experiment = TinyExperiment::new();
-    experiment.replace("experiment.toml", "steps = 6", "steps = 60");
-    succeeds(&experiment, &["train", "experiment.toml", "-o", "whole"]);
-
+/// Trains into `output` and ends it with SIGTERM after its second step; exit code and messages.
+pub fn terminate_training(experiment: &TinyExperiment, output: &str) -> (Option<i32>, String) {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_seq2exp"))
         .current_dir(experiment.folder())
-        .args(["-t", "1", "train", "experiment.toml", "-o", "parts"])
+        .args(["-t", "1", "train", "experiment.toml", "-o", output])
         .stderr(std::process::Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let records = experiment.path("parts/seed_2/metrics.jsonl");
+    let records = experiment.path(output).join("seed_2/metrics.jsonl");
     while std::fs::read_to_string(&records).map_or(0, |text| text.lines().count()) < 2 {
         assert!(
             child.try_wait().expect("a child").is_none(),
@@ -120,9 +116,20 @@ fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
         .arg(child.id().to_string())
         .status();
     assert!(kill.expect("kill is there").success());
-    let output = child.wait_with_output().expect("it ends");
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(143), "{message}");
+    let ended = child.wait_with_output().expect("it ends");
+    (
+        ended.status.code(),
+        String::from_utf8_lossy(&ended.stderr).into_owned(),
+    )
+}
+
+#[test]
+fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("experiment.toml", "steps = 6", "steps = 60");
+    succeeds(&experiment, &["train", "experiment.toml", "-o", "whole"]);
+    let (code, message) = terminate_training(&experiment, "parts");
+    assert_eq!(code, Some(143), "{message}");
     assert!(message.contains("--resume"), "{message}");
 
     succeeds(
