@@ -296,7 +296,7 @@ fn report_of_200_kb_windows_is_offline_escaped_and_light() {
         "Seq2Exp-soft, mean of 3 seeds",
         "seed 222",
         "chr22:",
-        "distance from TSS",
+        "from the TSS",
         "mRNA features only",
         "seq2exp run examples",
     ] {

@@ -81,11 +81,12 @@ pub(super) fn draw(training: &[TrainingCurve]) -> Option<String> {
     markup.open("p", &[attr("class", "legend")]);
     for (index, curve) in training.iter().enumerate() {
         let class = format!("key seed{}", index % N_COLOURS);
+        markup.open("span", &[attr("class", "item")]);
         markup.open("span", &[attr("class", class)]).close();
-        markup.text(&format!(" seed {}  ", curve.seed));
+        markup.text(&format!("seed {}", curve.seed)).close();
     }
     markup.close();
-    markup.open("div", &[attr("class", "panels")]);
+    markup.open("div", &[attr("class", "panels two")]);
     for panel in panels {
         markup.raw(&panel);
     }

@@ -75,10 +75,10 @@ pub(super) fn draw(markup: &mut Markup, input: &ReportInput) {
 fn rule_text(config: &DiscoverConfig) -> String {
     let select = match config.select {
         Selection::Threshold(threshold) => {
-            format!("a mask of at least {}", value_text(threshold))
+            format!("with a mask of at least {}", value_text(threshold))
         }
         Selection::TopFraction(fraction) => format!(
-            "the {} with the largest mask of each window, leaving out what is fixed,",
+            "among the {} with the largest mask of the positions that the network decides in its window",
             percent_text(fraction)
         ),
     };
@@ -87,8 +87,8 @@ fn rule_text(config: &DiscoverConfig) -> String {
         PromoterElements::LeaveOut => "The promoter, whose mask is always 1, is left out.",
     };
     format!(
-        "An element is a run of positions with {select} merged with runs closer than {} and at least {} long. \
-         {promoter}",
+        "An element is a run of positions {select}. Runs closer than {} are merged, then runs shorter than {} \
+         dropped. {promoter}",
         bases_text(config.merge_within),
         bases_text(config.min_length),
     )
@@ -121,6 +121,11 @@ fn draw_ratio(markup: &mut Markup, input: &ReportInput) {
         None => sentence.push('.'),
     }
     markup.leaf("p", &[], &sentence);
+}
+
+/// The name of a track without its unit.
+fn short_name(name: &str) -> &str {
+    name.split(',').next().unwrap_or(name)
 }
 
 /// The elements with the largest mean mask.
@@ -159,7 +164,11 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
         markup.leaf("th", &[attr("class", "n")], name);
     }
     for name in &input.track_names {
-        markup.leaf("th", &[attr("class", "n")], &format!("mean {name}"));
+        markup.leaf(
+            "th",
+            &[attr("class", "n")],
+            &format!("mean {}", short_name(name)),
+        );
     }
     markup.close().close().open("tbody", &[]);
     for row in rows {

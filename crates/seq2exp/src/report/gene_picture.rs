@@ -14,17 +14,17 @@ use crate::elements::{Element, ElementClass};
 
 const WIDTH: f64 = 1060.0;
 const LEFT: f64 = 132.0;
-const RIGHT: f64 = 1048.0;
+const RIGHT: f64 = 1020.0;
 
 /// Columns that values are summarised in: the largest of each is drawn.
-const N_COLUMNS: usize = 916;
+const N_COLUMNS: usize = 888;
 
 const TOP_AXIS: f64 = 30.0;
 const GENE_ROW: f64 = 40.0;
 const TRACK_ROW: f64 = 50.0;
 const MASK_ROW: f64 = 62.0;
 const ELEMENT_ROW: f64 = 24.0;
-const GAP: f64 = 9.0;
+const GAP: f64 = 15.0;
 
 /// Windows at least this long are drawn twice: whole, and near the TSS.
 const ZOOMED_FROM: u64 = 50_000;
@@ -338,8 +338,16 @@ fn draw_outside(svg: &mut Markup, part: &Part, top: f64, bottom: f64) {
         if start < end {
             let (left, right) = (part.pixel(start as f64), part.pixel(end as f64));
             svg.open("rect", &rectangle("outside", left, right, top, bottom));
-            svg.leaf("title", &[], &format!("outside {}", window.chrom()))
-                .close();
+            let text = format!("outside {}", window.chrom());
+            svg.leaf("title", &[], &text).close();
+            if right - left > 8.0 * text.chars().count() as f64 {
+                let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0);
+                svg.leaf(
+                    "text",
+                    &[attr("class", "tick middle"), attr("x", x), attr("y", y)],
+                    &text,
+                );
+            }
         }
     }
 }
@@ -444,7 +452,7 @@ fn draw_distances(svg: &mut Markup, part: &Part) {
     svg.leaf(
         "text",
         &[attr("class", "tick"), attr("x", 4.0), attr("y", 12.0)],
-        "distance from TSS",
+        "from the TSS",
     );
     let Some(axis) = Axis::exact((start - tss) as f64, (end - tss) as f64) else {
         return;
@@ -452,7 +460,7 @@ fn draw_distances(svg: &mut Markup, part: &Part) {
     for tick in axis.ticks(8) {
         let x = part.pixel(tick + (tss - window.start()) as f64);
         svg.empty("line", &line("axis", x, 18.0, x, 22.0));
-        let text = distance_text(way * tick.round() as i64);
+        let text = distance_text(way * tick.round() as i64).replace(".0 kb", " kb");
         svg.leaf(
             "text",
             &[attr("class", "tick middle"), attr("x", x), attr("y", 13.0)],
@@ -583,8 +591,8 @@ mod tests {
         };
         let columns = column_maxima(&part, &gene.mask);
         assert_eq!(columns.len(), N_COLUMNS);
-        // 77,777 / 100,000 of 916 columns is column 712.
-        assert_eq!(columns[712], Some(1.0));
+        // 77,777 / 100,000 of 888 columns is column 690.
+        assert_eq!(columns[690], Some(1.0));
         assert_eq!(
             columns
                 .iter()

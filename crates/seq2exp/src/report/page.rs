@@ -121,16 +121,16 @@ fn verdict(input: &ReportInput) -> Option<String> {
         network.split
     );
     let mut text = format!(
-        "On {genes}, {} reaches a mean squared error of {}",
-        network.label,
-        estimate_text(&network.mse, 3)
+        "On {genes} the mean squared error is {} ({})",
+        estimate_text(&network.mse, 3),
+        network.label
     );
     match baseline {
         Some(baseline) => {
             text.push_str(&format!(
-                "; {}, which does not look at the window, {}. ",
-                baseline.label,
-                estimate_text(&baseline.mse, 3)
+                ", against {} for the best predictor that does not look at the window ({}). ",
+                estimate_text(&baseline.mse, 3),
+                baseline.label
             ));
             text.push_str(comparison(&network.mse, &baseline.mse));
         }
@@ -361,9 +361,22 @@ fn genes(page: &mut Markup, input: &ReportInput) {
         "p",
         &[],
         "Genes with at least median expression that are predicted best: a choice that flatters the network, made to \
-         show what it looks at. Each column shows the largest value of the bases it covers; shaded bands are \
-         elements (orange) and the promoter (blue), whose mask is fixed to 1.",
+         show what it looks at. Each column shows the largest value of the bases it covers.",
     );
+    page.open("p", &[attr("class", "legend")]);
+    for (class, text) in [
+        ("element", "element"),
+        ("promoter", "promoter, mask fixed to 1"),
+        ("included", "included region, mask fixed to 1"),
+    ] {
+        page.open("span", &[attr("class", "item")]);
+        page.open("span", &[attr("class", format!("swatch {class}"))])
+            .close();
+        page.text(text).close();
+    }
+    page.open("span", &[attr("class", "item")]);
+    page.open("span", &[attr("class", "key limit")]).close();
+    page.text("smallest mask in an element").close().close();
     for gene in &input.genes {
         page.open("figure", &[]);
         gene_title(page, gene);

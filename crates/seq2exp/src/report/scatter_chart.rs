@@ -79,6 +79,7 @@ pub(super) fn draw(predictions: &[PredictionPoint], target: &str) -> Option<Stri
             .filter(|(point, _)| point.split == split)
             .count();
         if n_genes > 0 {
+            markup.open("span", &[attr("class", "item")]);
             markup.open(
                 "svg",
                 &[attr("class", "mark"), attr("viewBox", "-7 -7 14 14")],
@@ -86,17 +87,20 @@ pub(super) fn draw(predictions: &[PredictionPoint], target: &str) -> Option<Stri
             draw_mark(&mut markup, split, 0.0, 0.0);
             markup.close().close();
             let genes = if n_genes == 1 { "gene" } else { "genes" };
-            markup.text(&format!(
-                " {}, {} {genes}  ",
-                split.name(),
-                count_text(n_genes as u64)
-            ));
+            markup
+                .text(&format!(
+                    "{}, {} {genes}",
+                    split.name(),
+                    count_text(n_genes as u64)
+                ))
+                .close();
         }
     }
+    markup.open("span", &[attr("class", "item")]);
     markup
         .open("span", &[attr("class", "key identity")])
         .close();
-    markup.text(" predicted = observed").close();
+    markup.text("predicted = observed").close().close();
     Some(markup.finish())
 }
 
