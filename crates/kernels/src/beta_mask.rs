@@ -19,6 +19,8 @@ mod concentrations;
 mod cpu;
 mod divergence;
 mod gamma_functions;
+#[cfg(test)]
+mod golden;
 pub mod reference;
 mod sample_gradient;
 #[cfg(test)]
@@ -45,6 +47,10 @@ pub enum MaskDecoding {
 /// Where the value behind the mask comes from.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value per call, never stored in bulk"
+)]
 pub enum MaskDraw {
     /// The mean of the combined Beta distribution, as in evaluation.
     Mean,
@@ -323,4 +329,102 @@ fn check_slices<T>(
         [tracks.len()],
     )?;
     Ok(n_positions)
+}
+
+#[cfg(test)]
+mod contract_tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    #[test]
+    fn disagreeing_shapes_name_argument_and_axis() {
+        let call =
+            |logits: [usize; 3], tracks: [usize; 3], overwrite: [usize; 2], draw: MaskDraw| {
+                let device = Device::flex();
+                let config = BetaMaskConfig::seq2exp_soft();
+                beta_mask(
+                    Tensor::zeros(logits, &device),
+                    Tensor::zeros(tracks, &device),
+                    Tensor::zeros(overwrite, &device),
+                    &config,
+                    draw,
+                )
+                .unwrap_err()
+                .to_string()
+            };
+        let seeds = |n: usize| MaskDraw::Sample { seeds: vec![0; n] };
+        let given = |shape: [usize; 2]| MaskDraw::Given(Tensor::zeros(shape, &Device::flex()));
+        let cases = [
+            (
+                call([2, 7, 3], [2, 7, 3], [2, 7], MaskDraw::Mean),
+                "axis concentration of `logits` is 3, expected 2",
+            ),
+            (
+                call([2, 0, 2], [2, 0, 3], [2, 0], MaskDraw::Mean),
+                "axis length of `logits` is 0, but it must be at least 1",
+            ),
+            (
+                call([2, 7, 2], [3, 7, 3], [2, 7], MaskDraw::Mean),
+                "axis batch of `tracks` is 3, expected 2",
+            ),
+            (
+                call([2, 7, 2], [2, 5, 3], [2, 7], MaskDraw::Mean),
+                "axis length of `tracks` is 5, expected 7",
+            ),
+            (
+                call([2, 7, 2], [2, 7, 4], [2, 7], MaskDraw::Mean),
+                "axis n_tracks of `tracks` is 4, expected 3",
+            ),
+            (
+                call([2, 7, 2], [2, 7, 3], [2, 8], MaskDraw::Mean),
+                "axis length of `overwrite` is 8, expected 7",
+            ),
+            (
+                call([2, 7, 2], [2, 7, 3], [2, 7], seeds(3)),
+                "axis batch of `seeds` is 3, expected 2",
+            ),
+            (
+                call([2, 7, 2], [2, 7, 3], [2, 7], given([2, 6])),
+                "axis length of `given` is 6, expected 7",
+            ),
+        ];
+        for (found, expected) in cases {
+            assert_eq!(found, format!("beta_mask: {expected}"));
+        }
+        let config = BetaMaskConfig {
+            track_weight: vec![1.0],
+            ..BetaMaskConfig::seq2exp_soft()
+        };
+        assert_eq!(
+            concentrations(&[], &[], &config).unwrap_err().to_string(),
+            "concentrations: axis n_tracks of `track_weight` is 1, expected 3"
+        );
+    }
+
+    #[test]
+    fn config_lists_every_problem() {
+        let config = BetaMaskConfig {
+            track_weight: vec![1.0, -2.0],
+            z_scale: 0.0,
+            marginal: (1.0, f64::NAN),
+            decoding: MaskDecoding::Threshold(1.5),
+            ..BetaMaskConfig::seq2exp_soft()
+        };
+        assert_eq!(
+            config.validate(),
+            [
+                "track_weight has 2 values, track_beta has 3; give one of each per track",
+                "track_weight is `-2`, it must be finite and not negative",
+                "z_scale is `0`, it must be finite and positive",
+                "marginal beta is `NaN`, it must be finite and positive",
+                "threshold is `1.5`, it must lie in 0 to 1",
+            ]
+        );
+        for (name, config) in [
+            ("soft", BetaMaskConfig::seq2exp_soft()),
+            ("hard", BetaMaskConfig::seq2exp_hard()),
+        ] {
+            assert!(config.validate().is_empty(), "{name}");
+        }
+    }
 }

@@ -202,3 +202,114 @@ impl Combination {
         self.tracks[track_index].weight * self.prior_scale_factor * self.z_scale
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::golden::{assert_close, double, golden, single};
+    use super::super::{MaskDecoding, MaskDraw, beta_mask};
+    use super::*;
+    use burn::tensor::{Device, Tensor, TensorData};
+
+    const SOFT: &[u8] = include_bytes!("../../tests/golden/beta_mask_soft.safetensors");
+    const HARD: &[u8] = include_bytes!("../../tests/golden/beta_mask_hard.safetensors");
+
+    fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
+        Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    }
+
+    fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn concentrations_agree_with_released_code() {
+        // Single-precision PyTorch: a few roundings, and more in the divergence (method: up to 1.3e-3 at extremes).
+        for (name, file, config) in [
+            ("soft", SOFT, BetaMaskConfig::seq2exp_soft()),
+            ("hard", HARD, BetaMaskConfig::seq2exp_hard()),
+        ] {
+            let (logits, tracks) = (
+                single(golden(file, "logits")),
+                single(golden(file, "tracks")),
+            );
+            let found = concentrations(&logits, &tracks, &config).unwrap();
+            // The released track concentrations are [track, batch, length], as ours.
+            let cases = [
+                ("sequence_alpha", &found.sequence_alpha),
+                ("sequence_beta", &found.sequence_beta),
+                ("track_alpha", &found.track_alpha.concat()),
+                ("track_beta", &found.track_beta),
+                ("alpha", &found.alpha),
+                ("beta", &found.beta),
+                ("mean", &found.mean),
+            ];
+            for (tensor, found) in cases {
+                assert_close(
+                    &format!("{name} {tensor}"),
+                    &double(found),
+                    &golden(file, tensor),
+                    1e-6,
+                    1e-8,
+                );
+            }
+            let keep = vec![-1.0; 2 * 237];
+            let mean_config = BetaMaskConfig {
+                decoding: MaskDecoding::Soft,
+                ..config
+            };
+            let output = beta_mask(
+                tensor(&logits, [2, 237, 2]),
+                tensor(&tracks, [2, 237, 3]),
+                tensor(&keep, [2, 237]),
+                &mean_config,
+                MaskDraw::Mean,
+            );
+            let output = double(&values(output.unwrap()));
+            assert_close(
+                &format!("{name} mask"),
+                &output[..474],
+                &golden(file, "mean"),
+                1e-6,
+                0.0,
+            );
+            assert_close(
+                &format!("{name} divergence"),
+                &output[474..],
+                &golden(file, "divergence"),
+                2e-5,
+                0.0,
+            );
+        }
+    }
+
+    /// One rounding to single precision, and a half.
+    const ROUNDING: f64 = 1e-7;
+
+    #[test]
+    fn minus_one_subtracts_once_and_stays_positive() {
+        // One track of weight 1, s = 1, beta_min = 0, c = 2; softplus(0) = ln 2; track value 3:
+        // alpha = ln 2 + 3 - 1 + 2e-8, beta = ln 2 + 2 - 1 + 1e-8. Track 0 and logits -80: alpha = -1 + 3e-8 -> floor.
+        let config = BetaMaskConfig {
+            track_beta: vec![2.0],
+            track_weight: vec![1.0],
+            minus_one: true,
+            ..BetaMaskConfig::seq2exp_hard()
+        };
+        let found = concentrations(&[0.0, 0.0, -80.0, -80.0], &[3.0, 0.0], &config).unwrap();
+        let ln2 = std::f64::consts::LN_2;
+        assert_close(
+            "alpha",
+            &double(&found.alpha),
+            &[ln2 + 2.0, 1e-8],
+            ROUNDING,
+            0.0,
+        );
+        assert_close(
+            "beta",
+            &double(&found.beta),
+            &[ln2 + 1.0, 1.0],
+            ROUNDING,
+            0.0,
+        );
+    }
+}

@@ -232,10 +232,10 @@ impl BetaMaskBackend for Flex {
 fn arguments([logits, tracks, overwrite, given]: &[FlexTensor; 4]) -> Arguments<'_> {
     let [_, length, n_tracks] = tracks.shape().dims();
     Arguments {
-        logits: elements(&logits),
-        tracks: elements(&tracks),
-        overwrite: elements(&overwrite),
-        given: elements(&given),
+        logits: elements(logits),
+        tracks: elements(tracks),
+        overwrite: elements(overwrite),
+        given: elements(given),
         length,
         n_tracks,
     }

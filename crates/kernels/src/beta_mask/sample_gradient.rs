@@ -8,6 +8,7 @@
 
 use super::gamma_functions::{Digammas, digamma_difference};
 use super::vector_math::{exp, exp_m1, ln_1p};
+use crate::lanes::Simd;
 use crate::simd_level::{SimdLevel, for_each_simd_level};
 
 /// The series serves where (nearer distance to 0 or 1) * (opposite concentration) is below this: its terms are
@@ -260,7 +261,7 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn integrate_body<const FMA: bool>(integrand: TailIntegrand, end: f64, sums: &mut [f64; 3]) {
+fn integrate_body(_simd: impl Simd, integrand: TailIntegrand, end: f64, sums: &mut [f64; 3]) {
     let mut terms = [[0.0; NODES]; 3];
     for k in 0..NODES {
         let y = end * NODE[k];
@@ -313,7 +314,12 @@ fn series(z: UnitPoint, alpha: f64, beta: f64, psi: Digammas) -> (f64, f64) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::golden::{assert_close, golden};
+    use super::super::reference::sample_gradient_reference;
     use super::*;
+    use crate::random::PositionStream;
+
+    const IMPLICIT: &[u8] = include_bytes!("../../tests/golden/beta_implicit_grad.safetensors");
 
     #[test]
     fn integrate_gives_the_same_bits_at_every_simd_level() {
@@ -335,6 +341,118 @@ mod tests {
             });
             let bits: Vec<_> = bits.collect();
             assert!(bits.iter().all(|other| *other == bits[0]), "{integrand:?}");
+        }
+    }
+
+    #[test]
+    fn sample_gradient_agrees_with_golden_over_its_range() {
+        /// 24-point quadrature at its worst, where the tail ends in a corner.
+        const QUADRATURE: f64 = 1e-9;
+        let [alpha, beta, z, dalpha, dbeta] =
+            ["alpha", "beta", "z", "exact.dz_dalpha", "exact.dz_dbeta"]
+                .map(|name| golden(IMPLICIT, name));
+        let gradient = SampleGradient::new();
+        let mut n_possible = 0;
+        for index in 0..z.len() {
+            let point = UnitPoint {
+                ln_low: z[index].ln(),
+                ln_high: (-z[index]).ln_1p(),
+                low: z[index],
+                high: 1.0 - z[index],
+            };
+            let (a, b) = (alpha[index], beta[index]);
+            let fast = gradient.at(point, a, b);
+            assert!(
+                fast.0.is_finite() && fast.1.is_finite(),
+                "Beta({a}, {b}) at {}",
+                z[index]
+            );
+            if dalpha[index].is_nan() {
+                continue;
+            }
+            n_possible += 1;
+            let expected = [dalpha[index], dbeta[index]];
+            let what = format!("Beta({a}, {b}) at {}", z[index]);
+            assert_close(&what, &[fast.0, fast.1], &expected, QUADRATURE, 0.0);
+            let slow = sample_gradient_reference(z[index], 1.0 - z[index], a, b);
+            assert_close(
+                &format!("{what}, reference"),
+                &[slow.0, slow.1],
+                &expected,
+                1e-10,
+                0.0,
+            );
+        }
+        assert_eq!(n_possible, 1235);
+    }
+
+    #[test]
+    fn sample_gradient_agrees_with_reference_far_beyond_the_golden() {
+        // Concentrations from 1e-8 to 1e6, samples of them and points that no sample reaches.
+        let gradient = SampleGradient::new();
+        let mut stream = PositionStream::new(7, 0);
+        for index in 0..3000 {
+            let mut concentration = || 10f64.powf(-8.0 + 14.0 * stream.sample_uniform());
+            let (alpha, beta) = (concentration(), concentration());
+            let logit = if index % 4 == 0 {
+                200.0 * (stream.sample_uniform() - 0.5)
+            } else {
+                PositionStream::new(3, index).sample_beta_logit(alpha, beta)
+            };
+            let point = UnitPoint::from_logit(logit);
+            let fast = gradient.at(point, alpha, beta);
+            let slow = sample_gradient_reference(point.low, point.high, alpha, beta);
+            // Below the smallest single-precision number neither matters.
+            assert_close(
+                &format!("Beta({alpha:e}, {beta:e}) at {:e}", point.low),
+                &[fast.0, fast.1],
+                &[slow.0, slow.1],
+                1e-8,
+                1e-45,
+            );
+        }
+    }
+
+    #[test]
+    fn sample_gradient_keeps_the_quantile() {
+        // statrs' regularised incomplete Beta function: F(z + dz, alpha + h) = F(z, alpha).
+        const STEP: f64 = 1e-5;
+        let cdf = |alpha: f64, beta: f64, z: f64| statrs::function::beta::beta_reg(alpha, beta, z);
+        let quantile = |alpha: f64, beta: f64, target: f64| {
+            let (mut low, mut high) = (0.0, 1.0);
+            for _ in 0..200 {
+                let middle = 0.5 * (low + high);
+                if cdf(alpha, beta, middle) < target {
+                    low = middle
+                } else {
+                    high = middle
+                }
+            }
+            0.5 * (low + high)
+        };
+        for (alpha, beta, z) in [
+            (12.0, 20.0, 0.4),
+            (0.7, 1.3, 0.1),
+            (0.7, 1.3, 0.9),
+            (35.0, 2.5, 0.95),
+            (3.0, 150.0, 0.02),
+        ] {
+            let target = cdf(alpha, beta, z);
+            let (ha, hb) = (STEP * alpha, STEP * beta);
+            let expected = [
+                (quantile(alpha + ha, beta, target) - quantile(alpha - ha, beta, target))
+                    / (2.0 * ha),
+                (quantile(alpha, beta + hb, target) - quantile(alpha, beta - hb, target))
+                    / (2.0 * hb),
+            ];
+            let found = SampleGradient::new().at(UnitPoint::from_value(z), alpha, beta);
+            assert_close(
+                &format!("Beta({alpha}, {beta}) at {z}"),
+                &[found.0, found.1],
+                &expected,
+                1e-6,
+                0.0,
+            );
         }
     }
 }

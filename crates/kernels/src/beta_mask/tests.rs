@@ -1,14 +1,12 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
-use safetensors::SafeTensors;
 
-use super::divergence::Marginal;
+use super::golden::{assert_close, double};
 use super::reference::{
     ReferenceArguments, ReferenceDraw, ReferenceMask, beta_mask_backward_reference,
-    beta_mask_reference, divergence_reference, sample_gradient_reference,
+    beta_mask_reference,
 };
-use super::sample_gradient::{SampleGradient, UnitPoint};
-use super::{BetaMaskConfig, MaskDecoding, MaskDraw, beta_mask, concentrations};
+use super::{BetaMaskConfig, MaskDecoding, MaskDraw, beta_mask};
 use crate::random::PositionStream;
 
 /// Single-precision outputs of double-precision arithmetic: a rounding and a half.
@@ -190,10 +188,6 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec().unwrap()
 }
 
-fn double(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|value| f64::from(*value)).collect()
-}
-
 fn configs() -> [(&'static str, BetaMaskConfig); 4] {
     let soft = BetaMaskConfig::seq2exp_soft();
     [
@@ -216,289 +210,6 @@ fn configs() -> [(&'static str, BetaMaskConfig); 4] {
         ("soft", soft),
     ]
 }
-
-/// Fails with the worst index when a value is further than `relative * |expected| + absolute` away.
-fn assert_close(what: &str, found: &[f64], expected: &[f64], relative: f64, absolute: f64) {
-    assert_eq!(found.len(), expected.len(), "{what}: length");
-    let used = |(f, e): (&f64, &f64)| (f - e).abs() / (relative * e.abs() + absolute);
-    let shares: Vec<f64> = found.iter().zip(expected).map(used).collect();
-    let bad = |share: &f64| share.is_nan() || *share > 1.0;
-    if shares.iter().any(bad) {
-        let key = |share: f64| if share.is_nan() { f64::INFINITY } else { share };
-        let worst = (0..shares.len())
-            .max_by(|a, b| key(shares[*a]).total_cmp(&key(shares[*b])))
-            .unwrap();
-        panic!(
-            "{what}: [{worst}] is {:e}, expected {:e}, {:.0} % of tolerance",
-            found[worst],
-            expected[worst],
-            100.0 * shares[worst]
-        );
-    }
-}
-
-fn golden(bytes: &[u8], name: &str) -> Vec<f64> {
-    let file = SafeTensors::deserialize(bytes).unwrap();
-    let tensor = file.tensor(name).unwrap();
-    match tensor.dtype() {
-        safetensors::Dtype::F64 => tensor
-            .data()
-            .chunks_exact(8)
-            .map(|b| f64::from_le_bytes(b.try_into().unwrap()))
-            .collect(),
-        safetensors::Dtype::F32 => tensor
-            .data()
-            .chunks_exact(4)
-            .map(|b| f64::from(f32::from_le_bytes(b.try_into().unwrap())))
-            .collect(),
-        other => panic!("{name} has unexpected type {other:?}"),
-    }
-}
-
-fn single(values: Vec<f64>) -> Vec<f32> {
-    values.into_iter().map(|value| value as f32).collect()
-}
-
-const KL: &[u8] = include_bytes!("../../tests/golden/beta_kl.safetensors");
-const IMPLICIT: &[u8] = include_bytes!("../../tests/golden/beta_implicit_grad.safetensors");
-const SOFT: &[u8] = include_bytes!("../../tests/golden/beta_mask_soft.safetensors");
-const HARD: &[u8] = include_bytes!("../../tests/golden/beta_mask_hard.safetensors");
-
-#[test]
-fn divergence_agrees_with_golden() {
-    // The golden gradients are PyTorch's in double precision, whose trigamma is off by up to 4e-7.
-    const TORCH_TRIGAMMA: f64 = 1e-6;
-    let (alpha, beta) = (golden(KL, "alpha"), golden(KL, "beta"));
-    for case in [
-        "hard_0.1_0.12222",
-        "soft_10_90",
-        "uniform_1_1",
-        "sharp_100_900",
-    ] {
-        let marginal = golden(KL, &format!("{case}.marginal"));
-        let marginal = (marginal[0], marginal[1]);
-        let fast = Marginal::new(marginal);
-        let pairs = || alpha.iter().copied().zip(beta.iter().copied());
-        let exact = golden(KL, &format!("exact.{case}.kl"));
-        let found: Vec<f64> = pairs().map(|(a, b)| fast.divergence_of(a, b)).collect();
-        assert_close(case, &found, &exact, 1e-11, 1e-11);
-        let found: Vec<f64> = pairs()
-            .map(|(a, b)| divergence_reference(a, b, marginal))
-            .collect();
-        assert_close(&format!("{case}, reference"), &found, &exact, 1e-11, 1e-11);
-        let (dalpha, dbeta): (Vec<f64>, Vec<f64>) =
-            pairs().map(|(a, b)| fast.divergence_gradient(a, b)).unzip();
-        for (name, found) in [("dalpha", dalpha), ("dbeta", dbeta)] {
-            let expected = golden(KL, &format!("f64.{case}.{name}"));
-            assert_close(
-                &format!("{case} {name}"),
-                &found,
-                &expected,
-                TORCH_TRIGAMMA,
-                1e-9,
-            );
-        }
-    }
-}
-
-#[test]
-fn divergence_gradient_agrees_with_mpmath() {
-    // mpmath 1.3 at 30 digits, where PyTorch's golden is furthest off. The terms are 1e5 times their sum.
-    const CANCELLATION: f64 = 1e-10;
-    let marginal = Marginal::new((100.0, 900.0));
-    let cases = [
-        (
-            (0.316_227_766_016_837_94, 1.0),
-            (5.651_876_282_473_865, -365.147_123_229_530_34),
-        ),
-        (
-            (0.01, 0.177_827_941_003_892_3),
-            (-970_436.854_044_700_02, -0.261_501_420_469_736_5),
-        ),
-    ];
-    for ((alpha, beta), (dalpha, dbeta)) in cases {
-        let found = marginal.divergence_gradient(alpha, beta);
-        assert_close(
-            "divergence gradient",
-            &[found.0, found.1],
-            &[dalpha, dbeta],
-            CANCELLATION,
-            0.0,
-        );
-    }
-}
-
-#[test]
-fn sample_gradient_agrees_with_golden_over_its_range() {
-    /// 24-point quadrature at its worst, where the tail ends in a corner.
-    const QUADRATURE: f64 = 1e-9;
-    let [alpha, beta, z, dalpha, dbeta] =
-        ["alpha", "beta", "z", "exact.dz_dalpha", "exact.dz_dbeta"]
-            .map(|name| golden(IMPLICIT, name));
-    let gradient = SampleGradient::new();
-    let mut n_possible = 0;
-    for index in 0..z.len() {
-        let point = UnitPoint {
-            ln_low: z[index].ln(),
-            ln_high: (-z[index]).ln_1p(),
-            low: z[index],
-            high: 1.0 - z[index],
-        };
-        let (a, b) = (alpha[index], beta[index]);
-        let fast = gradient.at(point, a, b);
-        assert!(
-            fast.0.is_finite() && fast.1.is_finite(),
-            "Beta({a}, {b}) at {}",
-            z[index]
-        );
-        if dalpha[index].is_nan() {
-            continue;
-        }
-        n_possible += 1;
-        let expected = [dalpha[index], dbeta[index]];
-        let what = format!("Beta({a}, {b}) at {}", z[index]);
-        assert_close(&what, &[fast.0, fast.1], &expected, QUADRATURE, 0.0);
-        let slow = sample_gradient_reference(z[index], 1.0 - z[index], a, b);
-        assert_close(
-            &format!("{what}, reference"),
-            &[slow.0, slow.1],
-            &expected,
-            1e-10,
-            0.0,
-        );
-    }
-    assert_eq!(n_possible, 1235);
-}
-
-#[test]
-fn sample_gradient_agrees_with_reference_far_beyond_the_golden() {
-    // Concentrations from 1e-8 to 1e6, samples of them and points that no sample reaches.
-    let gradient = SampleGradient::new();
-    let mut stream = PositionStream::new(7, 0);
-    for index in 0..3000 {
-        let mut concentration = || 10f64.powf(-8.0 + 14.0 * stream.sample_uniform());
-        let (alpha, beta) = (concentration(), concentration());
-        let logit = if index % 4 == 0 {
-            200.0 * (stream.sample_uniform() - 0.5)
-        } else {
-            PositionStream::new(3, index).sample_beta_logit(alpha, beta)
-        };
-        let point = UnitPoint::from_logit(logit);
-        let fast = gradient.at(point, alpha, beta);
-        let slow = sample_gradient_reference(point.low, point.high, alpha, beta);
-        // Below the smallest single-precision number neither matters.
-        assert_close(
-            &format!("Beta({alpha:e}, {beta:e}) at {:e}", point.low),
-            &[fast.0, fast.1],
-            &[slow.0, slow.1],
-            1e-8,
-            1e-45,
-        );
-    }
-}
-
-#[test]
-fn sample_gradient_keeps_the_quantile() {
-    // statrs' regularised incomplete Beta function: F(z + dz, alpha + h) = F(z, alpha).
-    const STEP: f64 = 1e-5;
-    let cdf = |alpha: f64, beta: f64, z: f64| statrs::function::beta::beta_reg(alpha, beta, z);
-    let quantile = |alpha: f64, beta: f64, target: f64| {
-        let (mut low, mut high) = (0.0, 1.0);
-        for _ in 0..200 {
-            let middle = 0.5 * (low + high);
-            if cdf(alpha, beta, middle) < target {
-                low = middle
-            } else {
-                high = middle
-            }
-        }
-        0.5 * (low + high)
-    };
-    for (alpha, beta, z) in [
-        (12.0, 20.0, 0.4),
-        (0.7, 1.3, 0.1),
-        (0.7, 1.3, 0.9),
-        (35.0, 2.5, 0.95),
-        (3.0, 150.0, 0.02),
-    ] {
-        let target = cdf(alpha, beta, z);
-        let (ha, hb) = (STEP * alpha, STEP * beta);
-        let expected = [
-            (quantile(alpha + ha, beta, target) - quantile(alpha - ha, beta, target)) / (2.0 * ha),
-            (quantile(alpha, beta + hb, target) - quantile(alpha, beta - hb, target)) / (2.0 * hb),
-        ];
-        let found = SampleGradient::new().at(UnitPoint::from_value(z), alpha, beta);
-        assert_close(
-            &format!("Beta({alpha}, {beta}) at {z}"),
-            &[found.0, found.1],
-            &expected,
-            1e-6,
-            0.0,
-        );
-    }
-}
-
-#[test]
-fn concentrations_agree_with_released_code() {
-    // Single-precision PyTorch: a few roundings, and more in the divergence (method: up to 1.3e-3 at extremes).
-    for (name, file, config) in [
-        ("soft", SOFT, BetaMaskConfig::seq2exp_soft()),
-        ("hard", HARD, BetaMaskConfig::seq2exp_hard()),
-    ] {
-        let (logits, tracks) = (
-            single(golden(file, "logits")),
-            single(golden(file, "tracks")),
-        );
-        let found = concentrations(&logits, &tracks, &config).unwrap();
-        // The released track concentrations are [track, batch, length], as ours.
-        let cases = [
-            ("sequence_alpha", &found.sequence_alpha),
-            ("sequence_beta", &found.sequence_beta),
-            ("track_alpha", &found.track_alpha.concat()),
-            ("track_beta", &found.track_beta),
-            ("alpha", &found.alpha),
-            ("beta", &found.beta),
-            ("mean", &found.mean),
-        ];
-        for (tensor, found) in cases {
-            assert_close(
-                &format!("{name} {tensor}"),
-                &double(found),
-                &golden(file, tensor),
-                1e-6,
-                1e-8,
-            );
-        }
-        let keep = vec![-1.0; 2 * 237];
-        let mean_config = BetaMaskConfig {
-            decoding: MaskDecoding::Soft,
-            ..config
-        };
-        let output = beta_mask(
-            tensor(&logits, [2, 237, 2]),
-            tensor(&tracks, [2, 237, 3]),
-            tensor(&keep, [2, 237]),
-            &mean_config,
-            MaskDraw::Mean,
-        );
-        let output = double(&values(output.unwrap()));
-        assert_close(
-            &format!("{name} mask"),
-            &output[..474],
-            &golden(file, "mean"),
-            1e-6,
-            0.0,
-        );
-        assert_close(
-            &format!("{name} divergence"),
-            &output[474..],
-            &golden(file, "divergence"),
-            2e-5,
-            0.0,
-        );
-    }
-}
-
 #[test]
 fn output_and_gradients_agree_with_reference() {
     // Lengths around the runs that threads take (1024 positions).
@@ -638,7 +349,7 @@ fn threshold_is_inclusive_and_straight_through() {
         let tracks = Tensor::<3>::zeros([1, 3, 0], &device);
         let keep = tensor(&[-1.0; 3], [1, 3]);
         let output = beta_mask(logits.clone(), tracks, keep, config, MaskDraw::Mean).unwrap();
-        let mask = output.clone().slice([0..1]);
+        let mask = output.clone().narrow(0, 0, 1);
         let gradients = mask.clone().sum().backward();
         (values(mask), values(logits.grad(&gradients).unwrap()))
     };
@@ -646,34 +357,6 @@ fn threshold_is_inclusive_and_straight_through() {
         (gradient_of(&config), gradient_of(&soft));
     assert_eq!(hard_mask, [1.0, 0.0, 1.0]);
     assert_eq!(hard_gradient, soft_gradient);
-}
-
-#[test]
-fn minus_one_subtracts_once_and_stays_positive() {
-    // One track of weight 1, s = 1, beta_min = 0, c = 2; softplus(0) = ln 2; track value 3:
-    // alpha = ln 2 + 3 - 1 + 2e-8, beta = ln 2 + 2 - 1 + 1e-8. Track 0 and logits -80: alpha = -1 + 3e-8 -> floor.
-    let config = BetaMaskConfig {
-        track_beta: vec![2.0],
-        track_weight: vec![1.0],
-        minus_one: true,
-        ..BetaMaskConfig::seq2exp_hard()
-    };
-    let found = concentrations(&[0.0, 0.0, -80.0, -80.0], &[3.0, 0.0], &config).unwrap();
-    let ln2 = std::f64::consts::LN_2;
-    assert_close(
-        "alpha",
-        &double(&found.alpha),
-        &[ln2 + 2.0, 1e-8],
-        OUTPUT_TOLERANCE,
-        0.0,
-    );
-    assert_close(
-        "beta",
-        &double(&found.beta),
-        &[ln2 + 1.0, 1.0],
-        OUTPUT_TOLERANCE,
-        0.0,
-    );
 }
 
 #[test]
@@ -752,94 +435,6 @@ fn strided_arguments_give_the_result_of_contiguous_ones() {
         copied.reshape([batch, width, length]).swap_dims(1, 2)
     };
     assert_eq!(run(strided(&logits), strided(&tracks)), run(logits, tracks));
-}
-
-#[test]
-fn disagreeing_shapes_name_argument_and_axis() {
-    let call = |logits: [usize; 3], tracks: [usize; 3], overwrite: [usize; 2], draw: MaskDraw| {
-        let device = Device::flex();
-        let config = BetaMaskConfig::seq2exp_soft();
-        beta_mask(
-            Tensor::zeros(logits, &device),
-            Tensor::zeros(tracks, &device),
-            Tensor::zeros(overwrite, &device),
-            &config,
-            draw,
-        )
-        .unwrap_err()
-        .to_string()
-    };
-    let seeds = |n: usize| MaskDraw::Sample { seeds: vec![0; n] };
-    let given = |shape: [usize; 2]| MaskDraw::Given(Tensor::zeros(shape, &Device::flex()));
-    let cases = [
-        (
-            call([2, 7, 3], [2, 7, 3], [2, 7], MaskDraw::Mean),
-            "axis concentration of `logits` is 3, expected 2",
-        ),
-        (
-            call([2, 0, 2], [2, 0, 3], [2, 0], MaskDraw::Mean),
-            "axis length of `logits` is 0, but it must be at least 1",
-        ),
-        (
-            call([2, 7, 2], [3, 7, 3], [2, 7], MaskDraw::Mean),
-            "axis batch of `tracks` is 3, expected 2",
-        ),
-        (
-            call([2, 7, 2], [2, 5, 3], [2, 7], MaskDraw::Mean),
-            "axis length of `tracks` is 5, expected 7",
-        ),
-        (
-            call([2, 7, 2], [2, 7, 4], [2, 7], MaskDraw::Mean),
-            "axis n_tracks of `tracks` is 4, expected 3",
-        ),
-        (
-            call([2, 7, 2], [2, 7, 3], [2, 8], MaskDraw::Mean),
-            "axis length of `overwrite` is 8, expected 7",
-        ),
-        (
-            call([2, 7, 2], [2, 7, 3], [2, 7], seeds(3)),
-            "axis batch of `seeds` is 3, expected 2",
-        ),
-        (
-            call([2, 7, 2], [2, 7, 3], [2, 7], given([2, 6])),
-            "axis length of `given` is 6, expected 7",
-        ),
-    ];
-    for (found, expected) in cases {
-        assert_eq!(found, format!("beta_mask: {expected}"));
-    }
-    let config = BetaMaskConfig {
-        track_weight: vec![1.0],
-        ..BetaMaskConfig::seq2exp_soft()
-    };
-    assert_eq!(
-        concentrations(&[], &[], &config).unwrap_err().to_string(),
-        "concentrations: axis n_tracks of `track_weight` is 1, expected 3"
-    );
-}
-
-#[test]
-fn config_lists_every_problem() {
-    let config = BetaMaskConfig {
-        track_weight: vec![1.0, -2.0],
-        z_scale: 0.0,
-        marginal: (1.0, f64::NAN),
-        decoding: MaskDecoding::Threshold(1.5),
-        ..BetaMaskConfig::seq2exp_soft()
-    };
-    assert_eq!(
-        config.validate(),
-        [
-            "track_weight has 2 values, track_beta has 3; give one of each per track",
-            "track_weight is `-2`, it must be finite and not negative",
-            "z_scale is `0`, it must be finite and positive",
-            "marginal beta is `NaN`, it must be finite and positive",
-            "threshold is `1.5`, it must lie in 0 to 1",
-        ]
-    );
-    for (name, config) in configs() {
-        assert!(config.validate().is_empty(), "{name}");
-    }
 }
 
 proptest! {

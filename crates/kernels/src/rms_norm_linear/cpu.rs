@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use super::{RMS_NORM_EPSILON, RmsNormLinearBackend};
 use crate::flex_tensor::{contiguous, elements, from_values};
+use crate::lanes::Simd;
 use crate::simd_level::{SimdLevel, for_each_simd_level};
 
 /// Rows a thread takes at a time.
@@ -122,7 +123,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn forward_run_body<const FMA: bool>(
+fn forward_run_body(
+    _simd: impl Simd,
     x: &[f32],
     layer: Layer<'_>,
     bias: &[f32],
@@ -153,7 +155,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn backward_run_body<const FMA: bool>(
+fn backward_run_body(
+    _simd: impl Simd,
     gradient: &[f32],
     x: &[f32],
     layer: Layer<'_>,
