@@ -4,6 +4,8 @@ pub mod autodiff;
 mod channels;
 mod cpu;
 mod cpu_backward;
+#[cfg(test)]
+mod golden_tests;
 pub mod layout;
 pub mod reference;
 mod sweep;

@@ -8,6 +8,8 @@
 pub mod beta_mask;
 pub mod bimamba_block;
 mod flex_tensor;
+#[cfg(test)]
+mod golden;
 mod lanes;
 mod matmul;
 pub mod random;
@@ -23,5 +25,8 @@ pub use beta_mask::{
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;
+pub use selective_scan::{
+    ScanGradients, ScanInputs, ScanOutput, selective_scan, selective_scan_backward,
+};
 pub use shape::ShapeError;
 pub use simd_level::SimdLevel;

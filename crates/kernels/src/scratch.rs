@@ -5,6 +5,9 @@ use std::sync::{Mutex, PoisonError};
 
 static BUFFERS: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
 
+/// Floats that do not matter when looking for a buffer of about the right size.
+const SMALL: usize = 4096;
+
 /// A borrowed buffer of floats with unspecified contents; it returns to the process's store when dropped.
 pub(crate) struct Scratch {
     buffer: Vec<f32>,
@@ -12,21 +15,24 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Borrows `len` floats, reusing the smallest stored buffer that is large enough.
+    /// Borrows `len` floats, reusing a stored buffer of about that size.
     pub(crate) fn take(len: usize) -> Self {
         let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
+        // A much larger buffer is left for those who need it.
+        let fits = len..=2 * len + SMALL;
         let fitting = buffers
             .iter()
             .enumerate()
-            .filter(|(_, buffer)| buffer.len() >= len)
+            .filter(|(_, buffer)| fits.contains(&buffer.len()))
             .min_by_key(|(_, buffer)| buffer.len())
             .map(|(index, _)| index);
-        // A buffer that is too small is dropped rather than grown, so the store never holds more than the
-        // largest call needed.
         let buffer = match fitting {
             Some(index) => buffers.swap_remove(index),
             None => {
-                let too_small = (0..buffers.len()).max_by_key(|&index| buffers[index].len());
+                // Replaces a buffer that has become too small, so that the store does not grow with every length.
+                let too_small = (0..buffers.len())
+                    .filter(|&index| buffers[index].len() < len)
+                    .max_by_key(|&index| buffers[index].len());
                 if let Some(index) = too_small {
                     drop(buffers.swap_remove(index));
                 }
@@ -105,6 +111,13 @@ mod tests {
     fn scratch_zeroed_clears_what_the_last_user_left() {
         Scratch::take(37).fill(3.0);
         assert!(Scratch::zeroed(37).iter().all(|&value| value == 0.0));
+    }
+
+    #[test]
+    fn scratch_take_gives_the_length_asked_for() {
+        for len in [0, 1, 5, 100_000, 7, 60_000, 100_000] {
+            assert_eq!(Scratch::take(len).len(), len);
+        }
     }
 
     #[test]

@@ -18,9 +18,6 @@ pub(crate) enum Instructions {
     Avx512,
 }
 
-/// Whether code compiled for the target's baseline has a fused multiply-add instruction.
-pub(crate) const BASELINE_FMA: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
-
 impl SimdLevel {
     /// The instructions every processor of the target architecture has.
     pub const PORTABLE: Self = Self(Instructions::Portable);
@@ -71,9 +68,8 @@ impl SimdLevel {
 
 /// Defines a function that runs one generic body compiled for each [`SimdLevel`].
 ///
-/// The body is an `#[inline(always)]` function generic over `const FMA: bool`; it is instantiated inside
-/// functions that enable the instructions of each level, so that plain loops over sixteen floats become
-/// vector instructions.
+/// The body is an `#[inline(always)]` function generic over [`Simd`](crate::lanes::Simd) that takes the token
+/// first; it is instantiated inside functions that enable the instructions of each level.
 macro_rules! for_each_simd_level {
     ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $ty:ty),* $(,)?) = $body:ident) => {
         $(#[$meta])*
@@ -83,17 +79,19 @@ macro_rules! for_each_simd_level {
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $ty),*) {
-                $body::<true>($($arg),*)
+                // SAFETY: this function is called only where these instructions were detected.
+                $body(unsafe { $crate::lanes::x86::Avx512::new() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $ty),*) {
-                $body::<true>($($arg),*)
+                // SAFETY: this function is called only where these instructions were detected.
+                $body(unsafe { $crate::lanes::x86::Avx2::new() }, $($arg),*)
             }
             match level.0 {
                 $crate::simd_level::Instructions::Portable => {
-                    $body::<{ $crate::simd_level::BASELINE_FMA }>($($arg),*)
+                    $body($crate::lanes::Portable, $($arg),*)
                 }
                 #[cfg(target_arch = "x86_64")]
                 // SAFETY: a `SimdLevel` of this kind exists only after `SimdLevel::available` detected

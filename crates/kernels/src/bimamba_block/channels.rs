@@ -2,8 +2,10 @@
 
 use std::ops::Range;
 
-use crate::lanes::{Lanes, WIDTH};
-use crate::selective_scan::cpu::{ChannelGradients, Channels, ProjectedStep, scan, scan_backward};
+use crate::lanes::{Lanes, Simd, WIDTH};
+use crate::selective_scan::cpu::{
+    ChannelGradients, Channels, OutputGradient, ProjectedStep, scan, scan_backward,
+};
 use crate::simd_level::for_each_simd_level;
 
 pub(super) type BlockChannels<'a> = Channels<'a, ProjectedStep<'a>>;
@@ -20,14 +22,15 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn scan_rows_body<const FMA: bool>(
+fn scan_rows_body<S: Simd>(
+    s: S,
     channels: &BlockChannels<'_>,
     rows: Range<usize>,
     state: &mut [f32],
     y: &mut [f32],
     add: bool,
 ) {
-    scan::<_, FMA>(channels, rows, state, y, add);
+    scan(s, channels, rows, state, y, add);
 }
 
 /// What the gradient of the scan's output is made of: rows of `d_inner` floats, row 0 as for the channels.
@@ -41,12 +44,12 @@ pub(super) struct GatedGradient<'a> {
     pub(super) channel: usize,
 }
 
-impl GatedGradient<'_> {
+impl OutputGradient for GatedGradient<'_> {
     #[inline(always)]
-    fn at<const FMA: bool>(&self, row: usize) -> Lanes {
+    fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
         let at = row * self.d_inner + self.channel;
-        let z = Lanes::load(self.z, at);
-        Lanes::load(self.dgated, at) * z * z.sigmoid::<FMA>()
+        let z = s.load(self.z, at);
+        s.load(self.dgated, at) * z * s.sigmoid(z)
     }
 }
 
@@ -63,7 +66,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn scan_rows_backward_body<const FMA: bool>(
+fn scan_rows_backward_body<S: Simd>(
+    s: S,
     channels: &BlockChannels<'_>,
     rows: Range<usize>,
     start: &[f32],
@@ -71,14 +75,7 @@ fn scan_rows_backward_body<const FMA: bool>(
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
-    scan_backward::<_, FMA>(
-        channels,
-        rows,
-        start,
-        |row| gradient.at::<FMA>(row),
-        out,
-        scratch,
-    );
+    scan_backward(s, channels, rows, start, gradient, out, scratch);
 }
 
 for_each_simd_level! {
@@ -97,7 +94,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn sum_blocks_body<const FMA: bool>(
+fn sum_blocks_body<S: Simd>(
+    s: S,
     partial: &[f32],
     [n_block, n_row, width]: [usize; 3],
     start: usize,
@@ -107,10 +105,10 @@ fn sum_blocks_body<const FMA: bool>(
 ) {
     for (row, out) in out.chunks_exact_mut(stride).enumerate() {
         for offset in (0..width).step_by(WIDTH) {
-            let mut sum = Lanes::ZERO;
+            let mut sum = s.zero();
             for block in 0..n_block {
                 let at = (block * n_row + start + row) * width + offset;
-                sum = sum + Lanes::load(partial, at);
+                sum = sum + s.load(partial, at);
             }
             sum.store(out, column + offset);
         }

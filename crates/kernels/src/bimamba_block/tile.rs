@@ -1,6 +1,6 @@
 //! The parts of the block that treat a tile of positions row by row: norm, convolution, gate.
 
-use crate::lanes::{Lanes, WIDTH};
+use crate::lanes::{Lanes, Simd, WIDTH};
 use crate::simd_level::for_each_simd_level;
 
 /// Added to the mean square in RMSNorm, as in the released code.
@@ -11,21 +11,10 @@ for_each_simd_level! {
     pub(super) fn rms_norm(x: &[f32], weight: &[f32], out: &mut [f32]) = rms_norm_body
 }
 
-/// Sum over `i` of `term(i)` for sixteen interleaved partial sums, added in a fixed order.
+/// Sum of sixteen partial sums, in a fixed order.
 #[inline(always)]
-fn lane_sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
-    let mut sums = [0.0f32; WIDTH];
-    let whole = n - n % WIDTH;
-    let mut start = 0;
-    while start < whole {
-        for (lane, sum) in sums.iter_mut().enumerate() {
-            *sum += term(start + lane);
-        }
-        start += WIDTH;
-    }
-    for i in whole..n {
-        sums[i - whole] += term(i);
-    }
+fn fold<L: Lanes>(sums: L) -> f32 {
+    let mut sums = sums.to_array();
     for half in [8, 4, 2, 1] {
         for lane in 0..half {
             sums[lane] += sums[lane + half];
@@ -35,18 +24,27 @@ fn lane_sum(n: usize, term: impl Fn(usize) -> f32) -> f32 {
 }
 
 #[inline(always)]
-fn inverse_rms(row: &[f32]) -> f32 {
-    let mean_square = lane_sum(row.len(), |i| row[i] * row[i]) / row.len() as f32;
-    1.0 / (mean_square + NORM_EPSILON).sqrt()
+fn inverse_rms<S: Simd>(s: S, row: &[f32]) -> f32 {
+    let (whole, tail) = row.as_chunks::<WIDTH>();
+    let mut sums = s.zero();
+    for x in whole {
+        let x = s.load_array(x);
+        sums = x.mul_add(x, sums);
+    }
+    let mut sum = fold(sums);
+    for x in tail {
+        sum += x * x;
+    }
+    1.0 / (sum / row.len() as f32 + NORM_EPSILON).sqrt()
 }
 
 #[inline(always)]
-fn rms_norm_body<const FMA: bool>(x: &[f32], weight: &[f32], out: &mut [f32]) {
+fn rms_norm_body<S: Simd>(s: S, x: &[f32], weight: &[f32], out: &mut [f32]) {
     let d_model = weight.len();
     for (row, out) in x.chunks_exact(d_model).zip(out.chunks_exact_mut(d_model)) {
-        let scale = inverse_rms(row);
-        for i in 0..d_model {
-            out[i] = row[i] * scale * weight[i];
+        let scale = inverse_rms(s, row);
+        for ((out, x), weight) in out.iter_mut().zip(row).zip(weight) {
+            *out = x * scale * weight;
         }
     }
 }
@@ -64,7 +62,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn rms_norm_backward_body<const FMA: bool>(
+fn rms_norm_backward_body<S: Simd>(
+    s: S,
     x: &[f32],
     weight: &[f32],
     dh: &[f32],
@@ -79,13 +78,27 @@ fn rms_norm_backward_body<const FMA: bool>(
         .zip(dout.chunks_exact(d_model))
         .zip(dx.chunks_exact_mut(d_model));
     for (((x, dh), dout), dx) in rows {
-        let dweight = &mut dweight[..d_model];
-        let scale = inverse_rms(x);
-        let dot = lane_sum(d_model, |i| dh[i] * weight[i] * x[i]);
+        let scale = inverse_rms(s, x);
+        let mut sums = s.zero();
+        let whole = d_model - d_model % WIDTH;
+        for i in (0..whole).step_by(WIDTH) {
+            let scaled = s.load(dh, i) * s.load(weight, i);
+            sums = scaled.mul_add(s.load(x, i), sums);
+        }
+        let mut dot = fold(sums);
+        for i in whole..d_model {
+            dot += dh[i] * weight[i] * x[i];
+        }
         let shrink = dot * scale * scale * scale / d_model as f32;
-        for i in 0..d_model {
-            dx[i] = dout[i] + (dh[i] * weight[i] * scale - x[i] * shrink);
-            dweight[i] += dh[i] * x[i] * scale;
+        for i in (0..whole).step_by(WIDTH) {
+            let (x, scaled) = (s.load(x, i), s.load(dh, i) * s.splat(scale));
+            let through = scaled * s.load(weight, i) - x * s.splat(shrink);
+            (s.load(dout, i) + through).store(dx, i);
+            scaled.mul_add(x, s.load(dweight, i)).store(dweight, i);
+        }
+        for i in whole..d_model {
+            dx[i] = dout[i] + (dh[i] * scale * weight[i] - x[i] * shrink);
+            dweight[i] += dh[i] * scale * x[i];
         }
     }
 }
@@ -126,13 +139,13 @@ impl Convolution<'_> {
 
     /// Output before SiLU for sixteen channels.
     #[inline(always)]
-    fn at<const FMA: bool>(&self, row: usize, channel: usize) -> Lanes {
+    fn at<S: Simd>(&self, s: S, row: usize, channel: usize) -> S::Lanes {
         let d_inner = self.bias.len();
-        let mut sum = Lanes::load(self.bias, channel);
+        let mut sum = s.load(self.bias, channel);
         for k in 0..self.d_conv() {
             if let Some(source) = self.source(row, k) {
-                let weight = Lanes::load(self.weight, k * d_inner + channel);
-                sum = weight.mul_add::<FMA>(Lanes::load(self.x, source * d_inner + channel), sum);
+                let weight = s.load(self.weight, k * d_inner + channel);
+                sum = weight.mul_add(s.load(self.x, source * d_inner + channel), sum);
             }
         }
         sum
@@ -145,12 +158,12 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn convolve_silu_body<const FMA: bool>(convolution: &Convolution<'_>, u: &mut [f32]) {
+fn convolve_silu_body<S: Simd>(s: S, convolution: &Convolution<'_>, u: &mut [f32]) {
     let d_inner = convolution.bias.len();
     for (row, u) in u.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = convolution.at::<FMA>(row, channel);
-            (v * v.sigmoid::<FMA>()).store(u, channel);
+            let v = convolution.at(s, row, channel);
+            (v * s.sigmoid(v)).store(u, channel);
         }
     }
 }
@@ -167,7 +180,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn convolve_silu_backward_body<const FMA: bool>(
+fn convolve_silu_backward_body<S: Simd>(
+    s: S,
     convolution: &Convolution<'_>,
     du: &mut [f32],
     dweight: &mut [f32],
@@ -176,16 +190,15 @@ fn convolve_silu_backward_body<const FMA: bool>(
     let d_inner = convolution.bias.len();
     for (row, du) in du.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = convolution.at::<FMA>(row, channel);
-            let dv = Lanes::load(du, channel) * silu_slope::<FMA>(v, v.sigmoid::<FMA>());
+            let v = convolution.at(s, row, channel);
+            let dv = s.load(du, channel) * silu_slope(s, v, s.sigmoid(v));
             dv.store(du, channel);
-            (Lanes::load(dbias, channel) + dv).store(dbias, channel);
+            (s.load(dbias, channel) + dv).store(dbias, channel);
             for k in 0..convolution.d_conv() {
                 if let Some(source) = convolution.source(row, k) {
-                    let x = Lanes::load(convolution.x, source * d_inner + channel);
+                    let x = s.load(convolution.x, source * d_inner + channel);
                     let at = k * d_inner + channel;
-                    dv.mul_add::<FMA>(x, Lanes::load(dweight, at))
-                        .store(dweight, at);
+                    dv.mul_add(x, s.load(dweight, at)).store(dweight, at);
                 }
             }
         }
@@ -194,9 +207,9 @@ fn convolve_silu_backward_body<const FMA: bool>(
 
 /// Derivative of `v sigmoid(v)`.
 #[inline(always)]
-fn silu_slope<const FMA: bool>(v: Lanes, sigmoid: Lanes) -> Lanes {
-    let one = Lanes::splat(1.0);
-    sigmoid * v.mul_add::<FMA>(one - sigmoid, one)
+fn silu_slope<S: Simd>(s: S, v: S::Lanes, sigmoid: S::Lanes) -> S::Lanes {
+    let one = s.splat(1.0);
+    sigmoid * v.mul_add(one - sigmoid, one)
 }
 
 for_each_simd_level! {
@@ -215,7 +228,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn convolve_transposed_body<const FMA: bool>(
+fn convolve_transposed_body<S: Simd>(
+    s: S,
     dv: &[f32],
     weight: &[f32],
     d_inner: usize,
@@ -226,19 +240,15 @@ fn convolve_transposed_body<const FMA: bool>(
     let d_conv = weight.len() / d_inner;
     for (row, dx) in dx.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let mut sum = if add {
-                Lanes::load(dx, channel)
-            } else {
-                Lanes::ZERO
-            };
+            let mut sum = if add { s.load(dx, channel) } else { s.zero() };
             for k in 0..d_conv {
                 let source = if reverse {
                     row + k
                 } else {
                     row + d_conv - 1 - k
                 };
-                let weight = Lanes::load(weight, k * d_inner + channel);
-                sum = weight.mul_add::<FMA>(Lanes::load(dv, source * d_inner + channel), sum);
+                let weight = s.load(weight, k * d_inner + channel);
+                sum = weight.mul_add(s.load(dv, source * d_inner + channel), sum);
             }
             sum.store(dx, channel);
         }
@@ -257,9 +267,9 @@ pub(super) struct BlockedRows<'a> {
 
 impl BlockedRows<'_> {
     #[inline(always)]
-    fn at(&self, row: usize, channel: usize) -> Lanes {
+    fn at<S: Simd>(&self, s: S, row: usize, channel: usize) -> S::Lanes {
         let block = channel / WIDTH;
-        Lanes::load(
+        s.load(
             self.values,
             (block * self.length + self.start + row) * WIDTH,
         )
@@ -272,10 +282,10 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn copy_rows_body<const FMA: bool>(blocked: &BlockedRows<'_>, d_inner: usize, out: &mut [f32]) {
+fn copy_rows_body<S: Simd>(s: S, blocked: &BlockedRows<'_>, d_inner: usize, out: &mut [f32]) {
     for (row, out) in out.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            blocked.at(row, channel).store(out, channel);
+            blocked.at(s, row, channel).store(out, channel);
         }
     }
 }
@@ -286,11 +296,11 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn gate_body<const FMA: bool>(y: &BlockedRows<'_>, d_inner: usize, z: &mut [f32]) {
+fn gate_body<S: Simd>(s: S, y: &BlockedRows<'_>, d_inner: usize, z: &mut [f32]) {
     for (row, z) in z.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = Lanes::load(z, channel);
-            (y.at(row, channel) * v * v.sigmoid::<FMA>()).store(z, channel);
+            let v = s.load(z, channel);
+            (y.at(s, row, channel) * v * s.sigmoid(v)).store(z, channel);
         }
     }
 }
@@ -306,7 +316,8 @@ for_each_simd_level! {
 }
 
 #[inline(always)]
-fn gate_backward_body<const FMA: bool>(
+fn gate_backward_body<S: Simd>(
+    s: S,
     y: &BlockedRows<'_>,
     d_inner: usize,
     z: &mut [f32],
@@ -317,10 +328,10 @@ fn gate_backward_body<const FMA: bool>(
         .zip(dgated.chunks_exact_mut(d_inner));
     for (row, (z, dgated)) in rows.enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = Lanes::load(z, channel);
-            let y = y.at(row, channel);
-            let sigmoid = v.sigmoid::<FMA>();
-            let dz = Lanes::load(dgated, channel) * y * silu_slope::<FMA>(v, sigmoid);
+            let v = s.load(z, channel);
+            let y = y.at(s, row, channel);
+            let sigmoid = s.sigmoid(v);
+            let dz = s.load(dgated, channel) * y * silu_slope(s, v, sigmoid);
             (y * v * sigmoid).store(dgated, channel);
             dz.store(z, channel);
         }

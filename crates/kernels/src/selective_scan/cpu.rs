@@ -4,7 +4,9 @@
 //! `y_t = C_t h_t + D u_t`, with `N` states. States are handled in groups of sixteen; `A` is stored times
 //! log2(e) for the base-2 exponential.
 
-use crate::lanes::{Lanes, WIDTH};
+use std::ops::Range;
+
+use crate::lanes::{Lanes, Simd, WIDTH, sixteen_times};
 
 /// States handled together; `d_state` is padded to a multiple with states that stay zero.
 pub(crate) const GROUP: usize = 16;
@@ -17,7 +19,7 @@ pub(crate) trait StepSize {
     /// Whether `delta * A` can never be positive.
     const DECAYS: bool;
     /// Step size at a row, and its derivative with respect to what it was computed from.
-    fn at<const FMA: bool>(&self, row: usize) -> (Lanes, Lanes);
+    fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes);
 }
 
 /// `delta = softplus(rank-R projection + bias)`, computed on the way.
@@ -35,14 +37,14 @@ impl StepSize for ProjectedStep<'_> {
     const DECAYS: bool = true;
 
     #[inline(always)]
-    fn at<const FMA: bool>(&self, row: usize) -> (Lanes, Lanes) {
+    fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes) {
         let rank = self.weight.len() / WIDTH;
         let inputs = &self.rows[row * self.stride..][..rank];
-        let mut raw = Lanes::load(self.bias, 0);
-        for (r, &input) in inputs.iter().enumerate() {
-            raw = Lanes::load(self.weight, r * WIDTH).mul_add::<FMA>(Lanes::splat(input), raw);
+        let mut raw = s.load(self.bias, 0);
+        for (&input, weight) in inputs.iter().zip(self.weight.as_chunks::<WIDTH>().0) {
+            raw = s.load_array(weight).mul_add(s.splat(input), raw);
         }
-        raw.softplus::<FMA>()
+        s.softplus(raw)
     }
 }
 
@@ -57,17 +59,17 @@ impl StepSize for GivenStep<'_> {
     const DECAYS: bool = false;
 
     #[inline(always)]
-    fn at<const FMA: bool>(&self, row: usize) -> (Lanes, Lanes) {
+    fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes) {
         (
-            Lanes::load(self.rows, row * self.stride + self.offset),
-            Lanes::splat(1.0),
+            s.load(self.rows, row * self.stride + self.offset),
+            s.splat(1.0),
         )
     }
 }
 
 /// Sixteen channels of one direction over a run of rows.
-pub(crate) struct Channels<'a, S> {
-    pub(crate) step: S,
+pub(crate) struct Channels<'a, D> {
+    pub(crate) step: D,
     /// Rows of inputs `u`; this block's channels start at column `u_offset`.
     pub(crate) u: &'a [f32],
     pub(crate) u_stride: usize,
@@ -85,14 +87,17 @@ pub(crate) struct Channels<'a, S> {
     pub(crate) reverse: bool,
 }
 
-impl<S> Channels<'_, S> {
+/// Floats of the state of sixteen channels in one group.
+const STATE: usize = GROUP * WIDTH;
+
+impl<D> Channels<'_, D> {
     #[inline(always)]
     fn n_group(&self) -> usize {
-        self.a.len() / (GROUP * WIDTH)
+        self.a.len() / STATE
     }
 
     #[inline(always)]
-    fn row(&self, rows: &std::ops::Range<usize>, time: usize) -> usize {
+    fn row(&self, rows: &Range<usize>, time: usize) -> usize {
         if self.reverse {
             rows.end - 1 - time
         } else {
@@ -101,51 +106,74 @@ impl<S> Channels<'_, S> {
     }
 
     #[inline(always)]
-    fn u(&self, row: usize) -> Lanes {
-        Lanes::load(self.u, row * self.u_stride + self.u_offset)
+    fn u<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
+        s.load(self.u, row * self.u_stride + self.u_offset)
     }
 
     #[inline(always)]
-    fn b(&self, row: usize, group: usize) -> [f32; GROUP] {
-        Lanes::load(
+    fn b(&self, row: usize, group: usize) -> &[f32; GROUP] {
+        sixteen(
             self.bc,
             row * self.bc_stride + self.b_offset + group * GROUP,
         )
-        .0
     }
 
     #[inline(always)]
-    fn c(&self, row: usize, group: usize) -> [f32; GROUP] {
-        Lanes::load(
+    fn c(&self, row: usize, group: usize) -> &[f32; GROUP] {
+        sixteen(
             self.bc,
             row * self.bc_stride + self.c_offset + group * GROUP,
         )
-        .0
     }
 }
 
 #[inline(always)]
-fn load_group(values: &[f32], group: usize) -> [Lanes; GROUP] {
-    let mut out = [Lanes::ZERO; GROUP];
-    for (n, lanes) in out.iter_mut().enumerate() {
-        *lanes = Lanes::load(values, (group * GROUP + n) * WIDTH);
-    }
+fn sixteen(values: &[f32], start: usize) -> &[f32; GROUP] {
+    values[start..]
+        .first_chunk()
+        .expect("rows hold whole groups of states")
+}
+
+/// One group's part of an array of states.
+#[inline(always)]
+fn group_of(states: &[f32], group: usize) -> &[[f32; WIDTH]; GROUP] {
+    states.as_chunks().0[group * GROUP..]
+        .first_chunk()
+        .expect("states come in whole groups")
+}
+
+#[inline(always)]
+fn group_of_mut(states: &mut [f32], group: usize) -> &mut [[f32; WIDTH]; GROUP] {
+    states.as_chunks_mut().0[group * GROUP..]
+        .first_chunk_mut()
+        .expect("states come in whole groups")
+}
+
+#[inline(always)]
+fn load_group<S: Simd>(s: S, states: &[f32], group: usize) -> [S::Lanes; GROUP] {
+    let states = group_of(states, group);
+    let mut out = [s.zero(); GROUP];
+    sixteen_times!(n => { out[n] = s.load_array(&states[n]); });
     out
 }
 
 #[inline(always)]
-fn store_group(values: &mut [f32], group: usize, lanes: &[Lanes; GROUP]) {
-    for (n, lanes) in lanes.iter().enumerate() {
-        lanes.store(values, (group * GROUP + n) * WIDTH);
-    }
+fn store_group<L: Lanes>(lanes: &[L; GROUP], states: &mut [f32], group: usize) {
+    let states = group_of_mut(states, group);
+    sixteen_times!(n => { lanes[n].store_array(&mut states[n]); });
 }
 
 #[inline(always)]
-fn decay<S: StepSize, const FMA: bool>(delta: Lanes, a: Lanes) -> Lanes {
-    if S::DECAYS {
-        (delta * a).exp2_nonpositive::<FMA>()
+fn flush_group<S: Simd>(s: S, lanes: &mut [S::Lanes; GROUP]) {
+    sixteen_times!(n => { lanes[n] = s.flush_tiny(lanes[n]); });
+}
+
+#[inline(always)]
+fn decay<D: StepSize, S: Simd>(s: S, delta: S::Lanes, a: S::Lanes) -> S::Lanes {
+    if D::DECAYS {
+        s.exp2_nonpositive(delta * a)
     } else {
-        (delta * a).exp2::<FMA>()
+        s.exp2(delta * a)
     }
 }
 
@@ -153,53 +181,47 @@ fn decay<S: StepSize, const FMA: bool>(delta: Lanes, a: Lanes) -> Lanes {
 ///
 /// `state` is `[n_state, 16]`; `y` holds sixteen floats per row and is indexed from row 0.
 #[inline(always)]
-pub(crate) fn scan<S: StepSize, const FMA: bool>(
-    channels: &Channels<'_, S>,
-    rows: std::ops::Range<usize>,
+pub(crate) fn scan<D: StepSize, S: Simd>(
+    s: S,
+    channels: &Channels<'_, D>,
+    rows: Range<usize>,
     state: &mut [f32],
     y: &mut [f32],
     add: bool,
 ) {
-    let d = Lanes::load(channels.d, 0);
+    let d = s.load(channels.d, 0);
     for group in 0..channels.n_group() {
-        let a = load_group(channels.a, group);
-        let mut h = load_group(state, group);
+        let a = group_of(channels.a, group);
+        let mut h = load_group(s, state, group);
         for time in 0..rows.len() {
             let row = channels.row(&rows, time);
             if time % FLUSH_EVERY == 0 {
-                for h in &mut h {
-                    *h = h.flush_tiny();
-                }
+                flush_group(s, &mut h);
             }
-            let (delta, _) = channels.step.at::<FMA>(row);
-            let u = channels.u(row);
+            let (delta, _) = channels.step.at(s, row);
+            let u = channels.u(s, row);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             // Two sums, so that no chain of sixteen dependent additions forms.
-            let mut even = if group == 0 { d * u } else { Lanes::ZERO };
-            let mut odd = Lanes::ZERO;
-            for n in 0..GROUP {
-                let e = decay::<S, FMA>(delta, a[n]);
-                h[n] = h[n].mul_add::<FMA>(e, input * Lanes::splat(b[n]));
-                if n % 2 == 0 {
-                    even = h[n].mul_add::<FMA>(Lanes::splat(c[n]), even);
-                } else {
-                    odd = h[n].mul_add::<FMA>(Lanes::splat(c[n]), odd);
-                }
-            }
-            let mut out = even + odd;
+            let mut sums = [if group == 0 { d * u } else { s.zero() }, s.zero()];
+            sixteen_times!(n => {
+                let e = decay::<D, S>(s, delta, s.load_array(&a[n]));
+                h[n] = h[n].mul_add(e, input * s.splat(b[n]));
+                sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+            });
+            let mut out = sums[0] + sums[1];
             if add || group > 0 {
-                out = out + Lanes::load(y, row * WIDTH);
+                out = out + s.load(y, row * WIDTH);
             }
             out.store(y, row * WIDTH);
         }
-        store_group(state, group, &h);
+        store_group(&h, state, group);
     }
 }
 
 /// Floats of thread scratch that [`scan_backward`] needs for a run of `n_row` rows.
 pub(crate) fn backward_scratch_len(n_row: usize) -> usize {
-    (2 * n_row + 1) * GROUP * WIDTH + 3 * n_row * WIDTH
+    (2 * n_row + 1) * STATE + 3 * n_row * WIDTH
 }
 
 /// Where [`scan_backward`] puts its results; arrays per row are indexed from row 0.
@@ -223,19 +245,22 @@ pub(crate) struct ChannelGradients<'a> {
     pub(crate) step_bias: &'a mut [f32],
 }
 
+/// Gradient of the scan's output for sixteen channels.
+pub(crate) trait OutputGradient {
+    fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes;
+}
+
 /// Recomputes the states of `rows` from `start` (`[n_state, 16]`) and walks them backwards.
-///
-/// `gradient(row)` is the gradient of the output at a row.
 #[inline(always)]
-pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
-    channels: &Channels<'_, S>,
-    rows: std::ops::Range<usize>,
+pub(crate) fn scan_backward<D: StepSize, S: Simd>(
+    s: S,
+    channels: &Channels<'_, D>,
+    rows: Range<usize>,
     start: &[f32],
-    gradient: impl Fn(usize) -> Lanes,
+    dout: &impl OutputGradient,
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
-    const STATE: usize = GROUP * WIDTH;
     let n_row = rows.len();
     let n_group = channels.n_group();
     let (decays, rest) = scratch.split_at_mut(n_row * STATE);
@@ -243,115 +268,103 @@ pub(crate) fn scan_backward<S: StepSize, const FMA: bool>(
     let (deltas, rest) = rest.split_at_mut(n_row * WIDTH);
     let (slopes, rest) = rest.split_at_mut(n_row * WIDTH);
     let dys = &mut rest[..n_row * WIDTH];
-    let d = Lanes::load(channels.d, 0);
+    let d = s.load(channels.d, 0);
 
     for time in 0..n_row {
         let row = channels.row(&rows, time);
-        let (delta, slope) = channels.step.at::<FMA>(row);
+        let (delta, slope) = channels.step.at(s, row);
         delta.store(deltas, time * WIDTH);
         slope.store(slopes, time * WIDTH);
-        gradient(row).flush_tiny().store(dys, time * WIDTH);
+        s.flush_tiny(dout.at(s, row)).store(dys, time * WIDTH);
     }
 
     for group in 0..n_group {
-        let a = load_group(channels.a, group);
-        let mut h = load_group(start, group);
-        store_group(states, 0, &h);
+        let a = group_of(channels.a, group);
+        let mut h = load_group(s, start, group);
+        store_group(&h, states, 0);
         for time in 0..n_row {
             let row = channels.row(&rows, time);
             if time % FLUSH_EVERY == 0 {
-                for h in &mut h {
-                    *h = h.flush_tiny();
-                }
+                flush_group(s, &mut h);
             }
-            let delta = Lanes::load(deltas, time * WIDTH);
-            let u = channels.u(row);
+            let delta = s.load(deltas, time * WIDTH);
+            let u = channels.u(s, row);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
-            let mut even = if group == 0 { d * u } else { Lanes::ZERO };
-            let mut odd = Lanes::ZERO;
-            let decays = &mut decays[time * STATE..][..STATE];
-            let states = &mut states[(time + 1) * STATE..][..STATE];
-            for n in 0..GROUP {
-                let e = decay::<S, FMA>(delta, a[n]);
-                e.store(decays, n * WIDTH);
-                h[n] = h[n].mul_add::<FMA>(e, input * Lanes::splat(b[n]));
-                h[n].store(states, n * WIDTH);
-                if n % 2 == 0 {
-                    even = h[n].mul_add::<FMA>(Lanes::splat(c[n]), even);
-                } else {
-                    odd = h[n].mul_add::<FMA>(Lanes::splat(c[n]), odd);
-                }
-            }
-            let mut y = even + odd;
+            let mut sums = [if group == 0 { d * u } else { s.zero() }, s.zero()];
+            let decays = group_of_mut(decays, time);
+            let states = group_of_mut(states, time + 1);
+            sixteen_times!(n => {
+                let e = decay::<D, S>(s, delta, s.load_array(&a[n]));
+                e.store_array(&mut decays[n]);
+                h[n] = h[n].mul_add(e, input * s.splat(b[n]));
+                h[n].store_array(&mut states[n]);
+                sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+            });
+            let mut y = sums[0] + sums[1];
             if out.add_y || group > 0 {
-                y = y + Lanes::load(out.y, row * WIDTH);
+                y = y + s.load(out.y, row * WIDTH);
             }
             y.store(out.y, row * WIDTH);
         }
 
-        let mut gh = load_group(out.state, group);
+        let mut gh = load_group(s, out.state, group);
         // Summed over the chunk first: one running sum over the whole length would round a hundred times more.
-        let mut gd = Lanes::ZERO;
-        let mut gbias = Lanes::ZERO;
-        let mut ga = [Lanes::ZERO; GROUP];
+        let mut ga = [s.zero(); GROUP];
+        let (mut gd, mut gbias) = (s.zero(), s.zero());
         for time in (0..n_row).rev() {
             let row = channels.row(&rows, time);
             if time % FLUSH_EVERY == 0 {
-                for gh in &mut gh {
-                    *gh = gh.flush_tiny();
-                }
+                flush_group(s, &mut gh);
             }
-            let delta = Lanes::load(deltas, time * WIDTH);
-            let u = channels.u(row);
-            let dy = Lanes::load(dys, time * WIDTH);
+            let delta = s.load(deltas, time * WIDTH);
+            let u = channels.u(s, row);
+            let dy = s.load(dys, time * WIDTH);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
-            let decays = &decays[time * STATE..][..STATE];
-            let before = &states[time * STATE..][..STATE];
-            let after = &states[(time + 1) * STATE..][..STATE];
-            let mut ginput = Lanes::ZERO;
-            let mut gdelta = Lanes::ZERO;
-            let mut gb = [Lanes::ZERO; GROUP];
-            let mut gc = [Lanes::ZERO; GROUP];
-            for n in 0..GROUP {
-                let q = dy.mul_add::<FMA>(Lanes::splat(c[n]), gh[n]);
-                gc[n] = dy * Lanes::load(after, n * WIDTH);
+            let decays = group_of(decays, time);
+            let before = group_of(states, time);
+            let after = group_of(states, time + 1);
+            let (mut ginput, mut gdelta) = ([s.zero(); 2], [s.zero(); 2]);
+            let (mut gb, mut gc) = ([s.zero(); GROUP], [s.zero(); GROUP]);
+            sixteen_times!(n => {
+                let q = dy.mul_add(s.splat(c[n]), gh[n]);
+                gc[n] = dy * s.load_array(&after[n]);
                 gb[n] = q * input;
-                ginput = q.mul_add::<FMA>(Lanes::splat(b[n]), ginput);
-                gh[n] = q * Lanes::load(decays, n * WIDTH);
-                let gexponent = gh[n] * Lanes::load(before, n * WIDTH);
-                gdelta = gexponent.mul_add::<FMA>(a[n], gdelta);
-                ga[n] = gexponent.mul_add::<FMA>(delta, ga[n]);
-            }
+                ginput[n % 2] = q.mul_add(s.splat(b[n]), ginput[n % 2]);
+                gh[n] = q * s.load_array(&decays[n]);
+                let gexponent = gh[n] * s.load_array(&before[n]);
+                gdelta[n % 2] = gexponent.mul_add(s.load_array(&a[n]), gdelta[n % 2]);
+                ga[n] = gexponent.mul_add(delta, ga[n]);
+            });
             let row_bc = &mut out.bc[row * 2 * n_group * GROUP..][..2 * n_group * GROUP];
-            Lanes::sum_each(&gb).store(row_bc, group * GROUP);
-            Lanes::sum_each(&gc).store(row_bc, (n_group + group) * GROUP);
+            s.sum_each(&gb).store(row_bc, group * GROUP);
+            s.sum_each(&gc).store(row_bc, (n_group + group) * GROUP);
 
+            let ginput = ginput[0] + ginput[1];
             // `a` carries a factor log2(e) that the derivative with respect to delta must not have.
-            gdelta = gdelta * Lanes::splat(std::f32::consts::LN_2);
-            gdelta = ginput.mul_add::<FMA>(u, gdelta);
+            let gdelta = (gdelta[0] + gdelta[1]) * s.splat(std::f32::consts::LN_2);
+            let gdelta = ginput.mul_add(u, gdelta);
             let mut gu = ginput * delta;
             if group == 0 {
-                gu = dy.mul_add::<FMA>(d, gu);
-                gd = dy.mul_add::<FMA>(u, gd);
+                gu = dy.mul_add(d, gu);
+                gd = dy.mul_add(u, gd);
             } else {
-                gu = gu + Lanes::load(out.u, row * WIDTH);
+                gu = gu + s.load(out.u, row * WIDTH);
             }
             gu.store(out.u, row * WIDTH);
-            let mut gstep = gdelta * Lanes::load(slopes, time * WIDTH);
+            let mut gstep = gdelta * s.load(slopes, time * WIDTH);
             gbias = gbias + gstep;
             if group > 0 {
-                gstep = gstep + Lanes::load(out.step, row * WIDTH);
+                gstep = gstep + s.load(out.step, row * WIDTH);
             }
             gstep.store(out.step, row * WIDTH);
         }
-        let sums = &mut out.a[group * STATE..][..STATE];
-        for (n, ga) in ga.into_iter().enumerate() {
-            (Lanes::load(sums, n * WIDTH) + ga).store(sums, n * WIDTH);
+        for (sum, ga) in group_of_mut(out.a, group).iter_mut().zip(ga) {
+            (s.load_array(sum) + ga).store_array(sum);
         }
-        (Lanes::load(out.d, 0) + gd).store(out.d, 0);
-        (Lanes::load(out.step_bias, 0) + gbias).store(out.step_bias, 0);
-        store_group(out.state, group, &gh);
+        (s.load(out.d, 0) + gd).store(out.d, 0);
+        (s.load(out.step_bias, 0) + gbias).store(out.step_bias, 0);
+        store_group(&gh, out.state, group);
     }
 }
