@@ -16,6 +16,10 @@ pub type Observer<'a> = &'a mut dyn FnMut(&str, &Tensor<3>);
 
 /// What kind of mask a forward pass uses.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value per pass, never stored in bulk"
+)]
 pub enum Pass {
     /// The evaluation mask of the settings.
     Evaluate,
@@ -43,6 +47,10 @@ pub struct Output {
 
 /// A network of any kind.
 #[derive(Module, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "one value per run, never stored in bulk"
+)]
 pub enum Network {
     /// Mask generator and predictor.
     Seq2Exp(Seq2Exp),

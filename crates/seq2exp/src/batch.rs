@@ -114,7 +114,7 @@ mod tests {
     use crate::synthetic::example;
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-        tensor.into_data().to_vec().expect("f32 values")
+        tensor.into_data().try_to_vec().expect("f32 values")
     }
 
     #[test]

@@ -251,6 +251,7 @@ mod tests {
         assert_eq!(quantile(&[3.0], 0.975), Some(3.0));
     }
 
+    #[expect(clippy::type_complexity, reason = "a table of cases, read once")]
     #[test]
     fn score_of_degenerate_input_is_defined() {
         let cases: [(&[f64], &[f64], [Option<f64>; 4]); 6] = [

@@ -295,6 +295,7 @@ mod tests {
         );
     }
 
+    #[expect(clippy::type_complexity, reason = "a table of cases, read once")]
     #[test]
     fn fit_without_a_solution_predicts_the_mean() {
         let cases: [(Vec<Vec<f64>>, &[f64], f64); 4] = [

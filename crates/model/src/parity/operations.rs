@@ -15,12 +15,14 @@ use crate::error::ModelError;
 use crate::head::NORM_EPSILON;
 use crate::loss::smooth_l1;
 
+/// Compares one operation with its file.
+type Comparison = fn(&mut Folder, &Reference) -> Result<(), ModelError>;
+
 /// Compares every file whose operation this crate can run; the others are listed.
 pub(super) fn compare(path: &Path, files: &[String]) -> FolderReport {
     let mut folder = Folder::new(path, files, "operations");
     for file in folder.files(|file| file.ends_with(".safetensors")) {
-        let run: Option<fn(&mut Folder, &Reference) -> Result<(), ModelError>> = match file.as_str()
-        {
+        let run: Option<Comparison> = match file.as_str() {
             name if name.starts_with("bimamba_") => Some(compare_bimamba),
             name if name.starts_with("mamba_") => Some(compare_mamba),
             name if name.starts_with("rmsnorm_add_") => Some(compare_norm),

@@ -43,7 +43,7 @@ fn run_writes_every_result() {
         .filter(|line| !line.starts_with('#'))
         .collect();
     assert_eq!(rows.len() as u64, N_GENES + 1, "{predictions}");
-    let elements = genome::read_regions(&experiment.path("result/elements.bed.gz")).expect("BED");
+    let elements = genome::read_regions(experiment.path("result/elements.bed.gz")).expect("BED");
     assert!(
         elements
             .iter()

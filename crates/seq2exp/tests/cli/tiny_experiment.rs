@@ -97,7 +97,7 @@ impl TinyExperiment {
                 (interval, (level(gene) * scale) as f32)
             })
             .collect();
-        write_bigwig(&self.path(name), &sizes, rows).expect("a valid bigWig");
+        write_bigwig(self.path(name), &sizes, rows).expect("a valid bigWig");
     }
 
     fn write_genes(&self) {
