@@ -51,7 +51,7 @@ pub struct ExperimentArgs {
     /// Change a setting, for example --set train.steps=100 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
-    /// Output folder [default: out/<name of the experiment>]
+    /// Output folder [default: out/NAME]
     #[arg(short, long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
 }

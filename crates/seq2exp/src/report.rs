@@ -126,7 +126,7 @@ pub struct PredictionPoint {
 pub enum MetricKind {
     /// A trained network.
     Network,
-    /// A predictor that does not look at the window: the mean, or the mRNA features alone.
+    /// A simple predictor that the networks are compared with: the mean, or regression on the features.
     Baseline,
 }
 

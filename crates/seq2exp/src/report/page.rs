@@ -128,7 +128,7 @@ fn verdict(input: &ReportInput) -> Option<String> {
     match baseline {
         Some(baseline) => {
             text.push_str(&format!(
-                ", against {} for the best predictor that does not look at the window ({}). ",
+                ", against {} for the best simple predictor ({}). ",
                 estimate_text(&baseline.mse, 3),
                 baseline.label
             ));
@@ -202,7 +202,7 @@ fn key_figures(page: &mut Markup, input: &ReportInput) {
             if let Some(value) = other.and_then(|other| other.value) {
                 let separator = if range.is_empty() { "" } else { "; " };
                 range.push_str(&format!(
-                    "{separator}without the window {}",
+                    "{separator}best simple predictor {}",
                     fixed_text(value, 2)
                 ));
             }
@@ -275,8 +275,7 @@ fn predictions(page: &mut Markup, input: &ReportInput) {
     {
         page.open("figure", &[]).raw(&chart);
         let text = format!(
-            "Scores on the {} genes with {} bootstrap intervals over genes; grey: predictors that do not look at the \
-             window.",
+            "Scores on the {} genes with {} bootstrap intervals over genes; grey: simple predictors.",
             rows[0].split,
             level_text(input.interval_level)
         );
