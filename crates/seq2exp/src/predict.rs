@@ -1,7 +1,5 @@
 //! Predictions of a trained network, gene by gene.
 
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -109,39 +107,6 @@ pub fn mean_mask_ratio(predictions: &[Prediction]) -> Option<f64> {
     (!ratios.is_empty()).then(|| ratios.iter().sum::<f64>() / ratios.len() as f64)
 }
 
-/// Writes `predictions.tsv`: one gene a row, in the order of `predictions`, `NA` where expression was not measured.
-///
-/// Columns: `gene_id`, `symbol`, `chrom`, `tss` (0-based), `strand`, `split`, `observed`, `predicted`.
-///
-/// # Errors
-/// [`RunError::Genome`] when the file cannot be written; an older one then survives.
-pub fn write_predictions(
-    path: &Path,
-    source: &dyn ExampleSource,
-    predictions: &[Prediction],
-) -> Result<(), RunError> {
-    genome::write_atomic(path, |file| {
-        writeln!(
-            file,
-            "gene_id\tsymbol\tchrom\ttss\tstrand\tsplit\tobserved\tpredicted"
-        )?;
-        for prediction in predictions {
-            let gene = source.gene(prediction.gene_index);
-            let split = source.split(prediction.gene_index);
-            let observed = prediction
-                .observed
-                .map_or("NA".to_string(), |value| value.to_string());
-            writeln!(
-                file,
-                "{}\t{}\t{}\t{}\t{}\t{split}\t{observed}\t{}",
-                gene.gene_id, gene.symbol, gene.chrom, gene.tss, gene.strand, prediction.predicted
-            )?;
-        }
-        Ok(())
-    })?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,32 +206,5 @@ mod tests {
             ),
             "{error}"
         );
-    }
-
-    #[test]
-    fn written_table_holds_a_row_per_gene() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let path = folder.path().join("predictions.tsv");
-        let source = SyntheticSource::new(5, LENGTH);
-        let prediction = |gene_index, observed| Prediction {
-            gene_index,
-            predicted: 0.1,
-            observed,
-            mask_ratio: None,
-            features: [0.0; N_FEATURES],
-        };
-        write_predictions(
-            &path,
-            &source,
-            &[prediction(3, Some(1.5)), prediction(0, None)],
-        )
-        .expect("written");
-        let text = std::fs::read_to_string(&path).expect("readable");
-        let expected = "gene_id\tsymbol\tchrom\ttss\tstrand\tsplit\tobserved\tpredicted\n\
-                        ENSG_G3\tG3\tchr1\t1300\t+\tvalid\t1.5\t0.1\n\
-                        ENSG_G0\tG0\tchr1\t1000\t+\ttrain\tNA\t0.1\n";
-        assert_eq!(text, expected);
-        let nowhere = folder.path().join("absent/predictions.tsv");
-        assert!(write_predictions(&nowhere, &source, &[]).is_err());
     }
 }

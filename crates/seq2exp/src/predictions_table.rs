@@ -225,6 +225,44 @@ mod tests {
     }
 
     #[test]
+    fn written_table_is_read_back() {
+        let source = crate::synthetic::SyntheticSource::new(5, 16);
+        let prediction = |gene_index, observed, predicted| crate::predict::Prediction {
+            gene_index,
+            predicted,
+            observed,
+            mask_ratio: Some(0.25),
+            features: [0.0; dataset::N_FEATURES],
+        };
+        let rows = vec![prediction(3, Some(1.5), 0.5), prediction(0, None, 2.5)];
+        let predictions = EnsemblePredictions {
+            by_seed: vec![(7, rows.clone())],
+            mean: rows,
+            spread: vec![None, Some(0.125)],
+        };
+        let provenance = Provenance {
+            version: "0.0.0".to_string(),
+            model_digest: String::new(),
+            genome_digest: String::new(),
+            data_digest: String::new(),
+            seeds: vec![7],
+        };
+        let mut bytes = Vec::new();
+        write_predictions_table(&mut bytes, &source, &predictions, None, &provenance)
+            .expect("a Vec");
+        let text = String::from_utf8(bytes).expect("UTF-8");
+        let expected = "# seq2exp=0.0.0\n# seeds=7\n\
+            gene_id\tsymbol\tchrom\ttss\tstrand\tsplit\tobserved\tpredicted\tpredicted_sd\tmask_ratio\tseed_7\n\
+            ENSG_G3\tG3\tchr1\t1300\t+\tvalid\t1.5\t0.5\tNA\t0.25\t0.5\n\
+            ENSG_G0\tG0\tchr1\t1000\t+\ttrain\tNA\t2.5\t0.125\t0.25\t2.5\n";
+        assert_eq!(text, expected);
+        let table = read(&text).expect("what was written is read");
+        assert_eq!(table.predictors, ["predicted"]);
+        assert_eq!(table.rows[0].observed, Some(1.5));
+        assert_eq!(table.rows[1].spread, Some(0.125));
+    }
+
+    #[test]
     fn read_takes_columns_by_name() {
         let text = "# seeds=2\nsymbol\tbaseline_a\tsplit\tpredicted\tobserved\tpredicted_sd\nG\t0.5\ttest\t1.5\tNA\t0.25\n";
         let table = read(text).expect("a table");
