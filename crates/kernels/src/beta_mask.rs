@@ -21,6 +21,8 @@ mod divergence;
 mod gamma_functions;
 #[cfg(test)]
 mod golden;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub mod reference;
 mod sample_gradient;
 #[cfg(test)]
@@ -277,7 +279,7 @@ enum PlannedDraw {
 ///
 /// `given` is read only when the plan says so, and is any tensor of that shape otherwise.
 #[doc(hidden)]
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait BetaMaskBackend: Backend {
     /// Returns mask and divergence, `[2, batch, length]`.
     fn beta_mask(

@@ -6,6 +6,8 @@ mod cpu;
 mod cpu_backward;
 #[cfg(test)]
 mod golden_tests;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub mod layout;
 pub mod reference;
 mod sweep;

@@ -13,6 +13,8 @@ use crate::shape::{check_axes, check_not_empty};
 
 mod autodiff;
 mod cpu;
+#[cfg(feature = "gpu")]
+mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;
@@ -70,7 +72,7 @@ pub fn rms_norm_linear(
 
 /// What a backend must do for [`rms_norm_linear`]; tensors are single precision and of checked shapes.
 #[doc(hidden)]
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait RmsNormLinearBackend: Backend {
     /// Returns the output, `[batch, length, n_out]`.
     fn rms_norm_linear(

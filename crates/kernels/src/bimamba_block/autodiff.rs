@@ -18,7 +18,7 @@ use crate::simd_level::SimdLevel;
 /// Backends that offer the block, differentiable ones included.
 ///
 /// `params` is the flat array that [`BlockSizes::layout`] describes.
-#[backend_extension(Flex, Autodiff)]
+#[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait BimambaBackend: Backend {
     /// Computes the block for `x`, `[batch, length, d_model]`.
     fn bimamba_block(
