@@ -49,6 +49,9 @@ pub struct CheckpointMeta {
     /// Seed of the run.
     #[serde(default)]
     pub seed: u64,
+    /// The device it was trained on.
+    #[serde(default)]
+    pub device: Option<String>,
     /// Validation and other figures at this step, by name.
     #[serde(default)]
     pub metrics: serde_json::Map<String, serde_json::Value>,
@@ -65,6 +68,7 @@ impl CheckpointMeta {
             experiment: None,
             step: 0,
             seed: 0,
+            device: None,
             metrics: serde_json::Map::new(),
         }
     }

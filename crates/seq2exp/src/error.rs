@@ -158,9 +158,10 @@ pub enum RunError {
     /// A number became NaN or infinite.
     #[error(
         "{}{what} is NaN or infinite, with gene(s) {}; the last good checkpoint is kept; look at the tracks of these \
-         genes, or lower train.lr",
+         genes{}, or lower train.lr",
         step.map_or(String::new(), |step| format!("step {step}: ")),
-        genes.join(", ")
+        genes.join(", "),
+        inputs.as_ref().map_or(String::new(), |path| format!(" and at the step's inputs in {}", path.display()))
     )]
     NotFinite {
         /// Which number.
@@ -169,6 +170,8 @@ pub enum RunError {
         step: Option<u64>,
         /// The genes of the batch.
         genes: Vec<String>,
+        /// The file that holds what the step was computed from; none outside training.
+        inputs: Option<PathBuf>,
     },
     /// A signal asked to stop, and what had to be saved is saved.
     #[error("stopped by {signal}; {remedy}")]

@@ -82,6 +82,7 @@ pub fn predict(
                 what: "a prediction",
                 step: None,
                 genes: batch.symbols,
+                inputs: None,
             });
         }
         for (row, (&gene_index, example)) in indices.iter().zip(&examples).enumerate() {

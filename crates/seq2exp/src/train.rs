@@ -1,10 +1,12 @@
 //! Training a network.
 
 mod config;
+mod failed_step;
 mod order;
 mod record;
 mod run;
 mod state;
+mod tensor_file;
 
 pub use config::TrainConfig;
 pub use order::{Visit, VisitOrder};

@@ -18,6 +18,7 @@ use crate::metric::Metric;
 use crate::optimizer::{AdamW, Gradients, accumulate, clip_global_norm, global_norm, scale};
 use crate::predict::{PredictConfig, mean_mask_ratio, predict};
 use crate::progress::{Progress, ProgressMode};
+use crate::train::failed_step::FailedStep;
 use crate::train::{
     Best, Record, RecordFile, RunProgress, SavedParameter, StepRecord, TrainConfig, TrainState,
     ValidationRecord, Visit, VisitOrder,
@@ -76,6 +77,21 @@ struct Trainee {
     progress: RunProgress,
 }
 
+impl Trainee {
+    /// Every parameter with its name, shape and values.
+    fn parameters(&self) -> Vec<SavedParameter> {
+        let named = self.network.named_parameters().into_iter();
+        named
+            .zip(&self.values)
+            .map(|(p, values)| SavedParameter {
+                name: p.name,
+                shape: p.shape,
+                values: values.clone(),
+            })
+            .collect()
+    }
+}
+
 /// Means over the genes of one update.
 #[derive(Default)]
 struct Losses {
@@ -95,7 +111,8 @@ impl TrainRun<'_> {
     /// - [`RunError::EmptySplit`] without training or validation genes
     /// - [`RunError::OtherConfig`] when the folder holds a run with other settings, with the fields that differ
     /// - [`RunError::BadState`] when the state to continue from is damaged
-    /// - [`RunError::NotFinite`] when a loss, gradient or prediction is NaN or infinite
+    /// - [`RunError::NotFinite`] when a loss, gradient or prediction is NaN or infinite; the inputs of a failed step are
+    ///   saved beside the checkpoints
     /// - [`RunError::Interrupted`] when asked to stop; the state is then saved
     /// - whatever reading an example or writing a file causes
     pub fn run(&self) -> Result<TrainSummary, RunError> {
@@ -318,26 +335,22 @@ impl TrainRun<'_> {
                 .take(visits.len())
                 .collect::<Result<_, _>>()?;
             let batch = Batch::new(&examples, &device)?;
-            let not_finite = |what, genes: &[String]| RunError::NotFinite {
-                what,
-                step: Some(step),
-                genes: genes.to_vec(),
-            };
             let targets = batch.targets()?;
-            let seeds = visits
+            let seeds: Vec<u64> = visits
                 .iter()
                 .map(|visit| order.sample_seed(*visit))
                 .collect();
-            let output = trainee
-                .network
-                .forward(batch.input, &Pass::Train { seeds })?;
+            let pass = Pass::Train {
+                seeds: seeds.clone(),
+            };
+            let output = trainee.network.forward(batch.input.clone(), &pass)?;
             let loss = model::loss(&output, targets, self.config.kl_weight);
             let scalar = |tensor| -> Result<f64, RunError> {
                 Ok(read_values(tensor)?.into_iter().map(f64::from).sum())
             };
             let value = scalar(loss.total.clone())?;
             if !value.is_finite() {
-                return Err(not_finite("the loss", &batch.symbols));
+                return Err(self.not_finite("the loss", trainee, &batch, &seeds));
             }
             losses.total += weight * value;
             losses.prediction += weight * scalar(loss.prediction)?;
@@ -346,7 +359,7 @@ impl TrainRun<'_> {
             }
             let gradients = trainee.network.read_gradients(&loss.total.backward())?;
             if !global_norm(&gradients).is_finite() {
-                return Err(not_finite("the gradient", &batch.symbols));
+                return Err(self.not_finite("the gradient", trainee, &batch, &seeds));
             }
             accumulate(&mut total, gradients);
         }
@@ -359,6 +372,33 @@ impl TrainRun<'_> {
         trainee.network = network.with_parameters(trainee.values.clone())?;
         trainee.progress.step = step;
         Ok((losses, norm))
+    }
+
+    /// The error of a step that gave NaN or infinity, after what it was computed from is saved.
+    fn not_finite(
+        &self,
+        what: &'static str,
+        trainee: &Trainee,
+        batch: &Batch,
+        sample_seeds: &[u64],
+    ) -> RunError {
+        let failed = FailedStep {
+            step: trainee.progress.step + 1,
+            what,
+            batch,
+            sample_seeds,
+            parameters: trainee.parameters(),
+        };
+        let path = self.file(&failed.file_name());
+        match failed.write(&path, self) {
+            Ok(()) => RunError::NotFinite {
+                what,
+                step: Some(failed.step),
+                genes: batch.symbols.clone(),
+                inputs: Some(path),
+            },
+            Err(error) => error,
+        }
     }
 
     /// Scores all validation genes, keeps the network if it is the best so far, and saves the state.
@@ -391,10 +431,16 @@ impl TrainRun<'_> {
                 signal,
                 remedy: self.how_to_continue(step),
             },
-            RunError::NotFinite { what, genes, .. } => RunError::NotFinite {
+            RunError::NotFinite {
+                what,
+                genes,
+                inputs,
+                ..
+            } => RunError::NotFinite {
                 what,
                 step: Some(step),
                 genes,
+                inputs,
             },
             other => other,
         })?;
@@ -465,17 +511,9 @@ impl TrainRun<'_> {
 
     /// Writes the state first: whatever happens then, the run can continue.
     fn save(&self, trainee: &Trainee) -> Result<(), RunError> {
-        let named = trainee.network.named_parameters().into_iter();
-        let parameters = named.zip(&trainee.values);
         let state = TrainState {
             progress: trainee.progress,
-            parameters: parameters
-                .map(|(p, values)| SavedParameter {
-                    name: p.name,
-                    shape: p.shape,
-                    values: values.clone(),
-                })
-                .collect(),
+            parameters: trainee.parameters(),
             moments: trainee.optimizer.moments().to_vec(),
         };
         state.write(&self.file(STATE_FILE), &self.identity()?)?;

@@ -1,14 +1,12 @@
 //! `resume.safetensors`: everything an interrupted run needs to go on as if nothing had happened.
 
-use std::collections::HashMap;
-use std::io::Write;
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::tensor_file::{StoredTensor, write_tensors};
 use crate::difference::differing_fields;
 use crate::error::RunError;
 use crate::optimizer::Moments;
@@ -124,32 +122,15 @@ impl TrainState {
             message,
         };
         let header = serde_json::to_string(&header).map_err(|error| damaged(error.to_string()))?;
-        let mut named: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+        let mut tensors = Vec::new();
         for (parameter, moments) in self.parameters.iter().zip(&self.moments) {
             let parts = [&parameter.values, &moments.first, &moments.second];
             for (part, values) in PARTS.into_iter().zip(parts) {
-                let bytes = values
-                    .iter()
-                    .flat_map(|value| value.to_le_bytes())
-                    .collect();
-                named.push((
-                    format!("{part}.{}", parameter.name),
-                    parameter.shape.clone(),
-                    bytes,
-                ));
+                let name = format!("{part}.{}", parameter.name);
+                tensors.push(StoredTensor::f32(name, &parameter.shape, values));
             }
         }
-        let views = named
-            .iter()
-            .map(|(name, shape, bytes)| {
-                Ok((name, TensorView::new(Dtype::F32, shape.clone(), bytes)?))
-            })
-            .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|error| damaged(error.to_string()))?;
-        let metadata = HashMap::from([(HEADER_KEY.to_string(), header)]);
-        let bytes = safetensors::serialize(views, Some(metadata))
-            .map_err(|error| damaged(error.to_string()))?;
-        Ok(genome::write_atomic(path, |file| file.write_all(&bytes))?)
+        write_tensors(path, &tensors, HEADER_KEY, header)
     }
 
     /// Reads the state of a run with the same `identity`; fields named in `free` may differ.

@@ -4,18 +4,19 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor, TensorData};
 use dataset::ExampleSource;
 use model::checkpoint::{CheckpointMeta, load};
-use model::{NetworkConfig, NetworkKind};
+use model::{ModelInput, Network, NetworkConfig, NetworkKind, Pass};
 
 use super::*;
+use crate::batch::read_values;
 use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
 use crate::progress::ProgressMode;
 use crate::synthetic::{PROMOTER, SyntheticSource};
 
-const LENGTH: usize = 37;
+pub(super) const LENGTH: usize = 37;
 
 fn tiny(kind: NetworkKind) -> NetworkConfig {
     let mut config = kind.preset();
@@ -54,15 +55,15 @@ fn settings(steps: u64) -> TrainConfig {
 }
 
 /// Everything a run in a test needs.
-struct Fixture {
-    config: TrainConfig,
-    meta: CheckpointMeta,
+pub(super) struct Fixture {
+    pub(super) config: TrainConfig,
+    pub(super) meta: CheckpointMeta,
     source: SyntheticSource,
-    interrupt: Interrupt,
+    pub(super) interrupt: Interrupt,
 }
 
 impl Fixture {
-    fn new(kind: NetworkKind, steps: u64) -> Self {
+    pub(super) fn new(kind: NetworkKind, steps: u64) -> Self {
         Self {
             config: settings(steps),
             meta: CheckpointMeta {
@@ -74,14 +75,18 @@ impl Fixture {
         }
     }
 
-    fn run(&self, folder: &Path) -> Result<TrainSummary, RunError> {
+    pub(super) fn run(&self, folder: &Path) -> Result<TrainSummary, RunError> {
+        self.run_on(&Device::flex(), folder)
+    }
+
+    pub(super) fn run_on(&self, device: &Device, folder: &Path) -> Result<TrainSummary, RunError> {
         let source: Arc<dyn ExampleSource> = Arc::new(self.source.clone());
         TrainRun {
             config: &self.config,
             meta: &self.meta,
             source: &source,
             folder,
-            device: &Device::flex(),
+            device,
             interrupt: &self.interrupt,
             progress: ProgressMode::Silent,
         }
@@ -107,7 +112,7 @@ fn assert_same_files(left: &Path, right: &Path) {
     }
 }
 
-fn folder() -> tempfile::TempDir {
+pub(super) fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
@@ -346,13 +351,55 @@ fn infinite_loss_stops_with_step_and_genes_and_keeps_the_checkpoint() {
         .expect_err("not finite")
         .to_string();
     let symbols: Vec<String> = genes.iter().map(|index| format!("G{index}")).collect();
+    let inputs = folder.path().join("not_finite_step_2.safetensors");
     assert!(
-        message.contains("step 2") && message.contains(&symbols.join(", ")),
+        message.contains("step 2")
+            && message.contains(&symbols.join(", "))
+            && message.contains(&inputs.display().to_string()),
         "{message}"
     );
+    assert!(repeated_loss(&inputs, &fixture).is_infinite());
     let (_, meta) =
         load(&folder.path().join(LAST_FILE), &Device::flex()).expect("the checkpoint of step 1");
     assert_eq!(meta.step, 1);
+}
+
+/// The loss of a failed step, computed again from its file alone.
+fn repeated_loss(path: &Path, fixture: &Fixture) -> f32 {
+    let bytes = fs::read(path).expect("the step's inputs");
+    let file = safetensors::SafeTensors::deserialize(&bytes).expect("a safetensors file");
+    let device = Device::flex();
+    let values = |name: &str| -> Vec<f32> {
+        let tensor = file.tensor(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let (words, _) = tensor.data().as_chunks::<4>();
+        words.iter().map(|word| f32::from_le_bytes(*word)).collect()
+    };
+    let data = |name: &str| {
+        let shape = file.tensor(name).expect(name).shape().to_vec();
+        TensorData::new(values(name), shape)
+    };
+    let network = Network::init(&fixture.meta.config, 0, &device).expect("sound settings");
+    let parameters = network
+        .named_parameters()
+        .iter()
+        .map(|parameter| values(&format!("parameter.{}", parameter.name)))
+        .collect();
+    let network = network.with_parameters(parameters).expect("all parameters");
+    let input = ModelInput {
+        sequence: Tensor::from_data(data("sequence"), &device),
+        tracks: Tensor::from_data(data("tracks"), &device),
+        overwrite: Tensor::from_data(data("overwrite"), &device),
+        features: Tensor::from_data(data("features"), &device),
+    };
+    let seeds = file.tensor("sample_seeds").expect("seeds").data().to_vec();
+    let (words, _) = seeds.as_chunks::<8>();
+    let seeds = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let output = network
+        .forward(input, &Pass::Train { seeds })
+        .expect("the inputs fit the network");
+    let targets = Tensor::from_data(data("targets"), &device);
+    let loss = model::loss(&output, targets, fixture.config.kl_weight);
+    read_values(loss.total).expect("a loss")[0]
 }
 
 #[test]
