@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use dataset::N_FEATURES;
 use model::{ModelInput, Network, NetworkConfig, Pass, no_decay};
 use rand::{RngExt, SeedableRng};
@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::batch::read_values;
 use crate::cost::Cost;
+use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::optimizer::{AdamW, clip_global_norm};
 use crate::train::TrainConfig;
@@ -23,6 +24,12 @@ pub enum BenchKind {
     Forward,
     /// Forward, loss, backward, clipping and optimiser update.
     Train,
+    /// Reading and writing `length` single-precision numbers: what the device's memory can do.
+    Copy,
+    /// The product of two square matrices of `length` rows: what the device's arithmetic can do.
+    Matmul,
+    /// The same of half-precision matrices.
+    MatmulHalf,
 }
 
 /// What to time, on random input.
@@ -45,6 +52,8 @@ pub struct Bench {
 pub struct BenchRecord {
     /// What was timed.
     pub kind: BenchKind,
+    /// The device.
+    pub device: String,
     /// Median seconds of one repetition.
     pub seconds: f64,
     /// Seconds of every repetition, in order.
@@ -53,6 +62,10 @@ pub struct BenchRecord {
     pub flops: u64,
     /// `flops / seconds / 1e9`.
     pub gflops: f64,
+    /// Bytes of one repetition, by [`Cost`] or counted.
+    pub bytes: u64,
+    /// `bytes / seconds / 1e9`.
+    pub gbytes_per_second: f64,
     /// Largest resident memory of this process so far, in bytes; `null` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
     /// Worker threads.
@@ -68,29 +81,47 @@ pub struct BenchRecord {
 }
 
 impl Bench {
-    /// Runs it on `device`.
+    /// Runs it on a device.
     ///
     /// # Errors
     /// What building or running the network causes, for example a window shorter than the promoter.
-    pub fn run(&self, device: &Device) -> Result<BenchRecord, RunError> {
+    pub fn run(&self, open: &OpenDevice) -> Result<BenchRecord, RunError> {
+        let device = &open.device;
         let cost = Cost::of(&self.network);
-        let (runs, flops) = match self.kind {
+        let (length, batch) = (self.length, self.batch);
+        let (runs, flops, bytes) = match self.kind {
             BenchKind::Forward => (
                 self.time_forward(device)?,
-                cost.forward_flops(self.length, self.batch),
+                cost.forward_flops(length, batch),
+                cost.forward_traffic_bytes(length, batch),
             ),
             BenchKind::Train => (
                 self.time_train(device)?,
-                cost.train_flops(self.length, self.batch),
+                cost.train_flops(length, batch),
+                cost.train_traffic_bytes(length, batch),
             ),
+            BenchKind::Copy => (self.time_copy(device)?, length as u64, 8 * length as u64),
+            BenchKind::Matmul => {
+                let cells = (length * length) as u64;
+                let runs = self.time_matmul(device, DType::F32)?;
+                (runs, 2 * cells * length as u64, 12 * cells)
+            }
+            BenchKind::MatmulHalf => {
+                let cells = (length * length) as u64;
+                let runs = self.time_matmul(device, DType::F16)?;
+                (runs, 2 * cells * length as u64, 6 * cells)
+            }
         };
         let seconds = median(&runs);
         Ok(BenchRecord {
             kind: self.kind,
+            device: open.name.clone(),
             seconds,
             runs,
             flops,
             gflops: flops as f64 / seconds / 1e9,
+            bytes,
+            gbytes_per_second: bytes as f64 / seconds / 1e9,
             peak_rss_bytes: peak_rss_bytes(),
             threads: rayon::current_num_threads(),
             simd: kernels::SimdLevel::detect().name().to_string(),
@@ -138,6 +169,89 @@ impl Bench {
         })
     }
 
+    fn time_copy(&self, device: &Device) -> Result<Vec<f64>, RunError> {
+        let values = Tensor::<1>::zeros([self.length], device);
+        wait(device)?;
+        self.time(|| {
+            let copy = values.clone().add_scalar(1.0);
+            wait(device)?;
+            drop(copy);
+            Ok(())
+        })
+    }
+
+    fn time_matmul(&self, device: &Device, dtype: DType) -> Result<Vec<f64>, RunError> {
+        let shape = [self.length, self.length];
+        // Not constant, so that no product can be cheaper than it looks.
+        let matrix = Tensor::<1>::from_data(
+            TensorData::new(
+                (0..self.length * self.length)
+                    .map(|index| (index % 97) as f32 / 97.0)
+                    .collect(),
+                [self.length * self.length],
+            ),
+            device,
+        )
+        .reshape(shape)
+        .cast(dtype);
+        wait(device)?;
+        self.time(|| {
+            let product = matrix.clone().matmul(matrix.clone());
+            wait(device)?;
+            drop(product);
+            Ok(())
+        })
+    }
+
+    /// Compares loss and gradient of one training pass on `open` with those of the CPU.
+    ///
+    /// # Errors
+    /// [`RunError::Differs`] when the loss differs by more than [`LOSS_TOLERANCE`] of itself, or the gradient by more
+    /// than [`GRADIENT_TOLERANCE`] of its norm.
+    pub fn verify(&self, open: &OpenDevice) -> Result<Agreement, RunError> {
+        let pass = |device: &Device| -> Result<(f64, Vec<f32>), RunError> {
+            let device = device.clone().autodiff();
+            let network = Network::init(&self.network, 2, &device)?;
+            let seeds = (0..self.batch as u64).collect();
+            let output = network.forward(self.input(&device), &Pass::Train { seeds })?;
+            let target = Tensor::zeros([self.batch, 1], &device);
+            let loss = model::loss(&output, target, TrainConfig::default().kl_weight);
+            let value = read_values(loss.total.clone())?;
+            let gradients = network.read_gradients(&loss.total.backward())?;
+            Ok((
+                f64::from(value[0]),
+                gradients.into_iter().flatten().flatten().collect(),
+            ))
+        };
+        let (loss, gradient) = pass(&open.device)?;
+        let (cpu_loss, cpu_gradient) = pass(&OpenDevice::cpu().device)?;
+        let norm =
+            |values: &mut dyn Iterator<Item = f64>| values.map(|g| g * g).sum::<f64>().sqrt();
+        let difference = norm(
+            &mut gradient
+                .iter()
+                .zip(&cpu_gradient)
+                .map(|(found, expected)| f64::from(*found) - f64::from(*expected)),
+        );
+        let agreement = Agreement {
+            loss: (loss - cpu_loss).abs() / cpu_loss.abs(),
+            gradient: difference / norm(&mut cpu_gradient.iter().map(|g| f64::from(*g))),
+        };
+        // A difference that is not a number is one.
+        let is_close = gradient.len() == cpu_gradient.len()
+            && agreement.loss <= LOSS_TOLERANCE
+            && agreement.gradient <= GRADIENT_TOLERANCE;
+        if is_close {
+            Ok(agreement)
+        } else {
+            Err(RunError::Differs {
+                device: open.name.clone(),
+                loss: agreement.loss,
+                gradient: agreement.gradient,
+            })
+        }
+    }
+
     fn time(&self, mut body: impl FnMut() -> Result<(), RunError>) -> Result<Vec<f64>, RunError> {
         body()?;
         let timed = |_| {
@@ -178,6 +292,29 @@ impl Bench {
     }
 }
 
+/// Largest relative difference of a device's loss: single precision through eight blocks stays below a tenth of it, a
+/// wrong kernel is far above.
+pub const LOSS_TOLERANCE: f64 = 1e-3;
+/// Largest relative difference of a device's gradient: sums over all positions in another order, and CUDA's products with
+/// eleven significant bits.
+pub const GRADIENT_TOLERANCE: f64 = 1e-2;
+
+/// How far a device's training pass is from the CPU's, relative to it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Agreement {
+    /// Of the loss.
+    pub loss: f64,
+    /// Norm of the gradients' difference over the gradient's norm.
+    pub gradient: f64,
+}
+
+/// Waits until the device has done all it was asked to.
+fn wait(device: &Device) -> Result<(), RunError> {
+    device.sync().map_err(|error| RunError::Tensor {
+        message: error.to_string(),
+    })
+}
+
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -215,7 +352,12 @@ mod tests {
     fn bench_records_every_run() {
         let text = r#"{"kind": "seq2exp_soft", "d_model": 16, "n_layer_generator": 1, "n_layer_predictor": 1, "promoter": 20}"#;
         let network: NetworkConfig = serde_json::from_str(text).expect("valid settings");
-        for kind in [BenchKind::Forward, BenchKind::Train] {
+        for kind in [
+            BenchKind::Forward,
+            BenchKind::Train,
+            BenchKind::Copy,
+            BenchKind::Matmul,
+        ] {
             let bench = Bench {
                 kind,
                 network: network.clone(),
@@ -223,9 +365,13 @@ mod tests {
                 batch: 2,
                 n_runs: 3,
             };
-            let record = bench.run(&Device::flex()).expect("it runs");
+            let record = bench.run(&OpenDevice::cpu()).expect("it runs");
             assert_eq!(record.runs.len(), 3);
-            assert!(record.seconds > 0.0 && record.gflops > 0.0);
+            assert!(record.seconds > 0.0 && record.gflops > 0.0 && record.bytes > 0);
+            let agreement = bench
+                .verify(&OpenDevice::cpu())
+                .expect("the CPU is the CPU");
+            assert_eq!((agreement.loss, agreement.gradient), (0.0, 0.0));
         }
     }
 }

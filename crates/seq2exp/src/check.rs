@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::bench::{Bench, BenchKind};
 use crate::config::ExperimentConfig;
 use crate::cost::Cost;
+use crate::device::OpenDevice;
 use crate::error::RunError;
 
 /// The answer of `seq2exp check`.
@@ -57,7 +58,7 @@ impl CheckReport {
     /// # Errors
     /// [`RunError::Files`] with every problem that comparing the files finds, and whatever opening or reading them
     /// causes.
-    pub fn new(config: &ExperimentConfig) -> Result<Self, RunError> {
+    pub fn new(config: &ExperimentConfig, device: &OpenDevice) -> Result<Self, RunError> {
         let files = FileTable::read(&config.data);
         if !files.problems.is_empty() {
             return Err(RunError::Files {
@@ -84,13 +85,13 @@ impl CheckReport {
             files: files.to_string(),
             notes: notes(config, &reader),
             skipped,
-            device: "cpu".to_string(),
+            device: device.name.clone(),
             threads: rayon::current_num_threads(),
             simd: kernels::SimdLevel::detect().name().to_string(),
             n_parameters: n_parameters(&config.model)?,
             memory_bytes: Cost::of(&config.model).train_bytes(length, config.train.batch),
             disk_bytes: estimate.prepared_bytes(),
-            time_seconds: time_seconds(config, &genes)?,
+            time_seconds: time_seconds(config, &genes, device)?,
             genes,
         })
     }
@@ -149,7 +150,11 @@ fn n_parameters(config: &NetworkConfig) -> Result<usize, RunError> {
 }
 
 /// Times a step on a short window and scales it to the run: cost is linear in bases.
-fn time_seconds(config: &ExperimentConfig, genes: &[SplitGenes]) -> Result<f64, RunError> {
+fn time_seconds(
+    config: &ExperimentConfig,
+    genes: &[SplitGenes],
+    device: &OpenDevice,
+) -> Result<f64, RunError> {
     let full_length = config.data.length as usize;
     let length = TRIAL_LENGTH.max(config.model.promoter()).min(full_length);
     let mut network = config.model.clone();
@@ -165,7 +170,7 @@ fn time_seconds(config: &ExperimentConfig, genes: &[SplitGenes]) -> Result<f64, 
         batch: 1,
         n_runs: 1,
     };
-    let step_per_gene = bench.run(&Device::flex())?.seconds * full_length as f64 / length as f64;
+    let step_per_gene = bench.run(device)?.seconds * full_length as f64 / length as f64;
     let of_split = |split| {
         genes
             .iter()

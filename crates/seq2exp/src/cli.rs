@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::device::DeviceChoice;
+
 /// Predict gene expression from 200 kb of DNA and a cell's epigenomic tracks, and discover the regulatory elements.
 #[derive(Debug, Parser)]
 #[command(name = "seq2exp", version, propagate_version = true)]
@@ -39,7 +41,7 @@ pub enum Command {
     Parity(ParityArgs),
     /// Time the network on this machine
     Bench(BenchArgs),
-    /// Describe a checkpoint, a prepared data set or a run folder
+    /// Describe a checkpoint, a prepared data set or a run folder, or list the devices
     Info(InfoArgs),
 }
 
@@ -56,12 +58,23 @@ pub struct ExperimentArgs {
     pub output: Option<PathBuf>,
 }
 
+/// The device of a command that runs networks.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DeviceArgs {
+    /// Where networks run: cpu, gpu, or gpu:N for adapter N of `seq2exp info --devices`
+    #[arg(long, value_name = "DEVICE", default_value_t)]
+    pub device: DeviceChoice,
+}
+
 /// A run that may continue an interrupted one.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
+    /// Where it runs.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Continue an interrupted run in the same output folder
     #[arg(long)]
     pub resume: bool,
@@ -73,6 +86,9 @@ pub struct CheckArgs {
     /// The experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
+    /// Where it would run.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,
@@ -83,6 +99,9 @@ pub struct CheckArgs {
 pub struct FolderArgs {
     /// Output folder of `run` or `train`
     pub folder: PathBuf,
+    /// Where it runs.
+    #[command(flatten)]
+    pub device: DeviceArgs,
 }
 
 /// An evaluation.
@@ -91,6 +110,9 @@ pub struct EvaluateArgs {
     /// Output folders of `run` or `train`; several are pooled gene by gene (leave-out blocks)
     #[arg(required = true)]
     pub folders: Vec<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
@@ -104,6 +126,9 @@ pub struct PredictArgs {
     /// Gene table (TSV) to predict instead of the run's own genes
     #[arg(long, value_name = "TSV")]
     pub genes: Option<PathBuf>,
+    /// Where it runs.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Where the predictions go; - is standard output
     #[arg(short, long, default_value = "-", value_name = "TSV")]
     pub output: PathBuf,
@@ -126,6 +151,12 @@ pub enum BenchTarget {
     Forward,
     /// Forward, loss, backward and optimiser step
     Train,
+    /// Reading and writing --length numbers, the device's ceiling for memory
+    Copy,
+    /// A product of square matrices of --length rows, its ceiling for arithmetic
+    Matmul,
+    /// The same in half precision
+    MatmulHalf,
 }
 
 /// A timing.
@@ -133,12 +164,21 @@ pub enum BenchTarget {
 pub struct BenchArgs {
     /// What to time
     pub kind: BenchTarget,
+    /// Where it runs.
+    #[command(flatten)]
+    pub device: DeviceArgs,
     /// Window length in bases
     #[arg(long, default_value_t = 20_000)]
     pub length: usize,
     /// Genes at once
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
+    /// Blocks of the generator, and as many of the predictor
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    pub layers: Option<u16>,
+    /// First compare one training pass with the CPU's, and stop when it differs
+    #[arg(long)]
+    pub verify: bool,
     /// Repetitions after one warm-up; the median is reported
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub runs: u16,
@@ -151,7 +191,11 @@ pub struct BenchArgs {
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     /// Checkpoint (.safetensors), prepared data set (.arrow) or run folder
-    pub path: PathBuf,
+    #[arg(required_unless_present = "devices", conflicts_with = "devices")]
+    pub path: Option<PathBuf>,
+    /// List the devices that --device can name
+    #[arg(long)]
+    pub devices: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

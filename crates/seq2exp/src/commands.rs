@@ -17,11 +17,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
 use serde::Serialize;
 
-use crate::cli::{Cli, Command, ExperimentArgs};
+use crate::cli::{Cli, Command, DeviceArgs, ExperimentArgs};
 use crate::config::ExperimentConfig;
+use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::experiment::Machine;
 use crate::interrupt::Interrupt;
@@ -73,10 +73,17 @@ fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)>
     Ok((config, output))
 }
 
-/// This process: the CPU, watched for signals, with progress on standard error.
-fn machine() -> Result<Machine> {
+/// This process on the chosen device, which it names on standard error; watched for signals, with progress there.
+fn machine(args: DeviceArgs) -> Result<Machine> {
+    let machine = machine_on(OpenDevice::open(args.device)?)?;
+    eprintln!("{machine}");
+    Ok(machine)
+}
+
+/// This process on an open device.
+fn machine_on(device: OpenDevice) -> Result<Machine> {
     Ok(Machine {
-        device: Device::flex(),
+        device,
         interrupt: Interrupt::watch_signals().context("watching for signals")?,
         progress: ProgressMode::of_stderr(),
     })

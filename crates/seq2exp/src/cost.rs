@@ -53,6 +53,22 @@ impl Cost {
         }
     }
 
+    /// Bytes that an evaluation pass moves between a device and its memory at least, when each stage of a block reads its
+    /// input and writes its output once, in single precision.
+    ///
+    /// Per base and block: the residual stream in and out, both halves of the input projection, and in either direction
+    /// the convolution's output (written, read by projection and scan) and the scan's.
+    pub fn forward_traffic_bytes(&self, length: usize, batch: usize) -> u64 {
+        let per_base = 2 * self.d_model + 4 * self.d_inner + 2 * 5 * self.d_inner;
+        FLOAT * self.n_blocks * per_base * (length * batch) as u64
+    }
+
+    /// As [`Cost::forward_traffic_bytes`], of a training step: the forward pass, the same again in the backward pass, and
+    /// there for every tensor its gradient, read and written as often.
+    pub fn train_traffic_bytes(&self, length: usize, batch: usize) -> u64 {
+        3 * self.forward_traffic_bytes(length, batch)
+    }
+
     /// Operations of one evaluation pass over `batch` windows of `length` bases.
     pub fn forward_flops(&self, length: usize, batch: usize) -> u64 {
         self.forward_flops_per_base * (length * batch) as u64

@@ -21,6 +21,9 @@ use crate::progress::Progress;
 pub struct MetricsFile {
     /// Version of this tool.
     pub version: String,
+    /// The device that predicted.
+    #[serde(default)]
+    pub device: String,
     /// SHA-256 over the checkpoints.
     pub model_digest: String,
     /// Digest of the data's description.
@@ -128,7 +131,7 @@ impl EnsemblePredictions {
                 source,
                 &genes,
                 config,
-                &machine.device,
+                &machine.device.device,
                 &machine.interrupt,
                 &mut progress,
             )?;

@@ -149,11 +149,32 @@ pub enum RunError {
         /// The split.
         split: dataset::Split,
     },
+    /// The device asked for is not there, or cannot be used.
+    #[error("--device {choice}: {message}")]
+    Device {
+        /// The device asked for.
+        choice: crate::device::DeviceChoice,
+        /// Why, and what to do.
+        message: String,
+    },
     /// A tensor could not be brought back from its device.
     #[error("reading a tensor from the device: {message}")]
     Tensor {
         /// The device's message.
         message: String,
+    },
+    /// A device computes something else than the CPU.
+    #[error(
+        "{device}: its training pass is not that of the CPU: loss {loss:.1e} and gradient {gradient:.1e} off, relative; do \
+         not trust its results, update the driver, and report it with the output of `seq2exp info --devices`"
+    )]
+    Differs {
+        /// The device.
+        device: String,
+        /// Relative difference of the loss.
+        loss: f64,
+        /// Relative difference of the gradient.
+        gradient: f64,
     },
     /// A number became NaN or infinite.
     #[error(

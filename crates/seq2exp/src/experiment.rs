@@ -4,13 +4,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use dataset::{ExampleReader, ExampleSource, PreparedReader, write_prepared};
 use model::Network;
 use model::checkpoint::{self, CheckpointMeta};
 use sha2::{Digest, Sha256};
 
 use crate::config::ExperimentConfig;
+use crate::device::OpenDevice;
 use crate::discover::Provenance;
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
@@ -34,7 +34,7 @@ pub enum Resume {
 #[derive(Debug, Clone)]
 pub struct Machine {
     /// Where tensors live.
-    pub device: Device,
+    pub device: OpenDevice,
     /// Raised to stop after the current step.
     pub interrupt: Interrupt,
     /// How progress is shown.
@@ -62,7 +62,8 @@ impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "device cpu, {} threads, {}",
+            "device {}, {} threads, {}",
+            self.device.name,
             rayon::current_num_threads(),
             kernels::SimdLevel::detect().name()
         )
@@ -171,6 +172,7 @@ impl Experiment {
             let meta = CheckpointMeta {
                 manifest_digest: Some(digest.clone()),
                 seed,
+                device: Some(self.machine.device.name.clone()),
                 ..CheckpointMeta::new(self.config.model.clone())
             };
             TrainRun {
@@ -178,7 +180,7 @@ impl Experiment {
                 meta: &meta,
                 source: &source,
                 folder: &folder,
-                device: &self.machine.device,
+                device: &self.machine.device.device,
                 interrupt: &self.machine.interrupt,
                 progress: self.machine.progress,
             }
@@ -202,7 +204,7 @@ impl Experiment {
                 return Err(RunError::NotTrained { path });
             }
             let (network, meta) =
-                checkpoint::load_for(&path, &self.config.model, &self.machine.device)?;
+                checkpoint::load_for(&path, &self.config.model, &self.machine.device.device)?;
             if meta
                 .manifest_digest
                 .as_ref()

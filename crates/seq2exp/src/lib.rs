@@ -11,6 +11,7 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod cost;
+pub mod device;
 pub mod difference;
 pub mod discover;
 pub mod discovery_tables;

@@ -15,7 +15,7 @@ use crate::progress::Progress;
 
 /// Turns the masks of a trained run into elements and tracks.
 pub fn execute(args: &FolderArgs) -> Result<()> {
-    let experiment = Experiment::reopen(&args.folder, machine()?)?;
+    let experiment = Experiment::reopen(&args.folder, machine(args.device)?)?;
     if discover(&experiment)?.is_none() {
         bail!(
             "{}: this network has no mask, so there are no elements to discover",
@@ -50,7 +50,7 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
             return Err(RunError::Interrupted { signal, remedy }.into());
         }
         let example = prepared.read(index)?;
-        let Some(mask) = mean_mask(&networks, &example, &machine.device)? else {
+        let Some(mask) = mean_mask(&networks, &example, &machine.device.device)? else {
             return Ok(None);
         };
         let gene = example.gene();

@@ -25,7 +25,7 @@ pub const PREDICTIONS_FILE: &str = "predictions.tsv";
 /// Scores one run, or pools the test genes of several.
 pub fn execute(args: &EvaluateArgs) -> Result<()> {
     if let [folder] = args.folders.as_slice() {
-        let experiment = Experiment::reopen(folder, machine()?)?;
+        let experiment = Experiment::reopen(folder, machine(args.device)?)?;
         let metrics = evaluate(&experiment)?;
         return if args.json {
             print_json(&metrics)
@@ -70,6 +70,7 @@ pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
     })?;
     let metrics = MetricsFile {
         version: provenance.version,
+        device: experiment.machine().device.name.clone(),
         model_digest: provenance.model_digest,
         data_digest: provenance.data_digest,
         ensemble,

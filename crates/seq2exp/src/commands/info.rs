@@ -9,16 +9,42 @@ use serde_json::{Value, json};
 use crate::cli::InfoArgs;
 use crate::commands::evaluate::METRICS_FILE;
 use crate::commands::{print_json, print_text};
+use crate::device::{GPU_BUILD_REMEDY, adapters};
 use crate::experiment::{DATA_FOLDER, read_config};
 
-/// Describes a checkpoint, a prepared data set or a run folder.
+/// Describes a checkpoint, a prepared data set or a run folder, or lists the devices.
 pub fn execute(args: &InfoArgs) -> Result<()> {
-    let description = describe(&args.path)?;
+    let Some(path) = &args.path else {
+        return list_devices(args.json);
+    };
+    let description = describe(path)?;
     if args.json {
         return print_json(&description);
     }
     let mut text = String::new();
     flatten("", &description, &mut text);
+    print_text(&text)
+}
+
+/// Prints what `--device` can name on this machine.
+fn list_devices(as_json: bool) -> Result<()> {
+    let adapters = adapters();
+    if as_json {
+        return print_json(
+            &json!({ "has_gpu_support": adapters.is_some(), "adapters": adapters.unwrap_or_default() }),
+        );
+    }
+    let simd = kernels::SimdLevel::detect().name();
+    let mut text = format!("cpu {} threads, {simd}\n", rayon::current_num_threads());
+    match adapters {
+        None => text.push_str(&format!(
+            "gpu: this build has no GPU support; {GPU_BUILD_REMEDY}\n"
+        )),
+        Some(adapters) if adapters.is_empty() => text.push_str("gpu: no adapter found\n"),
+        Some(adapters) => adapters
+            .iter()
+            .for_each(|adapter| text.push_str(&format!("{adapter}\n"))),
+    }
     print_text(&text)
 }
 

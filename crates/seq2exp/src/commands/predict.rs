@@ -16,7 +16,7 @@ use crate::predictions_table::write_predictions_table;
 
 /// Predicts the genes of a run, or of another gene table in the same genome and tracks.
 pub fn execute(args: &PredictArgs) -> Result<()> {
-    let experiment = Experiment::reopen(&args.folder, machine()?)?;
+    let experiment = Experiment::reopen(&args.folder, machine(args.device)?)?;
     let prepared = experiment.prepare()?;
     let networks = experiment.networks()?;
     let provenance = experiment.provenance(&networks, &prepared);

@@ -3,13 +3,15 @@
 use anyhow::Result;
 
 use crate::cli::ExperimentArgs;
-use crate::commands::{machine, read_experiment};
+use crate::commands::{machine_on, read_experiment};
+use crate::device::OpenDevice;
 use crate::experiment::{Experiment, Resume};
 
 /// Writes the prepared data set of an experiment.
 pub fn execute(args: &ExperimentArgs) -> Result<()> {
     let (config, output) = read_experiment(args)?;
-    let experiment = Experiment::open(config, &output, Resume::Yes, machine()?)?;
+    let experiment =
+        Experiment::open(config, &output, Resume::Yes, machine_on(OpenDevice::cpu())?)?;
     let prepared = experiment.prepare()?;
     let counts = prepared.manifest().description.examples;
     eprintln!(

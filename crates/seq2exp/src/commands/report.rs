@@ -31,7 +31,7 @@ const N_PICTURES: usize = 6;
 
 /// Writes the report of a trained run.
 pub fn execute(args: &FolderArgs) -> Result<()> {
-    report(&Experiment::reopen(&args.folder, machine()?)?)
+    report(&Experiment::reopen(&args.folder, machine(args.device)?)?)
 }
 
 /// Writes `report.html` from what the earlier steps left in the folder.
@@ -293,7 +293,7 @@ fn pictures(
             continue;
         };
         let example = prepared.read(index)?;
-        let Some(mask) = mean_mask(networks, &example, &experiment.machine().device)? else {
+        let Some(mask) = mean_mask(networks, &example, &experiment.machine().device.device)? else {
             return Ok(Vec::new());
         };
         let gene = example.gene();

@@ -14,9 +14,10 @@ use crate::experiment::{Experiment, Resume};
 /// Does everything: check, prepare, train, evaluate, discover, report.
 pub fn execute(args: &RunArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
-    eprint!("{}", CheckReport::new(&config)?);
+    let machine = machine(args.device)?;
+    eprint!("{}", CheckReport::new(&config, &machine.device)?);
     let resume = if args.resume { Resume::Yes } else { Resume::No };
-    let experiment = Experiment::open(config, &output, resume, machine()?)?;
+    let experiment = Experiment::open(config, &output, resume, machine)?;
     train(&experiment)?;
     let metrics = evaluate(&experiment)?;
     discover(&experiment)?;

@@ -10,12 +10,16 @@ use crate::experiment::{Experiment, Resume};
 pub fn execute(args: &RunArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
     let resume = if args.resume { Resume::Yes } else { Resume::No };
-    train(&Experiment::open(config, &output, resume, machine()?)?)
+    train(&Experiment::open(
+        config,
+        &output,
+        resume,
+        machine(args.device)?,
+    )?)
 }
 
 /// Trains, and says what came of it.
 pub fn train(experiment: &Experiment) -> Result<()> {
-    eprintln!("{}", experiment.machine());
     let summaries = experiment.train()?;
     for (seed, summary) in experiment.config().seeds.iter().zip(summaries) {
         eprintln!(

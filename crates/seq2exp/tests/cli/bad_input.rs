@@ -55,6 +55,25 @@ fn missing_file_is_named() {
 }
 
 #[test]
+fn device_that_is_not_there_is_refused_not_replaced() {
+    let expected = [
+        "--device gpu:99: this build has no GPU support",
+        "--features gpu",
+    ];
+    let experiment = TinyExperiment::new();
+    for command in ["check", "train", "run"] {
+        let arguments = [command, "experiment.toml", "--device", "gpu:99"];
+        fails(&experiment, &arguments, &expected);
+    }
+    assert!(!experiment.path("out").exists(), "nothing was written");
+    fails(
+        &experiment,
+        &["bench", "forward", "--device", "gpu:99"],
+        &expected,
+    );
+}
+
+#[test]
 fn config_with_unknown_key_names_line_and_key() {
     let experiment = TinyExperiment::new();
     experiment.replace("experiment.toml", "steps = 6", "stepz = 6");

@@ -201,10 +201,13 @@ fn bench_prints_the_documented_object() {
         let text = String::from_utf8_lossy(&output.stdout);
         let value: serde_json::Value = serde_json::from_str(&text).expect("one JSON object");
         for key in [
+            "device",
             "seconds",
             "runs",
             "flops",
             "gflops",
+            "bytes",
+            "gbytes_per_second",
             "peak_rss_bytes",
             "threads",
             "simd",
@@ -225,9 +228,47 @@ fn info_describes_checkpoint_data_set_and_folder() {
         ("result", "seed"),
         ("result/data/examples.arrow", "12"),
         ("result/seed_2/best.safetensors", "seq2exp_soft"),
+        (
+            "result/seed_2/best.safetensors",
+            "checkpoint.device = \"cpu\"",
+        ),
+        ("result", "metrics.device = \"cpu\""),
     ] {
         let (text, _) = succeeds(&experiment, &["info", path]);
         assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn info_lists_the_devices() {
+    let experiment = TinyExperiment::new();
+    let (text, _) = succeeds(&experiment, &["info", "--devices"]);
+    assert!(text.starts_with("cpu "), "{text}");
+    let (json, _) = succeeds(&experiment, &["info", "--devices", "--json"]);
+    let value: serde_json::Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!(value["has_gpu_support"], false, "{json}");
+    assert!(value["adapters"].is_array(), "{json}");
+}
+
+#[test]
+fn device_is_named_at_the_start() {
+    let experiment = TinyExperiment::new();
+    let arguments = [
+        "train",
+        "experiment.toml",
+        "-o",
+        "result",
+        "--device",
+        "cpu",
+    ];
+    let (_, messages) = succeeds(&experiment, &arguments);
+    assert!(messages.starts_with("device cpu, "), "{messages}");
+    for command in ["evaluate", "predict", "discover"] {
+        let (_, messages) = succeeds(&experiment, &[command, "result"]);
+        assert!(
+            messages.starts_with("device cpu, "),
+            "{command}: {messages}"
+        );
     }
 }
 
@@ -260,6 +301,8 @@ fn usage_errors_exit_with_2() {
         vec!["run"],
         vec!["nonsense"],
         vec!["-t", "0", "check", "x.toml"],
+        vec!["train", "x.toml", "--device", "tpu"],
+        vec!["info", "result", "--devices"],
     ] {
         seq2exp().args(&arguments).assert().code(2);
     }

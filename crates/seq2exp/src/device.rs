@@ -1,0 +1,234 @@
+//! The device a command runs on: asked for by name, then found or refused, never replaced by another.
+
+use std::fmt;
+use std::str::FromStr;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use crate::error::RunError;
+
+/// What a build without GPU support says to do.
+pub const GPU_BUILD_REMEDY: &str =
+    "build one with `cargo build --release --features gpu`, or use --device cpu";
+
+/// A device as `--device` names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DeviceChoice {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first graphics processor; an adapter that only imitates one in software does not count.
+    Gpu,
+    /// The adapter with this number in the list of `seq2exp info --devices`, also one in software.
+    Adapter(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("`{text}` is not `cpu`, `gpu` or `gpu:N`");
+        match text {
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu),
+            _ => {
+                let number = text.strip_prefix("gpu:").ok_or_else(unknown)?;
+                number.parse().map(Self::Adapter).map_err(|_| unknown())
+            }
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu => write!(f, "cpu"),
+            Self::Gpu => write!(f, "gpu"),
+            Self::Adapter(number) => write!(f, "gpu:{number}"),
+        }
+    }
+}
+
+/// What kind of thing an adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AdapterKind {
+    /// A graphics card of its own.
+    Discrete,
+    /// A graphics processor that shares the processor's memory.
+    Integrated,
+    /// A graphics processor of a virtual machine.
+    Virtual,
+    /// A program that imitates a graphics processor; slow, for tests.
+    Software,
+}
+
+impl fmt::Display for AdapterKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}",
+            match self {
+                Self::Discrete => "discrete",
+                Self::Integrated => "integrated",
+                Self::Virtual => "virtual",
+                Self::Software => "software",
+            }
+        )
+    }
+}
+
+/// A graphics adapter that this build can reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Adapter {
+    /// N of `--device gpu:N`.
+    pub number: usize,
+    /// As the driver names it.
+    pub name: String,
+    /// What it is.
+    pub kind: AdapterKind,
+    /// The interface it is reached through, for example `Vulkan`.
+    pub api: String,
+    /// Place among the adapters of its kind and interface.
+    #[serde(skip)]
+    pub place: usize,
+}
+
+impl fmt::Display for Adapter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "gpu:{} {} ({}, {})",
+            self.number, self.name, self.api, self.kind
+        )
+    }
+}
+
+/// A device that is ready, and what it is called.
+#[derive(Debug, Clone)]
+pub struct OpenDevice {
+    /// Where tensors live, without autodiff.
+    pub device: Device,
+    /// `cpu`, or the adapter's number, name, interface and kind.
+    pub name: String,
+}
+
+impl OpenDevice {
+    /// The processor.
+    pub fn cpu() -> Self {
+        Self {
+            device: Device::flex(),
+            name: "cpu".to_string(),
+        }
+    }
+
+    /// Makes the chosen device ready.
+    ///
+    /// # Errors
+    /// [`RunError::Device`] when this build has no GPU support, no adapter fits, or its driver refuses.
+    pub fn open(choice: DeviceChoice) -> Result<Self, RunError> {
+        if choice == DeviceChoice::Cpu {
+            return Ok(Self::cpu());
+        }
+        let adapters = adapters().ok_or_else(|| RunError::Device {
+            choice,
+            message: format!("this build has no GPU support; {GPU_BUILD_REMEDY}"),
+        })?;
+        let adapter =
+            select(choice, &adapters).map_err(|message| RunError::Device { choice, message })?;
+        open_adapter(choice, adapter)
+    }
+}
+
+/// Returns the adapter that is meant, or why there is none.
+fn select(choice: DeviceChoice, adapters: &[Adapter]) -> Result<&Adapter, String> {
+    let found = match choice {
+        DeviceChoice::Cpu => None,
+        DeviceChoice::Gpu => adapters
+            .iter()
+            .find(|adapter| adapter.kind != AdapterKind::Software),
+        DeviceChoice::Adapter(number) => adapters.iter().find(|adapter| adapter.number == number),
+    };
+    found.ok_or_else(|| {
+        if adapters.is_empty() {
+            return "no adapter found; install the driver of the graphics card, or use --device cpu"
+                .to_string();
+        }
+        let list: Vec<String> = adapters.iter().map(Adapter::to_string).collect();
+        let list = list.join(", ");
+        match choice {
+            DeviceChoice::Adapter(_) => format!("no adapter of that number; there are {list}"),
+            _ => format!(
+                "no graphics processor found, only {list}; name that one, slow as it is, or use --device cpu"
+            ),
+        }
+    })
+}
+
+/// Every adapter this build can reach, graphics processors first; none at all without GPU support.
+pub fn adapters() -> Option<Vec<Adapter>> {
+    None
+}
+
+fn open_adapter(choice: DeviceChoice, _adapter: &Adapter) -> Result<OpenDevice, RunError> {
+    let message = format!("this build has no GPU support; {GPU_BUILD_REMEDY}");
+    Err(RunError::Device { choice, message })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn adapter(number: usize, kind: AdapterKind) -> Adapter {
+        Adapter {
+            number,
+            name: format!("name {number}"),
+            kind,
+            api: "Vulkan".to_string(),
+            place: 0,
+        }
+    }
+
+    #[test]
+    fn choice_is_read_and_shown_alike() {
+        for (text, choice) in [
+            ("cpu", DeviceChoice::Cpu),
+            ("gpu", DeviceChoice::Gpu),
+            ("gpu:0", DeviceChoice::Adapter(0)),
+            ("gpu:12", DeviceChoice::Adapter(12)),
+        ] {
+            assert_eq!(text.parse(), Ok(choice));
+            assert_eq!(choice.to_string(), text);
+        }
+        for text in ["", "GPU", "gpu:", "gpu:-1", "gpu:x", "cuda", "cpu:0"] {
+            let error = text.parse::<DeviceChoice>().expect_err(text);
+            assert!(error.contains(&format!("`{text}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn software_adapter_serves_only_who_names_it() {
+        let software = [adapter(0, AdapterKind::Software)];
+        let error = select(DeviceChoice::Gpu, &software).expect_err("only software");
+        assert!(error.contains("gpu:0 name 0 (Vulkan, software)"), "{error}");
+        assert_eq!(
+            select(DeviceChoice::Adapter(0), &software),
+            Ok(&software[0])
+        );
+        let both = [
+            adapter(0, AdapterKind::Software),
+            adapter(1, AdapterKind::Integrated),
+        ];
+        assert_eq!(select(DeviceChoice::Gpu, &both), Ok(&both[1]));
+    }
+
+    #[test]
+    fn missing_adapter_is_an_error_with_what_there_is() {
+        let one = [adapter(0, AdapterKind::Discrete)];
+        let error = select(DeviceChoice::Adapter(3), &one).expect_err("only one");
+        assert!(error.contains("gpu:0 name 0 (Vulkan, discrete)"), "{error}");
+        let error = select(DeviceChoice::Gpu, &[]).expect_err("none");
+        assert!(error.contains("--device cpu"), "{error}");
+    }
+}
