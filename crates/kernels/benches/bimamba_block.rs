@@ -9,9 +9,9 @@ use std::hint::black_box;
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernels::bimamba_block::layout::{BlockSizes, DirectionLayout};
+use kernels::bimamba_block::products::{Passes, run_products};
 use kernels::bimamba_block::reference;
-use kernels::{BimambaParams, DirectionParams, SimdLevel, bimamba_block};
-use rayon::prelude::*;
+use kernels::{BimambaParams, BlockOptions, DirectionParams, SimdLevel, bimamba_block};
 
 /// The published model's block.
 const SIZES: BlockSizes = BlockSizes {
@@ -22,8 +22,8 @@ const SIZES: BlockSizes = BlockSizes {
     dt_rank: 8,
 };
 
-/// Rows of one product, as in the block.
-const TILE: usize = 256;
+/// Positions of the check: more than a tile of 256.
+const CHECKED: usize = 293;
 
 /// Numbers in [-1, 1) from a linear congruential generator.
 fn numbers(seed: u64, n: usize, scale: f32) -> Vec<f32> {
@@ -94,7 +94,7 @@ fn input(length: usize, device: &Device) -> Tensor<3> {
 }
 
 fn run_forward(x: &Tensor<3>, params: &Tensor<1>) -> Tensor<3> {
-    bimamba_block(x.clone(), tensor_params(params)).expect("shapes agree")
+    bimamba_block(x.clone(), tensor_params(params), BlockOptions::default()).expect("shapes agree")
 }
 
 /// Gradient of `x` for an output gradient of ones.
@@ -106,7 +106,7 @@ fn run_both(x: &Tensor<3>, params: &Tensor<1>) -> Tensor<3> {
 
 fn check_against_reference(params: &[f32]) {
     let device = Device::flex().autodiff();
-    let length = TILE + 37;
+    let length = CHECKED;
     let x = input(length, &device).require_grad();
     let tensor = Tensor::<1>::from_data(TensorData::new(params.to_vec(), [params.len()]), &device)
         .require_grad();
@@ -130,79 +130,6 @@ fn check_against_reference(params: &[f32]) {
     }
 }
 
-/// Shapes `[m, n, k]` of the products of one tile in the forward pass.
-fn forward_products() -> Vec<[usize; 3]> {
-    let (d, i, p) = (SIZES.d_model, SIZES.d_inner, SIZES.d_x_proj());
-    vec![
-        [TILE, i, d],
-        [TILE, p, i],
-        [TILE, p, i],
-        [TILE, i, d],
-        [TILE, d, i],
-    ]
-}
-
-/// The same for the backward pass, in which the forward products but the last run again.
-fn backward_products() -> Vec<[usize; 3]> {
-    let (d, i, p) = (SIZES.d_model, SIZES.d_inner, SIZES.d_x_proj());
-    let r = SIZES.dt_rank;
-    let mut shapes = vec![[TILE, i, d]; 3];
-    for _ in 0..2 {
-        shapes.extend([
-            [TILE, p, i],
-            [TILE, r, i],
-            [i, r, TILE],
-            [p, i, TILE],
-            [TILE, i, p],
-        ]);
-    }
-    shapes.extend([
-        [d, i, TILE],
-        [i, d, TILE],
-        [i, d, TILE],
-        [TILE, d, i],
-        [TILE, d, i],
-    ]);
-    shapes
-}
-
-/// Runs products of these shapes for every tile of a sequence, in parallel over tiles.
-fn run_products(length: usize, shapes: &[[usize; 3]]) {
-    (0..length.div_ceil(TILE)).into_par_iter().for_each_init(
-        || [(); 3].map(|()| vec![0.5f32; 512 * 512]),
-        |[lhs, rhs, out], _| {
-            for &[m, n, k] in shapes {
-                assert!([m * k, k * n, m * n].iter().all(|&len| len <= lhs.len()));
-                // SAFETY: the assertion above shows that the three dense matrices fit their buffers.
-                unsafe {
-                    gemm::gemm(
-                        m,
-                        n,
-                        k,
-                        out.as_mut_ptr(),
-                        1,
-                        n as isize,
-                        false,
-                        lhs.as_ptr(),
-                        1,
-                        k as isize,
-                        rhs.as_ptr(),
-                        1,
-                        n as isize,
-                        0.0,
-                        1.0,
-                        false,
-                        false,
-                        false,
-                        gemm::Parallelism::None,
-                    );
-                }
-            }
-            black_box(&out);
-        },
-    );
-}
-
 fn benchmark(criterion: &mut Criterion) {
     let params = params();
     check_against_reference(&params);
@@ -219,17 +146,15 @@ fn benchmark(criterion: &mut Criterion) {
     group.sample_size(10);
     for length in [2_000, 20_000, 200_000] {
         group.throughput(Throughput::Elements(length as u64));
-        let forward = forward_products();
         group.bench_function(format!("forward products/{length}"), |bencher| {
-            bencher.iter(|| run_products(length, &forward));
+            bencher.iter(|| run_products(SIZES, length, Passes::Forward));
         });
         let x = input(length, &plain);
         group.bench_function(format!("forward/{length}"), |bencher| {
             bencher.iter(|| run_forward(&x, &plain_params));
         });
-        let both: Vec<_> = forward.iter().copied().chain(backward_products()).collect();
         group.bench_function(format!("both products/{length}"), |bencher| {
-            bencher.iter(|| run_products(length, &both));
+            bencher.iter(|| run_products(SIZES, length, Passes::Both));
         });
         let x = input(length, &tracked).require_grad();
         group.bench_function(format!("both/{length}"), |bencher| {

@@ -1,6 +1,8 @@
 //! `x + BiMamba(RMSNorm(x))`, the block that carries nearly all of the models' cost, as one operation.
 
 pub mod autodiff;
+#[cfg(test)]
+mod boundary_tests;
 mod channels;
 mod cpu;
 mod cpu_backward;
@@ -9,18 +11,27 @@ mod golden_tests;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod layout;
+#[cfg(test)]
+mod output_tests;
+pub mod plan;
+pub mod products;
 pub mod reference;
+#[cfg(test)]
+mod storage_tests;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod weights;
 
+use std::ops::Range;
+
 use burn::backend::Dispatch;
 use burn::tensor::Tensor;
 
 use self::autodiff::BimambaBackend;
 use self::layout::BlockSizes;
+use self::plan::{BlockOptions, BlockPlan};
 use crate::shape::{ShapeError, check_axes, check_not_empty};
 
 const OP: &str = "bimamba_block";
@@ -59,32 +70,57 @@ pub struct BimambaParams {
     pub reverse: DirectionParams,
 }
 
-/// Computes `x + BiMamba(RMSNorm(x))`, differentiable in `x` and every parameter.
+/// Computes `x + BiMamba(RMSNorm(x))` where `options` asks for it, differentiable in `x` and every parameter.
 ///
 /// BiMamba(h) = mamba_forward(h) + flip(mamba_reverse(flip(h))), where each mamba projects in, convolves,
 /// scans, gates and projects out; RMSNorm has epsilon 1e-5. The result does not depend on the number of threads,
-/// and a sequence's result does not depend on the others in its batch.
+/// and a sequence's result does not depend on the others in its batch. With [`BlockOptions::outputs`] the result is that
+/// part of the whole output, without the work that nobody reads: each direction's scan ends behind the last position
+/// asked for, and gate, output projection and their gradients are computed there only.
 ///
 /// # Shapes
-/// - `x`: `[batch, length, d_model]`; output: as `x`
+/// - `x`: `[batch, length, d_model]`; output: `[batch, n_outputs, d_model]`, as `x` when all are wanted
 /// - `params`: see [`BimambaParams`] and [`DirectionParams`]
 ///
 /// # Units
 /// - `length` in bases
 ///
 /// # Errors
-/// [`ShapeError`] when a dimension disagrees or is 0; it names argument and axis.
+/// [`ShapeError`] when a dimension disagrees or is 0, or `outputs` is empty or ends behind the sequence; it names
+/// argument and axis.
 ///
 /// # Reference
 /// Gu & Dao 2023; Schiff et al. 2024 (Caduceus), `BiMambaWrapper` with `bidirectional_weight_tie`
-pub fn bimamba_block(x: Tensor<3>, params: BimambaParams) -> Result<Tensor<3>, ShapeError> {
-    let sizes = check(&x, &params)?;
+pub fn bimamba_block(
+    x: Tensor<3>,
+    params: BimambaParams,
+    options: BlockOptions,
+) -> Result<Tensor<3>, ShapeError> {
+    let plan = BlockPlan {
+        sizes: check(&x, &params)?,
+        outputs: check_outputs(options.outputs, x.dims()[1])?,
+        storage: options.storage,
+    };
     let params = flatten(params);
     Ok(Tensor::from_dispatch(Dispatch::bimamba_block(
         x.into_dispatch(),
         params.into_dispatch(),
-        sizes,
+        plan,
     )))
+}
+
+fn check_outputs(outputs: Option<Range<usize>>, length: usize) -> Result<Range<usize>, ShapeError> {
+    let outputs = outputs.unwrap_or(0..length);
+    if outputs.is_empty() || outputs.end > length {
+        return Err(ShapeError::Size {
+            op: OP,
+            argument: "outputs",
+            axis: "end",
+            found: outputs.end,
+            requirement: "it must lie behind the start and inside the sequence",
+        });
+    }
+    Ok(outputs)
 }
 
 fn check(x: &Tensor<3>, params: &BimambaParams) -> Result<BlockSizes, ShapeError> {

@@ -24,6 +24,7 @@ pub mod simd_level;
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,
 };
+pub use bimamba_block::plan::{BlockOptions, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;

@@ -330,7 +330,7 @@ fn scan_given_body<S: Simd>(
     state: &mut [f32],
     y: &mut [f32],
 ) {
-    cpu::scan(s, channels, rows, state, y, false);
+    cpu::scan(s, channels, rows, state, cpu::ScanSink::Write(y));
 }
 
 /// Gradients of the outputs as rows.
@@ -341,6 +341,8 @@ struct GivenGradient<'a> {
 }
 
 impl OutputGradient for GivenGradient<'_> {
+    const READ: bool = true;
+
     #[inline(always)]
     fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
         s.load(self.rows, row * self.stride + self.offset)

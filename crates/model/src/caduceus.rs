@@ -1,11 +1,14 @@
 //! The Caduceus backbone (without reverse-complement parameter sharing) and the regressor on it.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
+use kernels::Storage;
 
 use crate::config::{BackboneInput, CaduceusConfig, InitializationConfig, MambaConfig};
 use crate::error::ModelError;
-use crate::head::{ExpressionHead, central_mean};
+use crate::head::{ExpressionHead, normed_mean};
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::linear::{Linear, project};
@@ -39,6 +42,13 @@ impl Backbone {
         }
     }
 
+    /// Chooses how the blocks keep what their backward passes need.
+    pub fn set_storage(&mut self, storage: Storage) {
+        for block in &mut self.blocks {
+            block.set_storage(storage);
+        }
+    }
+
     /// Runs the blocks and returns the residual stream, before the last norm; `observe` sees it after each block as
     /// `<name>.<block>`.
     ///
@@ -54,10 +64,41 @@ impl Backbone {
         observe: Observer<'_>,
     ) -> Result<Tensor<3>, ModelError> {
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x)?;
-            observe(&format!("{name}.{index}"), &x);
+            x = block.forward(x, None)?;
+            observe.see(&format!("{name}.{index}"), &x);
         }
         Ok(x)
+    }
+
+    /// Runs the blocks and returns the residual stream at some positions only; the last block leaves out what only
+    /// other positions need, unless `observe` watches.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, length, d_model]`; output: `[batch, n_positions, d_model]`
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when `x` has another width or `positions` end behind it.
+    pub fn stream_at(
+        &self,
+        x: Tensor<3>,
+        positions: Range<usize>,
+        name: &str,
+        observe: Observer<'_>,
+    ) -> Result<Tensor<3>, ModelError> {
+        let [batch, _, d_model] = x.dims();
+        match self.blocks.split_last() {
+            Some((last, blocks)) if !observe.watches() => {
+                let mut x = x;
+                for block in blocks {
+                    x = block.forward(x, None)?;
+                }
+                Ok(last.forward(x, Some(positions))?)
+            }
+            _ => {
+                let x = self.stream(x, name, observe)?;
+                Ok(x.slice([0..batch, positions, 0..d_model]))
+            }
+        }
     }
 }
 
@@ -114,14 +155,13 @@ impl Caduceus {
             BackboneInput::Sequence => input.sequence_columns(),
             BackboneInput::SequenceAndTracks => input.all_columns(),
         };
-        let x =
-            self.backbone
-                .stream(project(narrow, self.input.augmented()), "backbone", observe)?;
-        let pooled = central_mean(
-            x,
-            self.backbone.norm_weight.val(),
+        let x = self.backbone.stream_at(
+            project(narrow, self.input.augmented()),
             input.promoter(self.config.promoter)?,
-        );
+            "backbone",
+            observe,
+        )?;
+        let pooled = normed_mean(x, self.backbone.norm_weight.val());
         Ok(self.head.forward(pooled, input.features.clone()))
     }
 }

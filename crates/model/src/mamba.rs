@@ -1,8 +1,10 @@
 //! Parameters of a bidirectional Mamba block.
 
+use std::ops::Range;
+
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::{BimambaParams, DirectionParams, ShapeError, bimamba_block};
+use kernels::{BimambaParams, BlockOptions, DirectionParams, ShapeError, Storage, bimamba_block};
 use serde::{Deserialize, Serialize};
 
 use crate::config::positive;
@@ -87,6 +89,8 @@ pub struct BiMamba {
     pub forward: MambaDirection,
     /// From the last base to the first.
     pub reverse: MambaDirection,
+    #[module(skip)]
+    storage: Storage,
 }
 
 impl MambaDirection {
@@ -157,17 +161,27 @@ impl BiMamba {
             out_proj: initializer.uniform("out_proj", [d_model, d_inner], out_bound),
             forward: MambaDirection::init(d_model, mamba, init, &initializer.at("forward")),
             reverse: MambaDirection::init(d_model, mamba, init, &initializer.at("reverse")),
+            storage: Storage::default(),
         }
     }
 
-    /// Runs the block.
+    /// Chooses how the block keeps what its backward pass needs.
+    pub fn set_storage(&mut self, storage: Storage) {
+        self.storage = storage;
+    }
+
+    /// Runs the block, at the positions `outputs` only if given.
     ///
     /// # Shapes
-    /// - `x` and output: `[batch, length, d_model]`
+    /// - `x`: `[batch, length, d_model]`; output: `[batch, n_outputs, d_model]`
     ///
     /// # Errors
-    /// [`ShapeError`] when `x` and the parameters disagree.
-    pub fn forward(&self, x: Tensor<3>) -> Result<Tensor<3>, ShapeError> {
+    /// [`ShapeError`] when `x`, `outputs` and the parameters disagree.
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        outputs: Option<Range<usize>>,
+    ) -> Result<Tensor<3>, ShapeError> {
         bimamba_block(
             x,
             BimambaParams {
@@ -176,6 +190,10 @@ impl BiMamba {
                 out_proj: self.out_proj.val(),
                 forward: self.forward.params(),
                 reverse: self.reverse.params(),
+            },
+            BlockOptions {
+                outputs,
+                storage: self.storage,
             },
         )
     }

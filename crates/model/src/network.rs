@@ -2,6 +2,7 @@
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use kernels::Storage;
 
 use crate::caduceus::Caduceus;
 use crate::config::NetworkConfig;
@@ -11,8 +12,37 @@ use crate::input::ModelInput;
 use crate::mask::read;
 use crate::seq2exp::Seq2Exp;
 
-/// Sees intermediate tensors of a forward pass, by name.
-pub type Observer<'a> = &'a mut dyn FnMut(&str, &Tensor<3>);
+/// Sees intermediate tensors of a forward pass, by name; every closure with these arguments does.
+pub trait Observe {
+    /// Takes a look at a tensor.
+    fn see(&mut self, name: &str, tensor: &Tensor<3>);
+
+    /// Whether anything is done with what is seen; if not, tensors may be left out or cover fewer positions.
+    fn watches(&self) -> bool {
+        true
+    }
+}
+
+impl<F: FnMut(&str, &Tensor<3>)> Observe for F {
+    fn see(&mut self, name: &str, tensor: &Tensor<3>) {
+        self(name, tensor);
+    }
+}
+
+/// Sees nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Nobody;
+
+impl Observe for Nobody {
+    fn see(&mut self, _name: &str, _tensor: &Tensor<3>) {}
+
+    fn watches(&self) -> bool {
+        false
+    }
+}
+
+/// Who sees the intermediate tensors of a forward pass.
+pub type Observer<'a> = &'a mut dyn Observe;
 
 /// What kind of mask a forward pass uses.
 #[derive(Clone, Debug)]
@@ -107,6 +137,20 @@ impl Network {
         })
     }
 
+    /// The same network whose blocks keep what their backward passes need in another way; predictions stay the same.
+    pub fn with_storage(mut self, storage: Storage) -> Self {
+        match &mut self {
+            Self::Seq2Exp(network) => {
+                network.generator.backbone.set_storage(storage);
+                if let Some(backbone) = &mut network.predictor.backbone {
+                    backbone.set_storage(storage);
+                }
+            }
+            Self::Caduceus(network) => network.backbone.set_storage(storage),
+        }
+        self
+    }
+
     /// The settings this network was built from.
     pub fn config(&self) -> NetworkConfig {
         match self {
@@ -120,7 +164,7 @@ impl Network {
     /// # Errors
     /// [`ModelError`] when input, pass and settings disagree.
     pub fn forward(&self, input: ModelInput, pass: &Pass) -> Result<Output, ModelError> {
-        self.forward_observed(&input, pass, &mut |_, _| {})
+        self.forward_observed(&input, pass, &mut Nobody)
     }
 
     /// Runs the network; `observe` sees the residual stream after each block (`generator.0`, `predictor.0`,
@@ -166,8 +210,8 @@ impl Network {
             mask.dims(),
         )?;
         match self {
-            Self::Seq2Exp(network) => network.predict(input, mask, &mut |_, _| {}),
-            Self::Caduceus(network) => network.forward(input, &mut |_, _| {}),
+            Self::Seq2Exp(network) => network.predict(input, mask, &mut Nobody),
+            Self::Caduceus(network) => network.forward(input, &mut Nobody),
         }
     }
 

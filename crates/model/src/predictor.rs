@@ -8,7 +8,7 @@ use crate::caduceus::Backbone;
 use crate::config::Seq2ExpConfig;
 use crate::embedding::Embedding;
 use crate::error::ModelError;
-use crate::head::{ExpressionHead, central_mean};
+use crate::head::{ExpressionHead, normed_mean};
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::mask::read;
@@ -100,23 +100,22 @@ impl Predictor {
         let backbone = self.backbone.as_ref().unwrap_or(generator);
         let pooled = match (self.mask_site, self.packing) {
             (MaskSite::Scale, _) => {
-                let x = backbone.stream(embedding.scaled(input, mask), "predictor", observe)?;
-                central_mean(
-                    x,
-                    backbone.norm_weight.val(),
-                    input.promoter(self.promoter)?,
-                )
+                let embedded = embedding.scaled(input, mask);
+                let promoter = input.promoter(self.promoter)?;
+                let x = backbone.stream_at(embedded, promoter, "predictor", observe)?;
+                normed_mean(x, backbone.norm_weight.val())
             }
             (MaskSite::Pack, Packing::PerExample) => {
                 let mut pooled = Vec::with_capacity(input.batch());
                 for packed in self.pack(embedding, input, &mask)? {
-                    let x = backbone.stream(packed.embedded, "predictor", &mut *observe)?;
-                    let start = packed.promoter_start;
-                    pooled.push(central_mean(
-                        x,
-                        backbone.norm_weight.val(),
-                        start..start + self.promoter,
-                    ));
+                    let promoter = packed.promoter_start..packed.promoter_start + self.promoter;
+                    let x = backbone.stream_at(
+                        packed.embedded,
+                        promoter,
+                        "predictor",
+                        &mut *observe,
+                    )?;
+                    pooled.push(normed_mean(x, backbone.norm_weight.val()));
                 }
                 Tensor::cat(pooled, 0)
             }
@@ -135,17 +134,20 @@ impl Predictor {
                     .into_iter()
                     .map(|example| pad(example.embedded, longest))
                     .collect();
-                let x = backbone.stream(Tensor::cat(padded, 0), "predictor", observe)?;
+                // Examples with fewer positions selected before it have their promoter earlier.
+                let first = starts.iter().copied().min().unwrap_or(0);
+                let last = starts.iter().copied().max().unwrap_or(0);
+                let x = backbone.stream_at(
+                    Tensor::cat(padded, 0),
+                    first..last + self.promoter,
+                    "predictor",
+                    observe,
+                )?;
                 let [_, _, d_model] = x.dims();
                 let pooled = starts.into_iter().enumerate().map(|(example, start)| {
-                    let row = x
-                        .clone()
-                        .slice([example..example + 1, 0..longest, 0..d_model]);
-                    central_mean(
-                        row,
-                        backbone.norm_weight.val(),
-                        start..start + self.promoter,
-                    )
+                    let promoter = start - first..start - first + self.promoter;
+                    let row = [example..example + 1, promoter, 0..d_model];
+                    normed_mean(x.clone().slice(row), backbone.norm_weight.val())
                 });
                 Tensor::cat(pooled.collect(), 0)
             }

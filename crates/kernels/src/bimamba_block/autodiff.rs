@@ -7,24 +7,24 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
-use burn::tensor::{Bytes, DType, Shape};
+use burn::tensor::{Bytes, DType, FloatDType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
-use super::layout::BlockSizes;
+use super::plan::{BlockPlan, Storage};
 use super::weights::Weights;
 use super::{cpu, cpu_backward};
 use crate::simd_level::SimdLevel;
 
 /// Backends that offer the block, differentiable ones included.
 ///
-/// `params` is the flat array that [`BlockSizes::layout`] describes.
+/// `params` is the flat array that [`BlockSizes::layout`](super::layout::BlockSizes::layout) describes.
 #[backend_extension(Flex, Cube: cfg(feature = "gpu"), Autodiff)]
 pub trait BimambaBackend: Backend {
-    /// Computes the block for `x`, `[batch, length, d_model]`.
+    /// Computes the block for `x`, `[batch, length, d_model]`, at the positions `plan.outputs`.
     fn bimamba_block(
         x: FloatTensor<Self>,
         params: FloatTensor<Self>,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> FloatTensor<Self>;
 }
 
@@ -34,16 +34,16 @@ pub trait BimambaKernel: BimambaBackend {
     fn bimamba_block_saving(
         x: FloatTensor<Self>,
         params: FloatTensor<Self>,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
-    /// Computes the gradients of `x` and of `params`.
+    /// Computes the gradients of `x` and of `params` from that of the output, `[batch, n_outputs, d_model]`.
     fn bimamba_block_backward(
         x: FloatTensor<Self>,
         params: FloatTensor<Self>,
         saved: FloatTensor<Self>,
         dout: FloatTensor<Self>,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
@@ -70,12 +70,8 @@ fn values(tensor: &FlexTensor) -> &[f32] {
 }
 
 impl BimambaBackend for Flex {
-    fn bimamba_block(x: FlexTensor, params: FlexTensor, sizes: BlockSizes) -> FlexTensor {
-        let (x, params) = (contiguous(x), contiguous(params));
-        let shape = x.layout().shape().clone();
-        let weights = Weights::new(values(&params), sizes);
-        let out = cpu::forward(SimdLevel::detect(), values(&x), shape[1], &weights, None);
-        tensor(out, shape)
+    fn bimamba_block(x: FlexTensor, params: FlexTensor, plan: BlockPlan) -> FlexTensor {
+        forward(x, params, &plan, false).0
     }
 }
 
@@ -83,21 +79,9 @@ impl BimambaKernel for Flex {
     fn bimamba_block_saving(
         x: FlexTensor,
         params: FlexTensor,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (FlexTensor, FlexTensor) {
-        let (x, params) = (contiguous(x), contiguous(params));
-        let shape = x.layout().shape().clone();
-        let weights = Weights::new(values(&params), sizes);
-        let n_state = shape[0] * cpu::states_len(&weights.padded, shape[1]);
-        let mut states = vec![0.0; n_state];
-        let out = cpu::forward(
-            SimdLevel::detect(),
-            values(&x),
-            shape[1],
-            &weights,
-            Some(&mut states),
-        );
-        (tensor(out, shape), tensor(states, Shape::from([n_state])))
+        forward(x, params, &plan, true)
     }
 
     fn bimamba_block_backward(
@@ -105,15 +89,16 @@ impl BimambaKernel for Flex {
         params: FlexTensor,
         saved: FlexTensor,
         dout: FlexTensor,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (FlexTensor, FlexTensor) {
         let [x, params, saved, dout] = [x, params, saved, dout].map(contiguous);
         let shape = x.layout().shape().clone();
-        let weights = Weights::new(values(&params), sizes);
+        let weights = Weights::new(values(&params), plan.sizes);
         let (dx, dparams) = cpu_backward::backward(
             SimdLevel::detect(),
             values(&x),
             shape[1],
+            &plan.outputs,
             &weights,
             values(&saved),
             values(&dout),
@@ -123,15 +108,55 @@ impl BimambaKernel for Flex {
     }
 }
 
+/// Output and, if asked for, the scan states at the starts of tiles (else nothing).
+fn forward(
+    x: FlexTensor,
+    params: FlexTensor,
+    plan: &BlockPlan,
+    saving: bool,
+) -> (FlexTensor, FlexTensor) {
+    let (x, params) = (contiguous(x), contiguous(params));
+    let [batch, length, d_model] = x.layout().shape().dims();
+    let weights = Weights::new(values(&params), plan.sizes);
+    let n_state = if saving {
+        batch * cpu::states_len(&weights.padded, length)
+    } else {
+        0
+    };
+    let mut states = vec![0.0; n_state];
+    let out = cpu::forward(
+        SimdLevel::detect(),
+        values(&x),
+        length,
+        &plan.outputs,
+        &weights,
+        saving.then_some(&mut states[..]),
+    );
+    (
+        tensor(out, Shape::from([batch, plan.outputs.len(), d_model])),
+        tensor(states, Shape::from([n_state])),
+    )
+}
+
 #[derive(Debug)]
 struct BimambaBackward;
 
+/// What is kept from the forward pass.
 #[derive(Debug, Clone)]
 struct Saved<T> {
-    x: NodeId,
+    x: SavedInput<T>,
     params: NodeId,
     states: T,
-    sizes: BlockSizes,
+    plan: BlockPlan,
+}
+
+/// The block's input between the two passes.
+#[derive(Debug, Clone)]
+enum SavedInput<T> {
+    /// The tensor itself, shared with whoever else keeps it.
+    Shared(NodeId),
+    /// A copy in bfloat16, so that the tensor can be freed.
+    Rounded(T),
 }
 
 impl<B: BimambaKernel> Backward<B, 2> for BimambaBackward {
@@ -148,11 +173,19 @@ impl<B: BimambaKernel> Backward<B, 2> for BimambaBackward {
             x,
             params,
             states,
-            sizes,
+            plan,
         } = ops.state;
-        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let single = |tensor| B::float_cast(tensor, FloatDType::F32);
+        let x = match x {
+            SavedInput::Shared(node) => checkpointer.retrieve_node_output::<FloatTensor<B>>(node),
+            SavedInput::Rounded(x) => single(x),
+        };
+        let states = match plan.storage {
+            Storage::F32 => states,
+            Storage::Bf16 => single(states),
+        };
         let params = checkpointer.retrieve_node_output::<FloatTensor<B>>(params);
-        let (dx, dparams) = B::bimamba_block_backward(x, params, states, dout, sizes);
+        let (dx, dparams) = B::bimamba_block_backward(x, params, states, dout, plan);
         for (parent, gradient) in ops.parents.into_iter().zip([dx, dparams]) {
             if let Some(parent) = parent {
                 grads.register::<B>(parent.id, gradient);
@@ -165,7 +198,7 @@ impl<B: BimambaKernel, C: CheckpointStrategy> BimambaBackend for Autodiff<B, C> 
     fn bimamba_block(
         x: FloatTensor<Self>,
         params: FloatTensor<Self>,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> FloatTensor<Self> {
         let prepared = BimambaBackward
             .prepare::<C>([x.node(), params.node()])
@@ -173,21 +206,27 @@ impl<B: BimambaKernel, C: CheckpointStrategy> BimambaBackend for Autodiff<B, C> 
             .stateful();
         match prepared {
             OpsKind::Tracked(mut prepared) => {
-                let nodes = [prepared.checkpoint(&x), prepared.checkpoint(&params)];
-                let (out, states) =
-                    B::bimamba_block_saving(x.into_primitive(), params.into_primitive(), sizes);
+                let params_node = prepared.checkpoint(&params);
+                let shared = (plan.storage == Storage::F32).then(|| prepared.checkpoint(&x));
+                let (x, params) = (x.into_primitive(), params.into_primitive());
+                let (out, states) = B::bimamba_block_saving(x.clone(), params, plan.clone());
+                let rounded = |tensor| B::float_cast(tensor, FloatDType::BF16);
+                let (x, states) = match shared {
+                    Some(node) => (SavedInput::Shared(node), states),
+                    None => (SavedInput::Rounded(rounded(x)), rounded(states)),
+                };
                 let saved = Saved {
-                    x: nodes[0],
-                    params: nodes[1],
+                    x,
+                    params: params_node,
                     states,
-                    sizes,
+                    plan,
                 };
                 prepared.finish(saved, out)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(B::bimamba_block(
                 x.into_primitive(),
                 params.into_primitive(),
-                sizes,
+                plan,
             )),
         }
     }

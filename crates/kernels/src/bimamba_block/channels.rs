@@ -4,20 +4,20 @@ use std::ops::Range;
 
 use crate::lanes::{Lanes, Simd, WIDTH};
 use crate::selective_scan::cpu::{
-    ChannelGradients, Channels, OutputGradient, ProjectedStep, scan, scan_backward,
+    ChannelGradients, Channels, OutputGradient, ProjectedStep, ScanSink, Unread, scan,
+    scan_backward,
 };
 use crate::simd_level::for_each_simd_level;
 
 pub(super) type BlockChannels<'a> = Channels<'a, ProjectedStep<'a>>;
 
 for_each_simd_level! {
-    /// Advances `state` over `rows` and writes (or, if `add`, adds) the outputs to `y`, sixteen per row.
+    /// Advances `state` over `rows`.
     pub(super) fn scan_rows(
         channels: &BlockChannels<'_>,
         rows: Range<usize>,
         state: &mut [f32],
-        y: &mut [f32],
-        add: bool,
+        sink: ScanSink<'_>,
     ) = scan_rows_body
 }
 
@@ -27,10 +27,9 @@ fn scan_rows_body<S: Simd>(
     channels: &BlockChannels<'_>,
     rows: Range<usize>,
     state: &mut [f32],
-    y: &mut [f32],
-    add: bool,
+    sink: ScanSink<'_>,
 ) {
-    scan(s, channels, rows, state, y, add);
+    scan(s, channels, rows, state, sink);
 }
 
 /// What the gradient of the scan's output is made of: rows of `d_inner` floats, row 0 as for the channels.
@@ -45,6 +44,8 @@ pub(super) struct GatedGradient<'a> {
 }
 
 impl OutputGradient for GatedGradient<'_> {
+    const READ: bool = true;
+
     #[inline(always)]
     fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
         let at = row * self.d_inner + self.channel;
@@ -54,12 +55,12 @@ impl OutputGradient for GatedGradient<'_> {
 }
 
 for_each_simd_level! {
-    /// Recomputes `rows` from the state `start` and walks them backwards.
+    /// Recomputes `rows` from the state `start` and walks them backwards; without a `gradient` nobody read them.
     pub(super) fn scan_rows_backward(
         channels: &BlockChannels<'_>,
         rows: Range<usize>,
         start: &[f32],
-        gradient: &GatedGradient<'_>,
+        gradient: Option<&GatedGradient<'_>>,
         out: &mut ChannelGradients<'_>,
         scratch: &mut [f32],
     ) = scan_rows_backward_body
@@ -71,11 +72,14 @@ fn scan_rows_backward_body<S: Simd>(
     channels: &BlockChannels<'_>,
     rows: Range<usize>,
     start: &[f32],
-    gradient: &GatedGradient<'_>,
+    gradient: Option<&GatedGradient<'_>>,
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
-    scan_backward(s, channels, rows, start, gradient, out, scratch);
+    match gradient {
+        Some(gradient) => scan_backward(s, channels, rows, start, gradient, out, scratch),
+        None => scan_backward(s, channels, rows, start, &Unread, out, scratch),
+    }
 }
 
 for_each_simd_level! {

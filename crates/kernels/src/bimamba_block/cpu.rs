@@ -2,55 +2,68 @@
 //!
 //! Per sequence: (1) every tile is normalised and projected to the convolution input of both directions;
 //! (2) the two directions walk the sequence from its two ends, a panel of tiles at a time, and add their scan
-//! outputs in one buffer; (3) every tile is gated and projected out once for both.
+//! outputs in one buffer; (3) every tile is gated and projected out once for both. Where no output is wanted a
+//! direction only passes, on its way to where one is, and the last step is left out.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::channels::{BlockChannels, scan_rows};
-use super::sweep::{Panel, Step, TILE, Tiles, panel_parts, tiles_per_panel};
+use super::sweep::{
+    Panel, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
+};
 use super::tile::{BlockedRows, Convolution, convolve_silu, gate, rms_norm};
 use super::weights::{Padded, Weights};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
 use crate::scratch::{Scratch, with_thread_scratch};
-use crate::selective_scan::cpu::ProjectedStep;
+use crate::selective_scan::cpu::{ProjectedStep, ScanSink};
 use crate::simd_level::SimdLevel;
 
 /// The direction (0 forward, 1 reverse) whose scan runs with the right-walking chain, then with the other.
 const SCAN_DIRECTIONS: [usize; 2] = [0, 1];
 
-/// Computes the block for `x`, `[batch, length, d_model]`.
+/// Computes the block for `x`, `[batch, length, d_model]`, at the positions `outputs`.
 ///
 /// With `states`, `[batch, 2, n_block, n_tile, d_state * 16]`, also stores the state of every scan before
-/// each tile.
+/// each tile that it enters.
 pub(super) fn forward(
     level: SimdLevel,
     x: &[f32],
     length: usize,
+    outputs: &Range<usize>,
     weights: &Weights,
-    mut states: Option<&mut [f32]>,
+    states: Option<&mut [f32]>,
 ) -> Vec<f32> {
-    let row_len = length * weights.padded.sizes.d_model;
-    let states_len = states_len(&weights.padded, length);
-    let mut out = vec![0.0; x.len()];
-    for (row, (x, out)) in x.chunks(row_len).zip(out.chunks_mut(row_len)).enumerate() {
-        let states = states
-            .as_deref_mut()
-            .map(|states| &mut states[row * states_len..(row + 1) * states_len]);
-        Forward {
-            level,
-            weights,
-            padded: weights.padded,
-            tiles: Tiles::new(length),
-        }
-        .run(x, out, states);
+    let d_model = weights.padded.sizes.d_model;
+    let (row_len, out_len) = (length * d_model, outputs.len() * d_model);
+    let padded = weights.padded;
+    let tiles = Tiles::new(length, outputs);
+    let mut out = vec![0.0; x.len() / row_len * out_len];
+    let mut states = states.map(|states| states.chunks_mut(states_len(&padded, length)));
+    let mut sequences: Vec<_> = x
+        .chunks(row_len)
+        .zip(out.chunks_mut(out_len))
+        .map(|(x, out)| (x, out, states.as_mut().and_then(Iterator::next)))
+        .collect();
+    for together in sequences.chunks_mut(sequences_at_once(tiles.n_tile, padded.n_block)) {
+        together.par_iter_mut().for_each(|(x, out, states)| {
+            let forward = Forward {
+                level,
+                weights,
+                padded,
+                tiles: tiles.clone(),
+            };
+            forward.run(x, outputs, out, states.as_deref_mut());
+        });
     }
     out
 }
 
 /// Floats of the saved states of one sequence.
 pub(super) fn states_len(padded: &Padded, length: usize) -> usize {
-    2 * padded.n_block * Tiles::new(length).n_tile * padded.state_len()
+    2 * padded.n_block * length.div_ceil(TILE) * padded.state_len()
 }
 
 struct Forward<'a> {
@@ -61,16 +74,22 @@ struct Forward<'a> {
 }
 
 impl Forward<'_> {
-    fn run(&self, x: &[f32], out: &mut [f32], mut states: Option<&mut [f32]>) {
-        let (length, d_inner) = (self.tiles.length, self.padded.d_inner);
-        let mut inputs = Scratch::take(length * d_inner);
-        let mut y = Scratch::take(length * d_inner);
+    fn run(
+        &self,
+        x: &[f32],
+        outputs: &Range<usize>,
+        out: &mut [f32],
+        mut states: Option<&mut [f32]>,
+    ) {
+        let d_inner = self.padded.d_inner;
+        let mut inputs = Scratch::take(self.tiles.length * d_inner);
+        let mut y = Scratch::take(self.tiles.output_positions().len() * d_inner);
         self.project_in(x, &mut inputs);
 
         let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
         let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE);
         let mut running = Scratch::zeroed(2 * self.padded.n_block * self.padded.state_len());
-        for step in self.tiles.steps(tiles_per_panel) {
+        for step in self.tiles.scan_steps(tiles_per_panel) {
             panels.fill(
                 self.level,
                 self.weights,
@@ -80,7 +99,7 @@ impl Forward<'_> {
             );
             self.scan_panels(&step, &panels, &mut running, states.as_deref_mut(), &mut y);
         }
-        self.project_out(x, &y, out);
+        self.project_out(x, outputs, &y, out);
     }
 
     fn project_in(&self, x: &[f32], inputs: &mut [f32]) {
@@ -114,17 +133,24 @@ impl Forward<'_> {
         let n_block = self.padded.n_block;
         let state_len = self.padded.state_len();
         let saved_len = self.tiles.n_tile * state_len;
-        let mut parts = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
-        for y in y.chunks_mut(self.tiles.length * WIDTH) {
-            let [right, left] = panel_parts(y, &step.panels, WIDTH);
-            parts[0].push(right);
-            parts[1].push(left);
+        let read = self.tiles.output_positions();
+        let mut sinks = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
+        for y in y.chunks_mut(read.len() * WIDTH) {
+            let parts = match step.visit {
+                Visit::Alone => [(); 2].map(|()| None),
+                Visit::First | Visit::Second => {
+                    panel_parts(y, &step.panels, read.start, WIDTH).map(Some)
+                }
+            };
+            for (sinks, part) in sinks.iter_mut().zip(parts) {
+                sinks.push(part);
+            }
         }
         let mut saved: Vec<Option<&mut [f32]>> = match states {
             Some(states) => states.chunks_mut(saved_len).map(Some).collect(),
             None => (0..2 * n_block).map(|_| None).collect(),
         };
-        let tasks: Vec<_> = parts
+        let tasks: Vec<_> = sinks
             .into_iter()
             .flatten()
             .zip(running.chunks_mut(state_len))
@@ -133,7 +159,7 @@ impl Forward<'_> {
             .collect();
         tasks
             .into_par_iter()
-            .for_each(|(task, ((y, state), saved))| {
+            .for_each(|(task, ((mut y, state), saved))| {
                 let (direction, block) = (task / n_block, task % n_block);
                 let panel = &step.panels[direction];
                 let channels = panels.channels(self.weights, direction, direction, block);
@@ -141,14 +167,12 @@ impl Forward<'_> {
                     if let Some(saved) = saved {
                         saved[tile * state_len..(tile + 1) * state_len].copy_from_slice(state);
                     }
-                    scan_rows(
-                        self.level,
-                        &channels,
-                        panel.rows(tile),
-                        state,
-                        y,
-                        step.second,
-                    );
+                    let sink = match (y.as_deref_mut(), step.visit) {
+                        (None, _) => ScanSink::Nowhere,
+                        (Some(y), Visit::Second) => ScanSink::Add(y),
+                        (Some(y), _) => ScanSink::Write(y),
+                    };
+                    scan_rows(self.level, &channels, panel.rows(tile), state, sink);
                 };
                 if direction == 0 {
                     panel.tiles.clone().for_each(&mut visit);
@@ -158,12 +182,13 @@ impl Forward<'_> {
             });
     }
 
-    fn project_out(&self, x: &[f32], y: &[f32], out: &mut [f32]) {
+    fn project_out(&self, x: &[f32], outputs: &Range<usize>, y: &[f32], out: &mut [f32]) {
         let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
+        let read = self.tiles.output_positions();
         out.par_chunks_mut(TILE * d_model)
-            .zip(x.par_chunks(TILE * d_model))
+            .zip(x[outputs.start * d_model..outputs.end * d_model].par_chunks(TILE * d_model))
             .enumerate()
-            .for_each(|(tile, (out, x))| {
+            .for_each(|(run, (out, x))| {
                 let n_row = x.len() / d_model;
                 with_thread_scratch(n_row * (d_model + d_inner), |scratch| {
                     let (h, z) = scratch.split_at_mut(n_row * d_model);
@@ -178,8 +203,8 @@ impl Forward<'_> {
                     );
                     let y = BlockedRows {
                         values: y,
-                        length: self.tiles.length,
-                        start: tile * TILE,
+                        length: read.len(),
+                        start: outputs.start - read.start + run * TILE,
                     };
                     gate(self.level, &y, d_inner, z);
                     out.copy_from_slice(x);

@@ -3,13 +3,18 @@
 //! Per sequence: (1) every tile is normalised and projected again, and the output's gradient is carried through
 //! out_proj; (2) the adjoints of the two directions walk the sequence from its two ends, a panel of tiles at a
 //! time; the first to reach a tile leaves its part of the scan output and of the convolution input's gradient,
-//! the second adds to them; (3) every tile finishes gate, projections and norm once for both directions.
+//! the second adds to them; (3) every tile finishes gate, projections and norm once for both directions. Where no
+//! output was wanted the gradient of the scan's output is zero: gate and output projection are left out.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::channels::{GatedGradient, scan_rows_backward, sum_blocks};
 use super::cpu::{PanelBuffers, states_len};
-use super::sweep::{N_SLOT, Step, TILE, Tiles, panel_parts, tiles_per_panel};
+use super::sweep::{
+    N_SLOT, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
+};
 use super::tile::{
     BlockedRows, Convolution, convolve_silu_backward, convolve_transposed, copy_rows,
     gate_backward, rms_norm, rms_norm_backward,
@@ -26,43 +31,65 @@ const ADJOINT_DIRECTIONS: [usize; 2] = [1, 0];
 
 /// Computes the gradients of `x`, `[batch, length, d_model]`, and of the flat parameters.
 ///
-/// `states` is what [`forward`](super::cpu::forward) stored, `dout` the gradient of its output.
+/// `states` is what [`forward`](super::cpu::forward) stored, `dout` the gradient of its output at `outputs`.
 pub(super) fn backward(
     level: SimdLevel,
     x: &[f32],
     length: usize,
+    outputs: &Range<usize>,
     weights: &Weights,
     states: &[f32],
     dout: &[f32],
 ) -> (Vec<f32>, Vec<f32>) {
     let padded = weights.padded;
-    let row_len = length * padded.sizes.d_model;
+    let d_model = padded.sizes.d_model;
+    let row_len = length * d_model;
     let mut dx = vec![0.0; x.len()];
-    let tiles = Tiles::new(length);
-    let n_slot = tiles.n_tile.min(N_SLOT);
-    let mut sums = Sums {
-        shared: Scratch::zeroed(n_slot * padded.shared_len()),
-        directions: [(); 2].map(|()| Scratch::zeroed(n_slot * padded.direction_len())),
-        channels: Scratch::zeroed(2 * padded.n_block * padded.channel_len()),
-    };
-    let rows = x
+    let tiles = Tiles::new(length, outputs);
+    let read = tiles.output_positions();
+    let mut sequences: Vec<_> = x
         .chunks(row_len)
-        .zip(dout.chunks(row_len))
+        .zip(dout.chunks(outputs.len() * d_model))
         .zip(dx.chunks_mut(row_len))
-        .zip(states.chunks(states_len(&padded, length)));
-    for (((x, dout), dx), states) in rows {
-        Backward {
-            level,
-            weights,
-            padded,
-            tiles,
+        .zip(states.chunks(states_len(&padded, length)))
+        .collect();
+    let mut total: Option<Sums> = None;
+    for together in sequences.chunks_mut(sequences_at_once(tiles.n_tile, padded.n_block)) {
+        let sums: Vec<Sums> = together
+            .par_iter_mut()
+            .map(|(((x, dout), dx), states)| {
+                let mut sums = Sums::new(&padded, tiles.n_tile.min(N_SLOT));
+                let backward = Backward {
+                    level,
+                    weights,
+                    padded,
+                    tiles: tiles.clone(),
+                };
+                if read == *outputs {
+                    backward.run(x, states, dout, dx, &mut sums);
+                } else {
+                    // The first and the last tile hold other positions too, whose gradient is zero.
+                    let mut whole_tiles = Scratch::zeroed(read.len() * d_model);
+                    let start = (outputs.start - read.start) * d_model;
+                    whole_tiles[start..start + dout.len()].copy_from_slice(dout);
+                    backward.run(x, states, &whole_tiles, dx, &mut sums);
+                }
+                sums.fold_slots(&padded);
+                sums
+            })
+            .collect();
+        for sums in sums {
+            match &mut total {
+                Some(total) => total.add(&sums, &padded),
+                None => total = Some(sums),
+            }
         }
-        .run(x, states, dout, dx, &mut sums);
     }
-    (dx, sums.finish(weights))
+    let total = total.expect("the batch is not empty");
+    (dx, total.finish(weights))
 }
 
-/// Sums of the parameters' gradients, kept apart by slot or block of channels.
+/// Sums of the parameters' gradients of one sequence, kept apart by slot or block of channels.
 struct Sums {
     /// `[n_slot]` of shared gradients.
     shared: Scratch,
@@ -73,12 +100,49 @@ struct Sums {
 }
 
 impl Sums {
-    fn finish(mut self, weights: &Weights) -> Vec<f32> {
-        let padded = &weights.padded;
+    fn new(padded: &Padded, n_slot: usize) -> Self {
+        Self {
+            shared: Scratch::zeroed(n_slot * padded.shared_len()),
+            directions: [(); 2].map(|()| Scratch::zeroed(n_slot * padded.direction_len())),
+            channels: Scratch::zeroed(2 * padded.n_block * padded.channel_len()),
+        }
+    }
+
+    /// Adds all slots to the first.
+    fn fold_slots(&mut self, padded: &Padded) {
         fold_into_first(&mut self.shared, padded.shared_len());
-        let mut directions = Vec::with_capacity(2 * padded.direction_len());
         for sums in &mut self.directions {
             fold_into_first(sums, padded.direction_len());
+        }
+    }
+
+    /// Adds the folded sums of another sequence.
+    fn add(&mut self, other: &Self, padded: &Padded) {
+        let (shared_len, direction_len) = (padded.shared_len(), padded.direction_len());
+        let [forward, reverse] = &mut self.directions;
+        let [other_forward, other_reverse] = &other.directions;
+        for (sums, other) in [
+            (&mut self.shared[..shared_len], &other.shared[..shared_len]),
+            (
+                &mut forward[..direction_len],
+                &other_forward[..direction_len],
+            ),
+            (
+                &mut reverse[..direction_len],
+                &other_reverse[..direction_len],
+            ),
+            (&mut self.channels[..], &other.channels[..]),
+        ] {
+            for (sum, other) in sums.iter_mut().zip(other) {
+                *sum += other;
+            }
+        }
+    }
+
+    fn finish(mut self, weights: &Weights) -> Vec<f32> {
+        let padded = &weights.padded;
+        let mut directions = Vec::with_capacity(2 * padded.direction_len());
+        for sums in &self.directions {
             directions.extend_from_slice(&sums[..padded.direction_len()]);
         }
         flatten_gradients(
@@ -90,15 +154,16 @@ impl Sums {
     }
 }
 
-/// Activations of the whole sequence that the two chains exchange.
+/// Activations that the two chains exchange: of the whole sequence, or of the `n_read` positions of the tiles in which
+/// an output was wanted.
 struct Exchange {
     /// Convolution input, `[length, d_inner]`.
     inputs: Scratch,
-    /// Gate before SiLU, `[length, d_inner]`; its gradient at the end.
+    /// Gate before SiLU, `[n_read, d_inner]`; its gradient at the end.
     z: Scratch,
-    /// Gradient of the gated output, `[length, d_inner]`.
+    /// Gradient of the gated output, `[n_read, d_inner]`.
     dgated: Scratch,
-    /// Sum of the scan outputs, `[n_block, length, 16]`.
+    /// Sum of the scan outputs, `[n_block, n_read, 16]`.
     y: Scratch,
     /// Gradient of the convolution input, `[length, d_inner]`.
     dinputs: Scratch,
@@ -130,13 +195,14 @@ struct Backward<'a> {
 
 impl Backward<'_> {
     fn run(&self, x: &[f32], states: &[f32], dout: &[f32], dx: &mut [f32], sums: &mut Sums) {
-        let (length, d_inner) = (self.tiles.length, self.padded.d_inner);
-        let whole = || Scratch::take(length * d_inner);
+        let d_inner = self.padded.d_inner;
+        let whole = || Scratch::take(self.tiles.length * d_inner);
+        let read = || Scratch::take(self.tiles.output_positions().len() * d_inner);
         let mut exchange = Exchange {
             inputs: whole(),
-            z: whole(),
-            dgated: whole(),
-            y: whole(),
+            z: read(),
+            dgated: read(),
+            y: read(),
             dinputs: whole(),
         };
         self.project_again(x, dout, &mut exchange);
@@ -153,7 +219,7 @@ impl Backward<'_> {
             carried: Scratch::zeroed(halo),
             adjoint: Scratch::zeroed(self.padded.n_block * self.padded.state_len()),
         });
-        for step in self.tiles.steps(tiles_per_panel) {
+        for step in self.tiles.adjoint_steps(tiles_per_panel) {
             panels.fill(
                 self.level,
                 self.weights,
@@ -170,30 +236,40 @@ impl Backward<'_> {
 
     fn project_again(&self, x: &[f32], dout: &[f32], exchange: &mut Exchange) {
         let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
-        exchange
+        let mut read = exchange
+            .z
+            .chunks_mut(TILE * d_inner)
+            .zip(exchange.dgated.chunks_mut(TILE * d_inner))
+            .zip(dout.chunks(TILE * d_model));
+        let tasks: Vec<_> = exchange
             .inputs
-            .par_chunks_mut(TILE * d_inner)
-            .zip(exchange.z.par_chunks_mut(TILE * d_inner))
-            .zip(exchange.dgated.par_chunks_mut(TILE * d_inner))
-            .zip(x.par_chunks(TILE * d_model))
-            .zip(dout.par_chunks(TILE * d_model))
-            .for_each(|((((inputs, z), dgated), x), dout)| {
-                with_thread_scratch(x.len(), |h| {
-                    rms_norm(self.level, x, &self.weights.norm, h);
-                    let project = |rows: &[f32], weight: Matrix<'_>, out: &mut [f32]| {
-                        let shape = [rows.len() / d_model, d_inner, d_model];
-                        let rows = Matrix::rows(rows, d_model);
-                        matmul(shape, rows, weight, out, d_inner, Into::Replace);
-                    };
-                    project(
-                        h,
-                        Matrix::rows(&self.weights.in_x, d_model).transposed(),
-                        inputs,
-                    );
+            .chunks_mut(TILE * d_inner)
+            .zip(x.chunks(TILE * d_model))
+            .enumerate()
+            .map(|(tile, (inputs, x))| {
+                let is_read = self.tiles.outputs.contains(&tile);
+                (inputs, x, if is_read { read.next() } else { None })
+            })
+            .collect();
+        tasks.into_par_iter().for_each(|(inputs, x, read)| {
+            with_thread_scratch(x.len(), |h| {
+                rms_norm(self.level, x, &self.weights.norm, h);
+                let project = |rows: &[f32], weight: Matrix<'_>, out: &mut [f32]| {
+                    let shape = [rows.len() / d_model, d_inner, d_model];
+                    let rows = Matrix::rows(rows, d_model);
+                    matmul(shape, rows, weight, out, d_inner, Into::Replace);
+                };
+                project(
+                    h,
+                    Matrix::rows(&self.weights.in_x, d_model).transposed(),
+                    inputs,
+                );
+                if let Some(((z, dgated), dout)) = read {
                     project(h, Matrix::rows(&self.weights.in_z, d_model).transposed(), z);
                     project(dout, Matrix::rows(&self.weights.out, d_inner), dgated);
-                });
+                }
             });
+        });
     }
 
     /// Walks the adjoint of the scan over the panels, each block of channels on its own.
@@ -209,11 +285,16 @@ impl Backward<'_> {
         let (n_block, state_len) = (self.padded.n_block, self.padded.state_len());
         let d_inner = self.padded.d_inner;
         let saved_len = self.tiles.n_tile * state_len;
+        let read = self.tiles.output_positions();
         let mut outputs = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
-        for y in exchange.y.chunks_mut(self.tiles.length * WIDTH) {
-            let [right, left] = panel_parts(y, &step.panels, WIDTH);
-            outputs[0].push(right);
-            outputs[1].push(left);
+        for y in exchange.y.chunks_mut(read.len() * WIDTH) {
+            let parts: [&mut [f32]; 2] = match step.visit {
+                Visit::Alone => [&mut [], &mut []],
+                Visit::First | Visit::Second => panel_parts(y, &step.panels, read.start, WIDTH),
+            };
+            for (outputs, part) in outputs.iter_mut().zip(parts) {
+                outputs.push(part);
+            }
         }
         let (forward_sums, reverse_sums) = sums
             .channels
@@ -241,7 +322,7 @@ impl Backward<'_> {
                 let gradients = ChannelGradients {
                     state,
                     y,
-                    add_y: step.second,
+                    add_y: step.visit == Visit::Second,
                     u,
                     step: dstep,
                     bc,
@@ -259,13 +340,15 @@ impl Backward<'_> {
                 let direction = ADJOINT_DIRECTIONS[chain];
                 let panel = &step.panels[chain];
                 let channels = panels.channels(self.weights, chain, direction, block);
-                let start = panel.positions.start * d_inner;
-                let gated = GatedGradient {
-                    dgated: &dgated[start..],
-                    z: &z[start..],
-                    d_inner,
-                    channel: block * WIDTH,
-                };
+                let gated = (step.visit != Visit::Alone).then(|| {
+                    let start = (panel.positions.start - read.start) * d_inner;
+                    GatedGradient {
+                        dgated: &dgated[start..],
+                        z: &z[start..],
+                        d_inner,
+                        channel: block * WIDTH,
+                    }
+                });
                 let saved = &states[(direction * n_block + block) * saved_len..][..saved_len];
                 with_thread_scratch(backward_scratch_len(TILE), |scratch| {
                     let mut visit = |tile: usize| {
@@ -274,7 +357,7 @@ impl Backward<'_> {
                             &channels,
                             panel.rows(tile),
                             &saved[tile * state_len..(tile + 1) * state_len],
-                            &gated,
+                            gated.as_ref(),
                             &mut gradients,
                             scratch,
                         );
@@ -416,7 +499,7 @@ impl Backward<'_> {
     ) {
         let d_inner = self.padded.d_inner;
         let halo = (self.padded.sizes.d_conv - 1) * d_inner;
-        let parts = panel_parts(&mut exchange.dinputs, &step.panels, d_inner);
+        let parts = panel_parts(&mut exchange.dinputs, &step.panels, 0, d_inner);
         let mut tasks = Vec::new();
         for (chain, dinputs) in parts.into_iter().enumerate() {
             for (index, dinputs) in dinputs.chunks_mut(TILE * d_inner).enumerate() {
@@ -433,7 +516,7 @@ impl Backward<'_> {
                 d_inner,
                 direction == 1,
                 dinputs,
-                step.second,
+                step.visit == Visit::Second,
             );
         });
         for (chain, buffers) in chains.iter_mut().enumerate() {
@@ -456,63 +539,59 @@ impl Backward<'_> {
         sums: &mut [f32],
     ) {
         let (d_model, d_inner) = (self.padded.sizes.d_model, self.padded.d_inner);
-        let tiles_per_slot = self.tiles.tiles_per_slot();
-        let slot_rows = tiles_per_slot * TILE;
+        let read_positions = self.tiles.output_positions();
         let (inputs, outputs): (&[f32], &[f32]) = (&exchange.dinputs, &exchange.y);
-        sums.par_chunks_mut(self.padded.shared_len())
-            .zip(dx.par_chunks_mut(slot_rows * d_model))
-            .zip(exchange.z.par_chunks_mut(slot_rows * d_inner))
-            .zip(exchange.dgated.par_chunks_mut(slot_rows * d_inner))
+        let mut read = exchange
+            .z
+            .chunks_mut(TILE * d_inner)
+            .zip(exchange.dgated.chunks_mut(TILE * d_inner))
+            .zip(dout.chunks(TILE * d_model));
+        let mut tasks: Vec<_> = dx
+            .chunks_mut(TILE * d_model)
             .enumerate()
-            .for_each(|(slot, (((sums, dx), z), dgated))| {
+            .map(|(tile, dx)| {
+                let is_read = self.tiles.outputs.contains(&tile);
+                (tile * TILE, dx, if is_read { read.next() } else { None })
+            })
+            .collect();
+        let unread = vec![0.0; TILE * d_model];
+        sums.par_chunks_mut(self.padded.shared_len())
+            .zip(tasks.par_chunks_mut(self.tiles.tiles_per_slot()))
+            .for_each(|(sums, tasks)| {
                 let sums = self.padded.shared(sums);
-                let tiles = dx
-                    .chunks_mut(TILE * d_model)
-                    .zip(z.chunks_mut(TILE * d_inner))
-                    .zip(dgated.chunks_mut(TILE * d_inner))
-                    .enumerate();
-                for (tile, ((dx, z), dgated)) in tiles {
-                    let start = slot * slot_rows + tile * TILE;
+                for (start, dx, read) in tasks {
                     let n_row = dx.len() / d_model;
-                    let model = start * d_model..(start + n_row) * d_model;
-                    let (x, dout) = (&x[model.clone()], &dout[model]);
-                    let y = BlockedRows {
-                        values: outputs,
-                        length: self.tiles.length,
-                        start,
-                    };
-                    gate_backward(self.level, &y, d_inner, z, dgated);
-                    let gated = Matrix::rows(dgated, d_inner);
-                    let dz = Matrix::rows(z, d_inner);
-                    let dinputs = Matrix::rows(&inputs[start * d_inner..], d_inner);
-                    matmul(
-                        [d_model, d_inner, n_row],
-                        Matrix::rows(dout, d_model).transposed(),
-                        gated,
-                        sums.out,
-                        d_inner,
-                        Into::Add,
-                    );
+                    let x = &x[*start * d_model..][..n_row * d_model];
+                    let dinputs = Matrix::rows(&inputs[*start * d_inner..], d_inner);
                     with_thread_scratch(2 * n_row * d_model, |scratch| {
                         let (h, dh) = scratch.split_at_mut(n_row * d_model);
                         rms_norm(self.level, x, &self.weights.norm, h);
-                        let weight_shape = [d_inner, d_model, n_row];
                         let h = Matrix::rows(h, d_model);
-                        let (sum_x, sum_z) = (&mut *sums.in_x, &mut *sums.in_z);
-                        matmul(
-                            weight_shape,
-                            dinputs.transposed(),
-                            h,
-                            sum_x,
-                            d_model,
-                            Into::Add,
-                        );
-                        matmul(weight_shape, dz.transposed(), h, sum_z, d_model, Into::Add);
+                        let weight_shape = [d_inner, d_model, n_row];
+                        let turned = dinputs.transposed();
+                        matmul(weight_shape, turned, h, sums.in_x, d_model, Into::Add);
                         let shape = [n_row, d_model, d_inner];
                         let in_x = Matrix::rows(&self.weights.in_x, d_model);
-                        let in_z = Matrix::rows(&self.weights.in_z, d_model);
                         matmul(shape, dinputs, in_x, dh, d_model, Into::Replace);
-                        matmul(shape, dz, in_z, dh, d_model, Into::Add);
+                        let mut dout = &unread[..n_row * d_model];
+                        if let Some(((z, dgated), of_outputs)) = read {
+                            dout = of_outputs;
+                            let y = BlockedRows {
+                                values: outputs,
+                                length: read_positions.len(),
+                                start: *start - read_positions.start,
+                            };
+                            gate_backward(self.level, &y, d_inner, z, dgated);
+                            let turned = Matrix::rows(dout, d_model).transposed();
+                            let gated = Matrix::rows(dgated, d_inner);
+                            let out_shape = [d_model, d_inner, n_row];
+                            matmul(out_shape, turned, gated, sums.out, d_inner, Into::Add);
+                            let dz = Matrix::rows(z, d_inner);
+                            let turned = dz.transposed();
+                            matmul(weight_shape, turned, h, sums.in_z, d_model, Into::Add);
+                            let in_z = Matrix::rows(&self.weights.in_z, d_model);
+                            matmul(shape, dz, in_z, dh, d_model, Into::Add);
+                        }
                         rms_norm_backward(
                             self.level,
                             x,

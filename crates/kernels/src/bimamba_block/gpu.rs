@@ -5,14 +5,14 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::autodiff::{BimambaBackend, BimambaKernel};
-use super::layout::BlockSizes;
+use super::plan::BlockPlan;
 use crate::device_transfer::{to_device, to_host};
 
 impl BimambaBackend for CubeBackend {
-    fn bimamba_block(x: CubeTensor, params: CubeTensor, sizes: BlockSizes) -> CubeTensor {
+    fn bimamba_block(x: CubeTensor, params: CubeTensor, plan: BlockPlan) -> CubeTensor {
         let device = x.device.clone();
         to_device(
-            Flex::bimamba_block(to_host(x), to_host(params), sizes),
+            Flex::bimamba_block(to_host(x), to_host(params), plan),
             &device,
         )
     }
@@ -22,10 +22,10 @@ impl BimambaKernel for CubeBackend {
     fn bimamba_block_saving(
         x: CubeTensor,
         params: CubeTensor,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
         let device = x.device.clone();
-        let (out, states) = Flex::bimamba_block_saving(to_host(x), to_host(params), sizes);
+        let (out, states) = Flex::bimamba_block_saving(to_host(x), to_host(params), plan);
         (to_device(out, &device), to_device(states, &device))
     }
 
@@ -34,11 +34,11 @@ impl BimambaKernel for CubeBackend {
         params: CubeTensor,
         saved: CubeTensor,
         dout: CubeTensor,
-        sizes: BlockSizes,
+        plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
         let device = x.device.clone();
         let [x, params, saved, dout] = [x, params, saved, dout].map(to_host);
-        let (dx, dparams) = Flex::bimamba_block_backward(x, params, saved, dout, sizes);
+        let (dx, dparams) = Flex::bimamba_block_backward(x, params, saved, dout, plan);
         (to_device(dx, &device), to_device(dparams, &device))
     }
 }

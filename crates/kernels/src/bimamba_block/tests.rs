@@ -1,9 +1,12 @@
 //! One suite for the block: reference against goldens and finite differences, CPU path against the reference.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layout::BlockSizes;
 
+use super::plan::BlockOptions;
 use super::reference::{bimamba_block as bimamba_block_reference, bimamba_block_backward};
 use super::sweep::TILE;
 use super::weights::Weights;
@@ -13,10 +16,10 @@ use crate::simd_level::SimdLevel;
 
 /// Share of a tensor's largest magnitude that single precision may lose over the block's chains of about a
 /// thousand roundings (6e-8 each, adding as a random walk, with the scan's memory on top).
-const F32_SHARE: f64 = 2e-5;
+pub(super) const F32_SHARE: f64 = 2e-5;
 
 /// Uniform numbers in [-1, 1), the same on every machine (SplitMix64).
-struct Numbers(u64);
+pub(super) struct Numbers(pub(super) u64);
 
 impl Numbers {
     fn next(&mut self) -> f64 {
@@ -27,17 +30,17 @@ impl Numbers {
         ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 
-    fn vec(&mut self, n: usize, scale: f64) -> Vec<f32> {
+    pub(super) fn vec(&mut self, n: usize, scale: f64) -> Vec<f32> {
         (0..n).map(|_| (scale * self.next()) as f32).collect()
     }
 }
 
-fn to_f64(values: &[f32]) -> Vec<f64> {
+pub(super) fn to_f64(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&v| f64::from(v)).collect()
 }
 
 /// Parameters of a realistic size: projections of about unit gain, step sizes between 1e-3 and 1e-1.
-fn random_params(sizes: BlockSizes, numbers: &mut Numbers) -> Vec<f32> {
+pub(super) fn random_params(sizes: BlockSizes, numbers: &mut Numbers) -> Vec<f32> {
     let layout = sizes.layout();
     let mut params = vec![0.0f32; layout.len];
     let mut put = |place: &std::ops::Range<usize>, value: &mut dyn FnMut() -> f64| {
@@ -68,7 +71,13 @@ fn random_params(sizes: BlockSizes, numbers: &mut Numbers) -> Vec<f32> {
 }
 
 /// Compares each parameter's gradient on its own scale.
-fn assert_params_close(what: &str, sizes: BlockSizes, found: &[f32], expected: &[f64], share: f64) {
+pub(super) fn assert_params_close(
+    what: &str,
+    sizes: BlockSizes,
+    found: &[f32],
+    expected: &[f64],
+    share: f64,
+) {
     let layout = sizes.layout();
     let check = |name: &str, place: &std::ops::Range<usize>| {
         assert_close(
@@ -92,13 +101,13 @@ fn assert_params_close(what: &str, sizes: BlockSizes, found: &[f32], expected: &
     }
 }
 
-struct CpuResult {
-    out: Vec<f32>,
-    dx: Vec<f32>,
-    dparams: Vec<f32>,
+pub(super) struct CpuResult {
+    pub(super) out: Vec<f32>,
+    pub(super) dx: Vec<f32>,
+    pub(super) dparams: Vec<f32>,
 }
 
-/// Both passes of the CPU path.
+/// Both passes of the CPU path with all outputs.
 fn run_cpu(
     level: SimdLevel,
     x: &[f32],
@@ -107,11 +116,24 @@ fn run_cpu(
     length: usize,
     dout: &[f32],
 ) -> CpuResult {
+    run_cpu_at(level, x, params, sizes, length, &(0..length), dout)
+}
+
+/// Both passes of the CPU path; `dout` is the gradient at `outputs`.
+pub(super) fn run_cpu_at(
+    level: SimdLevel,
+    x: &[f32],
+    params: &[f32],
+    sizes: BlockSizes,
+    length: usize,
+    outputs: &Range<usize>,
+    dout: &[f32],
+) -> CpuResult {
     let weights = Weights::new(params, sizes);
     let batch = x.len() / (length * sizes.d_model);
     let mut states = vec![f32::NAN; batch * cpu::states_len(&weights.padded, length)];
-    let out = cpu::forward(level, x, length, &weights, Some(&mut states));
-    let (dx, dparams) = cpu_backward::backward(level, x, length, &weights, &states, dout);
+    let out = cpu::forward(level, x, length, outputs, &weights, Some(&mut states));
+    let (dx, dparams) = cpu_backward::backward(level, x, length, outputs, &weights, &states, dout);
     CpuResult { out, dx, dparams }
 }
 
@@ -130,7 +152,7 @@ fn check_against_reference(level: SimdLevel, batch: usize, length: usize, sizes:
     assert_params_close(&what, sizes, &found.dparams, &dparams, F32_SHARE);
 }
 
-const PRIME: BlockSizes = BlockSizes {
+pub(super) const PRIME: BlockSizes = BlockSizes {
     d_model: 7,
     d_inner: 5,
     d_state: 3,
@@ -203,7 +225,7 @@ fn direction_params(
     }
 }
 
-fn tensor_params(params: &Tensor<1>, sizes: BlockSizes) -> BimambaParams {
+pub(super) fn tensor_params(params: &Tensor<1>, sizes: BlockSizes) -> BimambaParams {
     let layout = sizes.layout();
     let part = |place: &std::ops::Range<usize>| params.clone().slice([place.clone()]);
     let [forward, reverse] = &layout.directions;
@@ -216,8 +238,13 @@ fn tensor_params(params: &Tensor<1>, sizes: BlockSizes) -> BimambaParams {
     }
 }
 
-fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+pub(super) fn to_vec<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_to_vec::<f32>().expect("f32 data")
+}
+
+fn run_block(x: &Tensor<3>, params: &Tensor<1>, sizes: BlockSizes) -> Tensor<3> {
+    let params = tensor_params(params, sizes);
+    bimamba_block(x.clone(), params, BlockOptions::default()).expect("shapes agree")
 }
 
 #[test]
@@ -237,8 +264,7 @@ fn operation_through_burn_autodiff_agrees_with_reference() {
         Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device)
             .require_grad();
     let dout_tensor = Tensor::<3>::from_data(TensorData::new(dout.clone(), shape), &device);
-    let out = bimamba_block(x_tensor.clone(), tensor_params(&params_tensor, sizes))
-        .expect("shapes agree");
+    let out = run_block(&x_tensor, &params_tensor, sizes);
     let gradients = (out.clone() * dout_tensor).sum().backward();
     let dx = to_vec(x_tensor.grad(&gradients).expect("x is tracked"));
     let dparams = to_vec(
@@ -295,7 +321,7 @@ fn reference_backward_agrees_with_finite_differences() {
 }
 
 /// Sizes of one whole block of channels and of states, so that every vector is full.
-const FULL: BlockSizes = BlockSizes {
+pub(super) const FULL: BlockSizes = BlockSizes {
     d_model: 16,
     d_inner: 32,
     d_state: 16,
@@ -363,8 +389,8 @@ fn inference_saves_nothing_and_returns_the_same_bits() {
     let weights = Weights::new(&params, sizes);
     let level = SimdLevel::detect();
     let mut states = vec![f32::NAN; cpu::states_len(&weights.padded, length)];
-    let saving = cpu::forward(level, &x, length, &weights, Some(&mut states));
-    let plain = cpu::forward(level, &x, length, &weights, None);
+    let saving = cpu::forward(level, &x, length, &(0..length), &weights, Some(&mut states));
+    let plain = cpu::forward(level, &x, length, &(0..length), &weights, None);
     assert_eq!(saving, plain);
     assert!(states.iter().all(|v| v.is_finite()));
 }
@@ -433,7 +459,7 @@ fn nan_in_the_input_reaches_the_output() {
     x[5 * sizes.d_model] = f32::NAN;
     let weights = Weights::new(&params, sizes);
     for level in SimdLevel::available() {
-        let out = cpu::forward(level, &x, length, &weights, None);
+        let out = cpu::forward(level, &x, length, &(0..length), &weights, None);
         // Every position reads position 5 through one of the two directions.
         assert!(out.iter().all(|v| v.is_nan()), "{}", level.name());
     }
@@ -451,13 +477,13 @@ fn only_tracked_inputs_receive_gradients() {
     let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
 
     let tracked = x.clone().require_grad();
-    let out = bimamba_block(tracked.clone(), tensor_params(&params, sizes)).expect("shapes agree");
+    let out = run_block(&tracked, &params, sizes);
     let gradients = out.sum().backward();
     assert!(tracked.grad(&gradients).is_some());
     assert!(params.grad(&gradients).is_none());
 
     let tracked = params.clone().require_grad();
-    let out = bimamba_block(x.clone(), tensor_params(&tracked, sizes)).expect("shapes agree");
+    let out = run_block(&x, &tracked, sizes);
     let gradients = out.sum().backward();
     assert!(tracked.grad(&gradients).is_some());
     assert!(x.grad(&gradients).is_none());
@@ -482,7 +508,7 @@ fn strided_input_gives_the_same_as_a_copy() {
         TensorData::new(to_vec(turned.clone()), [1, length, sizes.d_model]),
         &device,
     );
-    let run = |x| to_vec(bimamba_block(x, tensor_params(&params, sizes)).expect("shapes agree"));
+    let run = |x| to_vec(run_block(&x, &params, sizes));
     assert_eq!(run(turned), run(copied));
 }
 
@@ -494,7 +520,7 @@ fn wrong_shapes_name_the_argument_and_axis() {
     let x = |shape: [usize; 3]| Tensor::<3>::zeros(shape, &device);
     let good = || tensor_params(&params, sizes);
     let message = |x, params| {
-        bimamba_block(x, params)
+        bimamba_block(x, params, BlockOptions::default())
             .map(|_| ())
             .map_err(|error| error.to_string())
     };

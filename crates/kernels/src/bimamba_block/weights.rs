@@ -1,5 +1,7 @@
 //! Parameters as the CPU path reads them: channels and states padded to sixteen, blocks of channels together.
 
+use rayon::prelude::*;
+
 use super::layout::BlockSizes;
 use crate::lanes::WIDTH;
 use crate::selective_scan::cpu::GROUP;
@@ -241,12 +243,19 @@ impl Padded {
 
 /// Adds arrays of `len` floats stored one after the other, in their order, into the first.
 pub(super) fn fold_into_first(sums: &mut [f32], len: usize) {
+    /// Floats of the first array that one task sums.
+    const RUN: usize = 4096;
     let (first, rest) = sums.split_at_mut(len);
-    for other in rest.chunks(len) {
-        for (sum, other) in first.iter_mut().zip(other) {
-            *sum += other;
-        }
-    }
+    first
+        .par_chunks_mut(RUN)
+        .enumerate()
+        .for_each(|(run, first)| {
+            for other in rest.chunks(len) {
+                for (sum, other) in first.iter_mut().zip(&other[run * RUN..]) {
+                    *sum += other;
+                }
+            }
+        });
 }
 
 /// Arranges finished sums as the flat array that [`BlockSizes::layout`] describes.

@@ -177,11 +177,32 @@ fn decay<D: StepSize, S: Simd>(s: S, delta: S::Lanes, a: S::Lanes) -> S::Lanes {
     }
 }
 
-/// Advances `state` over `rows` and writes (or, if `add`, adds) the outputs.
-///
-/// `state` is `[n_state, 16]`; `y` holds sixteen floats per row and is indexed from row 0.
+/// Where the outputs of a scan go: sixteen floats per row, indexed from row 0.
+pub(crate) enum ScanSink<'a> {
+    /// Nobody reads them; only the state advances.
+    Nowhere,
+    Write(&'a mut [f32]),
+    Add(&'a mut [f32]),
+}
+
+/// Advances `state`, `[n_state, 16]`, over `rows`.
 #[inline(always)]
 pub(crate) fn scan<D: StepSize, S: Simd>(
+    s: S,
+    channels: &Channels<'_, D>,
+    rows: Range<usize>,
+    state: &mut [f32],
+    sink: ScanSink<'_>,
+) {
+    match sink {
+        ScanSink::Nowhere => scan_into::<D, S, false>(s, channels, rows, state, &mut [], false),
+        ScanSink::Write(y) => scan_into::<D, S, true>(s, channels, rows, state, y, false),
+        ScanSink::Add(y) => scan_into::<D, S, true>(s, channels, rows, state, y, true),
+    }
+}
+
+#[inline(always)]
+fn scan_into<D: StepSize, S: Simd, const READ: bool>(
     s: S,
     channels: &Channels<'_, D>,
     rows: Range<usize>,
@@ -207,13 +228,17 @@ pub(crate) fn scan<D: StepSize, S: Simd>(
             sixteen_times!(n => {
                 let e = decay::<D, S>(s, delta, s.load_array(&a[n]));
                 h[n] = h[n].mul_add(e, input * s.splat(b[n]));
-                sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+                if READ {
+                    sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+                }
             });
-            let mut out = sums[0] + sums[1];
-            if add || group > 0 {
-                out = out + s.load(y, row * WIDTH);
+            if READ {
+                let mut out = sums[0] + sums[1];
+                if add || group > 0 {
+                    out = out + s.load(y, row * WIDTH);
+                }
+                out.store(y, row * WIDTH);
             }
-            out.store(y, row * WIDTH);
         }
         store_group(&h, state, group);
     }
@@ -228,7 +253,7 @@ pub(crate) fn backward_scratch_len(n_row: usize) -> usize {
 pub(crate) struct ChannelGradients<'a> {
     /// Adjoint of the state, `[n_state, 16]`: on entry after the last row in time, on return before the first.
     pub(crate) state: &'a mut [f32],
-    /// Recomputed outputs, 16 per row; added to when `add_y`.
+    /// Recomputed outputs, 16 per row; added to when `add_y`, left alone when their gradient is zero.
     pub(crate) y: &'a mut [f32],
     pub(crate) add_y: bool,
     /// Gradient of `u` through the recurrence and through `D`, 16 per row.
@@ -247,17 +272,31 @@ pub(crate) struct ChannelGradients<'a> {
 
 /// Gradient of the scan's output for sixteen channels.
 pub(crate) trait OutputGradient {
+    /// Whether somebody read the outputs; if not, the gradient is zero everywhere.
+    const READ: bool;
     fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes;
+}
+
+/// The gradient of outputs that nobody read.
+pub(crate) struct Unread;
+
+impl OutputGradient for Unread {
+    const READ: bool = false;
+
+    #[inline(always)]
+    fn at<S: Simd>(&self, s: S, _row: usize) -> S::Lanes {
+        s.zero()
+    }
 }
 
 /// Recomputes the states of `rows` from `start` (`[n_state, 16]`) and walks them backwards.
 #[inline(always)]
-pub(crate) fn scan_backward<D: StepSize, S: Simd>(
+pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
     s: S,
     channels: &Channels<'_, D>,
     rows: Range<usize>,
     start: &[f32],
-    dout: &impl OutputGradient,
+    dout: &G,
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
@@ -275,7 +314,9 @@ pub(crate) fn scan_backward<D: StepSize, S: Simd>(
         let (delta, slope) = channels.step.at(s, row);
         delta.store(deltas, time * WIDTH);
         slope.store(slopes, time * WIDTH);
-        s.flush_tiny(dout.at(s, row)).store(dys, time * WIDTH);
+        if G::READ {
+            s.flush_tiny(dout.at(s, row)).store(dys, time * WIDTH);
+        }
     }
 
     for group in 0..n_group {
@@ -299,13 +340,17 @@ pub(crate) fn scan_backward<D: StepSize, S: Simd>(
                 e.store_array(&mut decays[n]);
                 h[n] = h[n].mul_add(e, input * s.splat(b[n]));
                 h[n].store_array(&mut states[n]);
-                sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+                if G::READ {
+                    sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
+                }
             });
-            let mut y = sums[0] + sums[1];
-            if out.add_y || group > 0 {
-                y = y + s.load(out.y, row * WIDTH);
+            if G::READ {
+                let mut y = sums[0] + sums[1];
+                if out.add_y || group > 0 {
+                    y = y + s.load(out.y, row * WIDTH);
+                }
+                y.store(out.y, row * WIDTH);
             }
-            y.store(out.y, row * WIDTH);
         }
 
         let mut gh = load_group(s, out.state, group);
@@ -319,7 +364,11 @@ pub(crate) fn scan_backward<D: StepSize, S: Simd>(
             }
             let delta = s.load(deltas, time * WIDTH);
             let u = channels.u(s, row);
-            let dy = s.load(dys, time * WIDTH);
+            let dy = if G::READ {
+                s.load(dys, time * WIDTH)
+            } else {
+                s.zero()
+            };
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             let decays = group_of(decays, time);
@@ -328,8 +377,12 @@ pub(crate) fn scan_backward<D: StepSize, S: Simd>(
             let (mut ginput, mut gdelta) = ([s.zero(); 2], [s.zero(); 2]);
             let (mut gb, mut gc) = ([s.zero(); GROUP], [s.zero(); GROUP]);
             sixteen_times!(n => {
-                let q = dy.mul_add(s.splat(c[n]), gh[n]);
-                gc[n] = dy * s.load_array(&after[n]);
+                let q = if G::READ {
+                    gc[n] = dy * s.load_array(&after[n]);
+                    dy.mul_add(s.splat(c[n]), gh[n])
+                } else {
+                    gh[n]
+                };
                 gb[n] = q * input;
                 ginput[n % 2] = q.mul_add(s.splat(b[n]), ginput[n % 2]);
                 gh[n] = q * s.load_array(&decays[n]);
@@ -339,18 +392,19 @@ pub(crate) fn scan_backward<D: StepSize, S: Simd>(
             });
             let row_bc = &mut out.bc[row * 2 * n_group * GROUP..][..2 * n_group * GROUP];
             s.sum_each(&gb).store(row_bc, group * GROUP);
-            s.sum_each(&gc).store(row_bc, (n_group + group) * GROUP);
+            let gc = if G::READ { s.sum_each(&gc) } else { s.zero() };
+            gc.store(row_bc, (n_group + group) * GROUP);
 
             let ginput = ginput[0] + ginput[1];
             // `a` carries a factor log2(e) that the derivative with respect to delta must not have.
             let gdelta = (gdelta[0] + gdelta[1]) * s.splat(std::f32::consts::LN_2);
             let gdelta = ginput.mul_add(u, gdelta);
             let mut gu = ginput * delta;
-            if group == 0 {
+            if group > 0 {
+                gu = gu + s.load(out.u, row * WIDTH);
+            } else if G::READ {
                 gu = dy.mul_add(d, gu);
                 gd = dy.mul_add(u, gd);
-            } else {
-                gu = gu + s.load(out.u, row * WIDTH);
             }
             gu.store(out.u, row * WIDTH);
             let mut gstep = gdelta * s.load(slopes, time * WIDTH);

@@ -363,7 +363,7 @@ fn observe(
     pass: &Pass,
 ) -> Result<(Output, BTreeMap<String, Tensor<3>>), ModelError> {
     let mut streams = BTreeMap::new();
-    let output = network.forward_observed(input, pass, &mut |name, stream| {
+    let output = network.forward_observed(input, pass, &mut |name: &str, stream: &Tensor<3>| {
         streams.insert(name.to_owned(), stream.clone());
     })?;
     Ok((output, streams))

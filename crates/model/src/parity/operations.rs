@@ -5,8 +5,8 @@ use std::path::Path;
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use kernels::beta_mask::CONCENTRATION_FLOOR;
 use kernels::{
-    BetaMaskConfig, BimambaParams, DirectionParams, MaskDecoding, MaskDraw, beta_mask,
-    bimamba_block, rms_norm_linear,
+    BetaMaskConfig, BimambaParams, BlockOptions, DirectionParams, MaskDecoding, MaskDraw,
+    beta_mask, bimamba_block, rms_norm_linear,
 };
 
 use super::folder::{Folder, Reference, values};
@@ -212,8 +212,11 @@ fn compare_scan(
         return Ok(());
     };
     let leaves = weights.leaves;
-    let out =
-        (bimamba_block(padded.clone(), params)? - padded).slice([0..batch, 0..length, 0..d_model]);
+    let out = (bimamba_block(padded.clone(), params, BlockOptions::default())? - padded).slice([
+        0..batch,
+        0..length,
+        0..d_model,
+    ]);
     folder.forward(reference, "f64.out", &values(&out)?);
     let gradients = (out * upstream).sum().backward();
     for (name, gradient_from) in leaves {
