@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use genome::Normalization;
 use serde::{Deserialize, Serialize};
 
+use crate::contact_config::ContactConfig;
+use crate::expression_config::{ExpressionConfig, MissingExpression};
 use crate::split_config::SplitConfig;
+use crate::track_config::{TrackConfig, TrackTransform};
 
 /// Everything needed to turn one gene into the arrays a model reads.
 ///
@@ -74,140 +76,6 @@ fn default_length() -> u64 {
 
 fn default_promoter() -> u64 {
     2_000
-}
-
-/// Where the target is and what is done to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ExpressionConfig {
-    /// TSV with a header.
-    pub path: PathBuf,
-    /// Column with the gene's name. Default: `gene`.
-    #[serde(default = "default_expression_key")]
-    pub key: String,
-    /// What `key` holds. Default: `symbol`.
-    #[serde(default)]
-    pub key_holds: GeneKey,
-    /// Column with the value, for example `tpm`.
-    pub value: String,
-    /// Default and published: `log10p1`.
-    #[serde(default)]
-    pub transform: ExpressionTransform,
-}
-
-fn default_expression_key() -> String {
-    "gene".to_string()
-}
-
-/// How a table names a gene.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GeneKey {
-    /// By [`genome::Gene::symbol`], which is unique.
-    #[default]
-    Symbol,
-    /// By [`genome::Gene::gene_id`].
-    GeneId,
-}
-
-/// What is done to a measured expression.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ExpressionTransform {
-    /// `log10(value + 1)`.
-    #[default]
-    Log10p1,
-    /// The value itself.
-    None,
-}
-
-impl ExpressionTransform {
-    /// The target of a measured value (not negative).
-    pub fn apply(self, value: f64) -> f32 {
-        match self {
-            ExpressionTransform::Log10p1 => (value + 1.0).log10() as f32,
-            ExpressionTransform::None => value as f32,
-        }
-    }
-}
-
-/// One bigWig track.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TrackConfig {
-    /// Name of the track, unique, for example `dnase`.
-    pub name: String,
-    /// bigWig file.
-    pub path: PathBuf,
-    /// Every value is multiplied by it, before the transform; for tracks in another unit than the
-    /// published reads per million. Default: 1.
-    #[serde(default = "default_scale")]
-    pub scale: f32,
-    /// Default and published: `raw`.
-    #[serde(default)]
-    pub transform: TrackTransform,
-}
-
-fn default_scale() -> f32 {
-    1.0
-}
-
-/// What is done to a track's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum TrackTransform {
-    /// The value itself.
-    #[default]
-    Raw,
-    /// `log10(value + 1)`; a value of -1 or less is an error.
-    Log10p1,
-}
-
-/// Hi-C contact with the start site, or its declared substitute.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ContactConfig {
-    /// `.hic`, `.mcool` or `.cool` file. Default: none, which needs a `fallback`.
-    #[serde(default)]
-    pub path: Option<PathBuf>,
-    /// Bin size in bases. Default and published: 5,000.
-    #[serde(default = "default_resolution")]
-    pub resolution: u32,
-    /// Which normalised counts to read. Default: raw counts; published: VC.
-    #[serde(default = "default_normalization")]
-    pub normalization: Normalization,
-    /// What stands in for the contact when there is no file. Default: nothing.
-    #[serde(default)]
-    pub fallback: Option<ContactFallback>,
-}
-
-fn default_resolution() -> u32 {
-    5_000
-}
-
-fn default_normalization() -> Normalization {
-    Normalization::None
-}
-
-/// What stands in for a missing contact file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ContactFallback {
-    /// The average contact at the same distance, [`genome::power_law_contact`].
-    PowerLaw,
-}
-
-/// What happens to a gene whose expression was not measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MissingExpression {
-    /// It is left out, counted and listed.
-    #[default]
-    Skip,
-    /// It is an error.
-    Error,
-    /// It is kept without a target, for prediction.
-    Keep,
 }
 
 impl DataConfig {
@@ -396,6 +264,7 @@ const MAX_LENGTH: u64 = 1 << 28;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::expression_config::ExpressionTransform;
 
     const MINIMAL: &str = r#"
 genome = "genome.fa"

@@ -10,10 +10,12 @@
 
 mod chrom_alias;
 mod config;
+mod contact_config;
 mod contact_track;
 mod error;
 mod estimate;
 mod example;
+mod expression_config;
 mod features;
 mod file_table;
 mod fold;
@@ -24,16 +26,16 @@ mod region_mask;
 mod selection;
 mod source;
 mod split_config;
+mod track_config;
 mod tracks;
 mod window;
 
-pub use config::{
-    CONTACT_TRACK, ContactConfig, ContactFallback, DataConfig, ExpressionConfig,
-    ExpressionTransform, GeneKey, MissingExpression, TrackConfig, TrackTransform,
-};
+pub use config::{CONTACT_TRACK, DataConfig};
+pub use contact_config::{ContactConfig, ContactFallback};
 pub use error::DatasetError;
 pub use estimate::{Estimate, estimate};
 pub use example::{Example, ExampleParts, ExampleReader};
+pub use expression_config::{ExpressionConfig, ExpressionTransform, GeneKey, MissingExpression};
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
 pub use file_table::{FileChrom, FileRow, FileTable};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
@@ -47,5 +49,6 @@ pub use region_mask::{RegionCode, region_codes};
 pub use selection::{SkipReason, SkippedGene};
 pub use source::ExampleSource;
 pub use split_config::SplitConfig;
+pub use track_config::{TrackConfig, TrackTransform};
 pub use tracks::ACTIVITY_FLANK;
 pub use window::Window;

@@ -6,8 +6,9 @@ use genome::{ChromSizes, Expression, Gene};
 use serde::{Deserialize, Serialize};
 
 use crate::chrom_alias::ChromAlias;
-use crate::config::{DataConfig, GeneKey, MissingExpression};
+use crate::config::DataConfig;
 use crate::error::DatasetError;
+use crate::expression_config::{GeneKey, MissingExpression};
 use crate::fold::{Assignment, Split, assign_splits};
 use crate::split_config::SplitConfig;
 

@@ -3,8 +3,8 @@
 use genome::{BigWig, Interval};
 
 use crate::chrom_alias::ChromNames;
-use crate::config::{TrackConfig, TrackTransform};
 use crate::error::DatasetError;
+use crate::track_config::{TrackConfig, TrackTransform};
 use crate::window::Window;
 
 /// Half the width of the region whose mean is a track's activity at the start site, in bases.

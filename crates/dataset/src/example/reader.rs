@@ -9,7 +9,8 @@ use genome::{
 
 use super::{Example, ExampleParts};
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
-use crate::config::{ContactConfig, DataConfig, TrackTransform};
+use crate::config::DataConfig;
+use crate::contact_config::ContactConfig;
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, promoter_activity};
@@ -18,6 +19,7 @@ use crate::one_hot::{NO_BASE, base_code};
 use crate::region_mask::region_codes;
 use crate::selection::{Selection, SkippedGene, select_genes};
 use crate::source::ExampleSource;
+use crate::track_config::TrackTransform;
 use crate::tracks::Track;
 use crate::window::Window;
 
