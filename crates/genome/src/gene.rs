@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::assembly::assembly_with_room;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
 use crate::interval::{Interval, Strand};
@@ -131,50 +132,13 @@ pub fn check_genes_against(
                 tss: gene.tss,
                 chrom: gene.chrom.clone(),
                 length,
-                assembly: likely_assembly(&gene.chrom, gene.tss, length),
+                assembly: assembly_with_room(&gene.chrom, gene.tss, length)
+                    .unwrap_or("another assembly"),
             });
         }
     }
     Ok(())
 }
-
-/// The assembly that has room for a start site which the present genome has not.
-fn likely_assembly(chrom: &str, tss: u64, length: u64) -> &'static str {
-    let bare = chrom.strip_prefix("chr").unwrap_or(chrom);
-    match LENGTHS.iter().find(|(name, ..)| *name == bare) {
-        Some((_, hg19, hg38)) if length == *hg38 && tss < *hg19 => "hg19",
-        Some((_, hg19, hg38)) if length == *hg19 && tss < *hg38 => "hg38",
-        _ => "another assembly",
-    }
-}
-
-/// Chromosome, its length in hg19 and in hg38 (UCSC, `hg19.chrom.sizes` and `hg38.chrom.sizes`).
-const LENGTHS: [(&str, u64, u64); 24] = [
-    ("1", 249_250_621, 248_956_422),
-    ("2", 243_199_373, 242_193_529),
-    ("3", 198_022_430, 198_295_559),
-    ("4", 191_154_276, 190_214_555),
-    ("5", 180_915_260, 181_538_259),
-    ("6", 171_115_067, 170_805_979),
-    ("7", 159_138_663, 159_345_973),
-    ("8", 146_364_022, 145_138_636),
-    ("9", 141_213_431, 138_394_717),
-    ("10", 135_534_747, 133_797_422),
-    ("11", 135_006_516, 135_086_622),
-    ("12", 133_851_895, 133_275_309),
-    ("13", 115_169_878, 114_364_328),
-    ("14", 107_349_540, 107_043_718),
-    ("15", 102_531_392, 101_991_189),
-    ("16", 90_354_753, 90_338_345),
-    ("17", 81_195_210, 83_257_441),
-    ("18", 78_077_248, 80_373_285),
-    ("19", 59_128_983, 58_617_616),
-    ("20", 63_025_520, 64_444_167),
-    ("21", 48_129_895, 46_709_983),
-    ("22", 51_304_566, 50_818_468),
-    ("X", 155_270_560, 156_040_895),
-    ("Y", 59_373_566, 57_227_415),
-];
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 //! arrays and no tensors in this crate.
 
 mod annotation;
+mod assembly;
 mod atomic;
 mod bed;
 mod bigwig;
@@ -23,6 +24,7 @@ mod region_index;
 mod table;
 
 pub use annotation::{Annotation, Transcript, read_gtf};
+pub use assembly::{assembly_of, assembly_of_chrom};
 pub use atomic::{AtomicFile, write_atomic};
 pub use bed::{Region, read_regions, write_bed_tabix};
 pub use bigwig::{BigWig, write_bigwig};
