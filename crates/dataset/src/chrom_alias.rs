@@ -7,6 +7,7 @@ use std::sync::Arc;
 use genome::{ChromSizes, Gene};
 
 use crate::error::DatasetError;
+use crate::track_config::AbsentChrom;
 
 /// The genome's chromosomes and their declared aliases.
 #[derive(Debug, Clone)]
@@ -23,6 +24,8 @@ pub(crate) struct ChromNames {
     path: PathBuf,
     /// the genome's name → the file's name
     names: HashMap<String, Arc<str>>,
+    /// declared to be without data → genes that lie there
+    absent: BTreeMap<String, usize>,
 }
 
 /// The genome's names of the chromosomes that genes lie on, each with the number of its genes.
@@ -79,25 +82,27 @@ impl ChromAlias {
     /// Finds each needed chromosome in a file and compares its length with the genome's.
     ///
     /// # Errors
-    /// [`DatasetError::MissingChrom`], [`DatasetError::AmbiguousChrom`],
+    /// [`DatasetError::AbsentChroms`] with all that are missing, unless `absent` says that there is
+    /// no data for them and at least one is there; [`DatasetError::AmbiguousChrom`];
     /// [`DatasetError::ChromLength`].
     pub(crate) fn names_in(
         &self,
         path: &Path,
         sizes: &ChromSizes,
         needed: &BTreeMap<&str, usize>,
+        absent: AbsentChrom,
     ) -> Result<ChromNames, DatasetError> {
         let mut names = HashMap::new();
+        let mut missing = BTreeMap::new();
+        let mut other_lengths = Vec::new();
         for (&chrom, &n_genes) in needed {
             let mut found = self
                 .names_of(chrom)
                 .filter_map(|name| Some((name, sizes.get(name)?)));
-            let (name, length) = found.next().ok_or_else(|| DatasetError::MissingChrom {
-                path: path.to_path_buf(),
-                chrom: chrom.to_string(),
-                n_genes,
-                hint: sizes.hint(chrom),
-            })?;
+            let Some((name, length)) = found.next() else {
+                missing.insert(chrom.to_string(), n_genes);
+                continue;
+            };
             if let Some((second, _)) = found.next() {
                 return Err(DatasetError::AmbiguousChrom {
                     path: path.to_path_buf(),
@@ -108,38 +113,72 @@ impl ChromAlias {
             }
             let genome_length = self.sizes.get(chrom).unwrap_or(length);
             if length != genome_length {
-                return Err(DatasetError::ChromLength {
-                    path: path.to_path_buf(),
-                    chrom: chrom.to_string(),
-                    length,
-                    genome: self.genome.clone(),
-                    genome_length,
-                });
+                other_lengths.push((chrom, length, genome_length));
             }
             names.insert(chrom.to_string(), Arc::from(name));
         }
-        Ok(ChromNames {
-            path: path.to_path_buf(),
-            names,
-        })
+        if let Some(&(chrom, length, genome_length)) = other_lengths.first() {
+            return Err(DatasetError::ChromLength {
+                path: path.to_path_buf(),
+                chrom: chrom.to_string(),
+                length,
+                genome: self.genome.clone(),
+                genome_length,
+                n_more: other_lengths.len() - 1,
+            });
+        }
+        let remedy = match absent {
+            AbsentChrom::Error => {
+                "if it has another name there, add it to chrom_alias; if there is no data for it, \
+                 write absent = \"no_data\" for this track"
+            }
+            AbsentChrom::NoData => {
+                "no chromosome with genes is there, which absent = \"no_data\" does not cover; \
+                 compare the names, or remove this track"
+            }
+        };
+        let is_refused = match absent {
+            AbsentChrom::Error => !missing.is_empty(),
+            AbsentChrom::NoData => names.is_empty() && !missing.is_empty(),
+        };
+        match missing.first_key_value() {
+            Some((first, _)) if is_refused => Err(DatasetError::AbsentChroms {
+                path: path.to_path_buf(),
+                hint: sizes.hint(first),
+                chroms: missing.into_iter().collect(),
+                remedy,
+            }),
+            _ => Ok(ChromNames {
+                path: path.to_path_buf(),
+                names,
+                absent: missing,
+            }),
+        }
     }
 }
 
 impl ChromNames {
-    /// The file's name of a chromosome of the genome.
+    /// The file's name of a chromosome of the genome; nothing when it is declared to have no data
+    /// for it.
     ///
     /// # Errors
     /// [`DatasetError::MissingChrom`] for a chromosome that was not needed when the file was opened.
-    pub(crate) fn get(&self, chrom: &str) -> Result<Arc<str>, DatasetError> {
-        self.names
-            .get(chrom)
-            .cloned()
-            .ok_or_else(|| DatasetError::MissingChrom {
+    pub(crate) fn get(&self, chrom: &str) -> Result<Option<Arc<str>>, DatasetError> {
+        match self.names.get(chrom) {
+            Some(name) => Ok(Some(Arc::clone(name))),
+            None if self.absent.contains_key(chrom) => Ok(None),
+            None => Err(DatasetError::MissingChrom {
                 path: self.path.clone(),
                 chrom: chrom.to_string(),
                 n_genes: 1,
                 hint: "it was not looked for when the file was opened".to_string(),
-            })
+            }),
+        }
+    }
+
+    /// The chromosomes without data, each with the number of genes that lie on it.
+    pub(crate) fn absent(&self) -> &BTreeMap<String, usize> {
+        &self.absent
     }
 }
 
@@ -170,36 +209,75 @@ mod tests {
         let needed = BTreeMap::from([("chr22", 3)]);
         let file = sizes(&[("1", 100), ("22", 50)]);
         let path = Path::new("dnase.bw");
-        let error = alias(&[])
-            .unwrap()
-            .names_in(path, &file, &needed)
-            .unwrap_err();
+        let names_in = |table: &[(&str, &str)]| {
+            let alias = alias(table).unwrap();
+            alias.names_in(path, &file, &needed, AbsentChrom::Error)
+        };
         assert_eq!(
-            error.to_string(),
-            "dnase.bw: no chromosome \"chr22\", which 3 gene(s) lie on; it is called \"22\" \
-             there; use the same names in all files; if it has another name there, add it to \
-             chrom_alias"
+            names_in(&[]).unwrap_err().to_string(),
+            "dnase.bw: no chromosome \"chr22\" (3 genes); it is called \"22\" there; use the same \
+             names in all files; if it has another name there, add it to chrom_alias; if there is \
+             no data for it, write absent = \"no_data\" for this track"
         );
-        let names = alias(&[("22", "chr22")])
-            .unwrap()
-            .names_in(path, &file, &needed)
-            .unwrap();
-        assert_eq!(&*names.get("chr22").unwrap(), "22");
+        let names = names_in(&[("22", "chr22")]).unwrap();
+        assert_eq!(names.get("chr22").unwrap().as_deref(), Some("22"));
         assert!(names.get("chr1").is_err());
     }
 
     #[test]
+    fn names_in_declared_absence_is_counted_and_undeclared_is_named() {
+        let needed = BTreeMap::from([("chr1", 7), ("chr22", 3)]);
+        let path = Path::new("dnase.bw");
+        let names_in = |file: &[(&str, u64)], absent| {
+            let alias = alias(&[]).unwrap();
+            alias.names_in(path, &sizes(file), &needed, absent)
+        };
+        let names = names_in(&[("chr1", 100)], AbsentChrom::NoData).unwrap();
+        assert_eq!(*names.absent(), BTreeMap::from([("chr22".to_string(), 3)]));
+        assert_eq!(names.get("chr1").unwrap().as_deref(), Some("chr1"));
+        assert_eq!(names.get("chr22").unwrap(), None);
+
+        let cases: [(&[(&str, u64)], AbsentChrom, &str); 3] = [
+            (
+                &[("chr1", 100)],
+                AbsentChrom::Error,
+                "no chromosome \"chr22\" (3 genes); there are chr1;",
+            ),
+            (
+                &[("x", 1)],
+                AbsentChrom::Error,
+                "no chromosome \"chr1\" (7 genes), \"chr22\" (3 genes); there are x;",
+            ),
+            (&[("x", 1)], AbsentChrom::NoData, "does not cover"),
+        ];
+        for (file, absent, part) in cases {
+            let error = names_in(file, absent).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn names_in_bad_files_are_errors() {
-        let needed = BTreeMap::from([("chr22", 1)]);
-        let cases: [(&[(&str, u64)], &str); 3] = [
-            (&[("chr22", 51)], "chr22 has 51 bp, but 50 bp in genome.fa"),
-            (&[("chr22", 50), ("22", 50)], "both \"chr22\" and \"22\""),
+        let needed = BTreeMap::from([("chr1", 1), ("chr22", 1)]);
+        let cases: [(&[(&str, u64)], &str); 4] = [
+            (
+                &[("chr1", 100), ("chr22", 51)],
+                "chr22 has 51 bp, but 50 bp in genome.fa;",
+            ),
+            (
+                &[("chr1", 99), ("chr22", 51)],
+                "chr1 has 99 bp, but 100 bp in genome.fa, and 1 more differ;",
+            ),
+            (
+                &[("chr1", 100), ("chr22", 50), ("22", 50)],
+                "both \"chr22\" and \"22\"",
+            ),
             (&[], "there is none at all"),
         ];
         for (file, part) in cases {
             let error = alias(&[("22", "chr22")])
                 .unwrap()
-                .names_in(Path::new("a.bw"), &sizes(file), &needed)
+                .names_in(Path::new("a.bw"), &sizes(file), &needed, AbsentChrom::Error)
                 .unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         }

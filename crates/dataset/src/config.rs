@@ -7,8 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::contact_config::ContactConfig;
 use crate::expression_config::{ExpressionConfig, MissingExpression};
+use crate::mask_prior::MaskPrior;
 use crate::split_config::SplitConfig;
-use crate::track_config::{TrackConfig, TrackTransform};
+use crate::track_config::{AbsentChrom, TrackConfig, TrackTransform};
+use crate::tss_peaks::TssPeaksConfig;
 
 /// Everything needed to turn one gene into the arrays a model reads.
 ///
@@ -22,6 +24,9 @@ pub struct DataConfig {
     /// Gene table (TSV, see [`genome::read_gene_table`]), or a GTF when the name ends in `.gtf` or
     /// `.gtf.gz`.
     pub genes: PathBuf,
+    /// Peaks that the genes' start sites are moved to. Default: none, they are as annotated.
+    #[serde(default)]
+    pub tss_peaks: Option<TssPeaksConfig>,
     /// GTF from which the mRNA features are computed. Default: none.
     #[serde(default)]
     pub annotation: Option<PathBuf>,
@@ -98,6 +103,7 @@ impl DataConfig {
             self.mrna_features.as_mut(),
             self.include.as_mut(),
             self.exclude.as_mut(),
+            self.tss_peaks.as_mut().map(|peaks| &mut peaks.path),
             self.contact
                 .as_mut()
                 .and_then(|contact| contact.path.as_mut()),
@@ -123,6 +129,10 @@ impl DataConfig {
             .and_then(|contact| contact.path.as_ref());
         for (role, path) in [
             (CONTACT_TRACK, contact),
+            (
+                "tss_peaks",
+                self.tss_peaks.as_ref().map(|peaks| &peaks.path),
+            ),
             ("annotation", self.annotation.as_ref()),
             ("mrna_features", self.mrna_features.as_ref()),
             ("include", self.include.as_ref()),
@@ -133,10 +143,30 @@ impl DataConfig {
         files
     }
 
-    /// Makes every path empty, so that equal settings are equal wherever their files lie.
-    pub(crate) fn clear_paths(&mut self) {
+    /// What is declared about chromosomes that the file of a role (`contact`, `track dnase`) lacks.
+    pub(crate) fn absent_chrom(&self, role: &str) -> AbsentChrom {
+        let is_role = |track: &&TrackConfig| role.strip_prefix("track ") == Some(&track.name);
+        match &self.contact {
+            Some(contact) if role == CONTACT_TRACK => contact.absent,
+            _ => self
+                .tracks
+                .iter()
+                .find(is_role)
+                .map(|track| track.absent)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Forgets what does not decide the examples: where files lie, and what only the network uses.
+    pub(crate) fn keep_content(&mut self) {
         for path in self.paths_mut() {
             path.clear();
+        }
+        for track in &mut self.tracks {
+            (track.beta, track.weight, track.assay) = (None, None, None);
+        }
+        if let Some(contact) = &mut self.contact {
+            (contact.beta, contact.weight) = (None, None);
         }
     }
 
@@ -153,6 +183,20 @@ impl DataConfig {
             .map(|track| track.name.clone())
             .chain(contact)
             .collect()
+    }
+
+    /// The mask's constants of each track of an example, in order; nothing for a track that declares
+    /// none and whose name has no published ones.
+    pub fn mask_priors(&self) -> Vec<Option<MaskPrior>> {
+        let tracks = self
+            .tracks
+            .iter()
+            .map(|track| MaskPrior::of_track(&track.name, track.beta, track.weight));
+        let contact = self
+            .contact
+            .iter()
+            .map(|contact| MaskPrior::of_track(CONTACT_TRACK, contact.beta, contact.weight));
+        tracks.chain(contact).collect()
     }
 
     /// Indices into `tracks` of those that make up the promoter activity.
@@ -207,19 +251,7 @@ impl DataConfig {
     fn validate_tracks(&self, problems: &mut Vec<String>) {
         let mut names = HashSet::new();
         for track in &self.tracks {
-            let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if track.name.is_empty() || !track.name.chars().all(is_plain) {
-                problems.push(format!(
-                    "track name {:?} must be letters, digits, - or _",
-                    track.name
-                ));
-            }
-            if !(track.scale.is_finite() && track.scale > 0.0) {
-                problems.push(format!(
-                    "track {:?} has scale {}; it must be above 0",
-                    track.name, track.scale
-                ));
-            }
+            track.validate(problems);
             if track.name == CONTACT_TRACK {
                 problems.push(format!(
                     "track name {CONTACT_TRACK:?} is kept for the contact; choose another"
@@ -230,18 +262,7 @@ impl DataConfig {
             }
         }
         if let Some(contact) = &self.contact {
-            match (&contact.path, contact.fallback) {
-                (None, None) => problems.push(
-                    "contact has no path; give one, or write fallback = \"power_law\"".into(),
-                ),
-                (Some(_), Some(_)) => {
-                    problems.push("contact has a path and a fallback; remove one of the two".into())
-                }
-                _ => {}
-            }
-            if contact.resolution == 0 {
-                problems.push("contact resolution must be at least 1 bp".into());
-            }
+            contact.validate(problems);
         }
         for name in self.activity_tracks.iter().flatten() {
             if !names.contains(name) {
@@ -320,6 +341,22 @@ split = { by = "fold", fold = 11 }
     }
 
     #[test]
+    fn mask_priors_keep_the_order_of_the_tracks_and_end_with_the_contact() {
+        let config = parse(
+            "tracks = [{ name = \"dnase\", path = \"d\" }, { name = \"x\", path = \"x\" }, \
+             { name = \"y\", path = \"y\", beta = 3, weight = 0.5 }]\n\
+             contact = { path = \"c\", weight = 0.1 }",
+        );
+        let found: Vec<Option<(f32, f32)>> = config
+            .mask_priors()
+            .iter()
+            .map(|prior| prior.map(|prior| (prior.beta, prior.weight)))
+            .collect();
+        let expected = [Some((0.2, 0.4)), None, Some((3.0, 0.5)), Some((1.0, 0.1))];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn activity_tracks_default_to_the_published_pair_in_its_order() {
         let tracks = "tracks = [{ name = \"dnase\", path = \"d\" }, { name = \"x\", path = \"x\" }, \
                       { name = \"h3k27ac\", path = \"h\" }]";
@@ -344,6 +381,10 @@ split = { by = "fold", fold = 11 }
             (
                 "contact = { path = \"a\", resolution = 0 }",
                 "at least 1 bp",
+            ),
+            (
+                "contact = { fallback = \"power_law\", absent = \"no_data\" }",
+                "no file that could lack",
             ),
             (
                 "tracks = [{ name = \"contact\", path = \"a\" }]",

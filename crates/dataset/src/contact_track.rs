@@ -1,5 +1,7 @@
 //! Contact of every position of a window with the start site.
 
+use std::collections::BTreeMap;
+
 use genome::{ContactMap, Interval, power_law_contact};
 
 use crate::chrom_alias::ChromNames;
@@ -40,6 +42,14 @@ pub(crate) struct ContactBins {
 }
 
 impl ContactTrack {
+    /// Chromosomes that genes lie on and the map does not have.
+    pub(crate) fn absent_chroms(&self) -> Option<&BTreeMap<String, usize>> {
+        match self {
+            ContactTrack::Measured { names, .. } => Some(names.absent()),
+            ContactTrack::PowerLaw { .. } => None,
+        }
+    }
+
     /// Reads the contact of every bin of a window with the bin of its start site.
     ///
     /// Measured: `x` is the count plus the pseudocount `min(p(d), p(1 Mb))`, where `d` is the
@@ -62,7 +72,15 @@ impl ContactTrack {
                 })
             }
             ContactTrack::Measured { map, names } => {
-                let chrom = names.get(window.chrom())?;
+                let Some(chrom) = names.get(window.chrom())? else {
+                    let resolution = u64::from(map.resolution());
+                    let (first_bin, end_bin) = bins_of(window.inside(), resolution);
+                    return Ok(ContactBins {
+                        resolution,
+                        first_bin,
+                        log10p1: vec![0.0; (end_bin - first_bin) as usize],
+                    });
+                };
                 let (near_start, near_end) = near_tss(window);
                 // The surroundings of the start site are needed even when the window is narrower.
                 let hull = Interval::try_new(

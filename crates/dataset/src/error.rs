@@ -51,6 +51,19 @@ pub enum DatasetError {
         hint: String,
     },
 
+    /// A track lacks chromosomes that genes lie on, which is not declared.
+    #[error("{}: no chromosome {}; {hint}; {remedy}", path.display(), list_chroms(chroms))]
+    AbsentChroms {
+        /// The file that lacks them.
+        path: PathBuf,
+        /// The genome's names of the chromosomes, each with the number of genes that need it.
+        chroms: Vec<(String, usize)>,
+        /// The names the file has.
+        hint: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+
     /// Two names of one chromosome, both present in a file.
     #[error("{}: both {first:?} and {second:?} stand for {chrom:?}; remove one of them from chrom_alias", path.display())]
     AmbiguousChrom {
@@ -78,7 +91,7 @@ pub enum DatasetError {
     },
 
     /// A chromosome has another length than in the genome.
-    #[error("{}: {chrom} has {length} bp, but {genome_length} bp in {}; are the two of the same assembly?", path.display(), genome.display())]
+    #[error("{}: {chrom} has {}, but {} in {}{}; use files of one assembly", path.display(), length_text(chrom, *length), length_text(chrom, *genome_length), genome.display(), count_more(*n_more))]
     ChromLength {
         /// The file that disagrees.
         path: PathBuf,
@@ -90,6 +103,8 @@ pub enum DatasetError {
         genome: PathBuf,
         /// Its length in the genome, in bases.
         genome_length: u64,
+        /// Further chromosomes whose lengths differ.
+        n_more: usize,
     },
 
     /// A gene's split cannot be read.
@@ -215,6 +230,10 @@ pub enum DatasetError {
         source: std::io::Error,
     },
 
+    /// A preparation was asked to stop; what it wrote is kept.
+    #[error("the preparation was stopped; the same command continues it")]
+    Stopped,
+
     /// A folder holds no complete prepared data set.
     #[error("{}: {reason}; prepare the data set again", path.display())]
     NotPrepared {
@@ -277,6 +296,36 @@ pub enum DatasetError {
         /// The panic's message.
         reason: String,
     },
+}
+
+/// Chromosomes named in one message.
+const MAX_NAMED: usize = 6;
+
+fn list_chroms(chroms: &[(String, usize)]) -> String {
+    let mut named: Vec<String> = chroms
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(chrom, n_genes)| format!("{chrom:?} ({n_genes} genes)"))
+        .collect();
+    if chroms.len() > MAX_NAMED {
+        named.push(format!("… ({} chromosomes in all)", chroms.len()));
+    }
+    named.join(", ")
+}
+
+/// A length and the assembly it gives away.
+fn length_text(chrom: &str, length: u64) -> String {
+    match genome::assembly_of_chrom(chrom, length) {
+        Some(assembly) => format!("{length} bp (as in {assembly})"),
+        None => format!("{length} bp"),
+    }
+}
+
+fn count_more(n_more: usize) -> String {
+    match n_more {
+        0 => String::new(),
+        n => format!(", and {n} more differ"),
+    }
 }
 
 impl DatasetError {

@@ -14,6 +14,8 @@ use crate::source::ExampleSource;
 pub struct Estimate {
     /// Number of examples.
     pub n_examples: usize,
+    /// Number of examples that were read and encoded for this.
+    pub n_sampled: usize,
     /// Bytes of one example in a prepared file, measured on a sample of the examples.
     pub prepared_bytes_per_example: u64,
     /// Bytes of one example in memory; exact but for the names of the gene.
@@ -61,6 +63,7 @@ pub fn estimate(reader: &ExampleReader) -> Result<Estimate, DatasetError> {
     let memory = length * (2 + 4 * reader.n_tracks() as u64) + size_of_struct();
     Ok(Estimate {
         n_examples,
+        n_sampled: n_sample,
         prepared_bytes_per_example: ((full - empty) as u64).div_ceil(n_sample.max(1) as u64),
         memory_bytes_per_example: memory,
     })

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use genome::{BigWig, ChromSizes, ContactMap, Fasta, GenomeError, read_gtf, read_regions};
+use genome::{
+    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, assembly_of, read_gtf, read_regions,
+};
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
@@ -43,6 +45,22 @@ pub struct FileTable {
     pub rows: Vec<FileRow>,
     /// What is wrong, one sentence each; empty when all files fit together.
     pub problems: Vec<String>,
+}
+
+impl FileRow {
+    /// The assembly that its chromosomes' lengths give away, see [`genome::assembly_of`].
+    pub fn assembly(&self) -> Option<&'static str> {
+        let chroms = self.chroms.as_ref().ok()?;
+        assembly_of(&sizes_of(chroms))
+    }
+}
+
+/// The chromosomes whose lengths are known.
+fn sizes_of(chroms: &[FileChrom]) -> ChromSizes {
+    let sized = chroms
+        .iter()
+        .filter_map(|chrom| Some((chrom.name.clone(), chrom.length?)));
+    ChromSizes::new(sized.collect())
 }
 
 impl FileTable {
@@ -124,7 +142,7 @@ fn read_chroms(
                     .collect(),
             )
         }
-        "include" | "exclude" => {
+        "include" | "exclude" | "tss_peaks" => {
             let regions = read_regions(path)?;
             names_only(
                 regions
@@ -153,12 +171,6 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
     let (Some(genome), Some(genes)) = (chroms_of("genome"), chroms_of("genes")) else {
         return Ok(Vec::new());
     };
-    let sizes_of = |chroms: &[FileChrom]| {
-        let sized = chroms
-            .iter()
-            .filter_map(|chrom| Some((chrom.name.clone(), chrom.length?)));
-        ChromSizes::new(sized.collect())
-    };
     let sizes = sizes_of(genome);
     let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, &sizes)?;
 
@@ -183,7 +195,7 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
         let Ok(chroms) = &row.chroms else { continue };
         match row.role.as_str() {
             "genome" | "genes" => {}
-            "annotation" | "include" | "exclude" => {
+            "annotation" | "include" | "exclude" | "tss_peaks" => {
                 let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
                 if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {
                     let error = GenomeError::UnknownChrom {
@@ -196,12 +208,9 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
             }
             _ => {
                 let file_sizes = sizes_of(chroms);
-                // One chromosome at a time, so that each is reported.
-                for (chrom, n_genes) in &needed {
-                    let one = BTreeMap::from([(*chrom, *n_genes)]);
-                    if let Err(error) = alias.names_in(&row.path, &file_sizes, &one) {
-                        problems.push(error.to_string());
-                    }
+                let absent = config.absent_chrom(&row.role);
+                if let Err(error) = alias.names_in(&row.path, &file_sizes, &needed, absent) {
+                    problems.push(error.to_string());
                 }
             }
         }
@@ -236,9 +245,12 @@ impl fmt::Display for FileTable {
                     if chroms.len() > MAX_SHOWN {
                         shown.push(format!("… ({} in all)", chroms.len()));
                     }
+                    let assembly = row
+                        .assembly()
+                        .map_or(String::new(), |name| format!("  ({name})"));
                     writeln!(
                         f,
-                        "{role:width$}  {}  {}",
+                        "{role:width$}  {}{assembly}  {}",
                         shown.join(", "),
                         row.path.display()
                     )?;

@@ -1,6 +1,5 @@
 //! Which genes are trained on, validated and tested.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
 
@@ -9,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
 use crate::split_config::SplitConfig;
+use crate::split_overlap::leave_out_overlaps;
 
 /// What an example is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -178,6 +178,7 @@ pub fn assign_splits(
             n_blocks,
             test_block,
             valid_block,
+            exclusion_zone,
         } => {
             let valid_block = valid_block.unwrap_or((test_block + 1) % (*n_blocks).max(1));
             let blocks = position_blocks(genes, sizes, *n_blocks);
@@ -189,7 +190,10 @@ pub fn assign_splits(
                     _ => Split::Train,
                 })
                 .collect();
-            Ok(leave_out_overlaps(genes, &splits, length))
+            Ok(match exclusion_zone {
+                true => leave_out_overlaps(genes, &splits, length),
+                false => splits.into_iter().map(Assignment::Use).collect(),
+            })
         }
         SplitConfig::All {} => Ok(by_chrom(genes, |_| Split::Test)),
     }
@@ -215,63 +219,6 @@ fn position_blocks(genes: &[Gene], sizes: &ChromSizes, n_blocks: usize) -> Vec<u
         blocks[index] = rank * n_blocks / genes.len();
     }
     blocks
-}
-
-/// Leaves out genes whose window shares a base with a window of a later split in the order train,
-/// valid, test.
-fn leave_out_overlaps(genes: &[Gene], splits: &[Split], length: u64) -> Vec<Assignment> {
-    let test = StartSites::of(genes, splits, Split::Test);
-    let valid = StartSites::of(genes, splits, Split::Valid);
-    genes
-        .iter()
-        .zip(splits)
-        .map(|(gene, &split)| {
-            let later: &[(&StartSites, Split)] = match split {
-                Split::Test => &[],
-                Split::Valid => &[(&test, Split::Test)],
-                Split::Train => &[(&test, Split::Test), (&valid, Split::Valid)],
-            };
-            later
-                .iter()
-                .find_map(|(sites, other)| {
-                    let symbol = sites.overlapping(gene, length)?;
-                    Some(Assignment::Overlaps {
-                        split: *other,
-                        symbol: symbol.to_string(),
-                    })
-                })
-                .unwrap_or(Assignment::Use(split))
-        })
-        .collect()
-}
-
-/// Sorted start sites of the genes of one split, by chromosome.
-struct StartSites<'a>(HashMap<&'a str, Vec<(u64, &'a str)>>);
-
-impl<'a> StartSites<'a> {
-    fn of(genes: &'a [Gene], splits: &[Split], wanted: Split) -> Self {
-        let mut sites: HashMap<&str, Vec<(u64, &str)>> = HashMap::new();
-        for (gene, split) in genes.iter().zip(splits) {
-            if *split == wanted {
-                let list = sites.entry(gene.chrom.as_str()).or_default();
-                list.push((gene.tss, gene.symbol.as_str()));
-            }
-        }
-        for list in sites.values_mut() {
-            list.sort_unstable();
-        }
-        StartSites(sites)
-    }
-
-    /// Symbol of a gene whose window overlaps. Two windows of `length` share a base exactly when
-    /// their start sites are less than `length` apart.
-    fn overlapping(&self, gene: &Gene, length: u64) -> Option<&'a str> {
-        let list = self.0.get(gene.chrom.as_str())?;
-        let first = list.partition_point(|(tss, _)| tss + length <= gene.tss);
-        list.get(first)
-            .filter(|(tss, _)| *tss < gene.tss + length)
-            .map(|(_, symbol)| *symbol)
-    }
 }
 
 #[cfg(test)]
@@ -393,6 +340,7 @@ mod tests {
             n_blocks: 3,
             test_block: 1,
             valid_block: None,
+            exclusion_zone: true,
         };
         let overlaps = |symbol: &str| Assignment::Overlaps {
             split: Split::Test,
@@ -408,28 +356,16 @@ mod tests {
             Assignment::Use(Split::Valid),
         ];
         assert_eq!(assign(&config, &genes).unwrap(), expected);
-    }
-
-    #[test]
-    fn leave_out_overlaps_prefers_the_later_split_and_other_chromosomes_do_not_count() {
-        let genes = [
-            gene("T", "chr1", 100, None),
-            gene("V", "chr1", 150, None),
-            gene("N", "chr1", 220, None),
-            gene("O", "chr3", 100, None),
-        ];
-        let splits = [Split::Test, Split::Valid, Split::Train, Split::Train];
-        let overlaps = |split, symbol: &str| Assignment::Overlaps {
-            split,
-            symbol: symbol.to_string(),
+        let without = SplitConfig::Blocks {
+            n_blocks: 3,
+            test_block: 1,
+            valid_block: None,
+            exclusion_zone: false,
         };
-        let expected = [
-            Assignment::Use(Split::Test),
-            overlaps(Split::Test, "T"),
-            overlaps(Split::Valid, "V"),
-            Assignment::Use(Split::Train),
-        ];
-        assert_eq!(leave_out_overlaps(&genes, &splits, 100), expected);
+        assert_eq!(
+            assign(&without, &genes).unwrap()[2],
+            Assignment::Use(Split::Train)
+        );
     }
 
     #[test]

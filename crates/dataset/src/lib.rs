@@ -20,14 +20,18 @@ mod features;
 mod file_table;
 mod fold;
 mod loader;
+mod mask_prior;
 mod one_hot;
 mod prepared;
+mod region_file;
 mod region_mask;
 mod selection;
 mod source;
 mod split_config;
+mod split_overlap;
 mod track_config;
 mod tracks;
+mod tss_peaks;
 mod window;
 
 pub use config::{CONTACT_TRACK, DataConfig};
@@ -40,15 +44,18 @@ pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity}
 pub use file_table::{FileChrom, FileRow, FileTable};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
 pub use loader::Loader;
+pub use mask_prior::MaskPrior;
 pub use one_hot::{NO_BASE, base_code, one_hot};
 pub use prepared::{
     ContactSource, DATA_FILE_NAME, DataDescription, DataFile, FORMAT_VERSION, MANIFEST_FILE_NAME,
     Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, write_prepared,
 };
 pub use region_mask::{RegionCode, region_codes};
-pub use selection::{SkipReason, SkippedGene};
+pub use selection::{SkipCounts, SkipReason, SkippedGene};
 pub use source::ExampleSource;
 pub use split_config::SplitConfig;
-pub use track_config::{TrackConfig, TrackTransform};
+pub use split_overlap::SplitOverlap;
+pub use track_config::{AbsentChrom, TrackConfig, TrackTransform};
 pub use tracks::ACTIVITY_FLANK;
+pub use tss_peaks::{TssCounts, TssPeaksConfig};
 pub use window::Window;

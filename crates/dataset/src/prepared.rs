@@ -3,7 +3,9 @@
 //! The columns are documented in `docs/data-format.md`. A prepared example is bit for bit the one
 //! that [`ExampleReader`](crate::ExampleReader) reads.
 
+mod journal;
 mod manifest;
+mod notes;
 mod packing;
 mod reader;
 mod row;
@@ -18,7 +20,7 @@ pub use writer::write_prepared;
 pub(crate) use row::{RowLayout, batch_of, rows_per_batch};
 
 /// Version of the file format; a reader takes only its own.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Name of the data file in the folder of a prepared data set.
 pub const DATA_FILE_NAME: &str = "examples.arrow";

@@ -11,6 +11,7 @@ use crate::error::DatasetError;
 use crate::expression_config::{GeneKey, MissingExpression};
 use crate::fold::{Assignment, Split, assign_splits};
 use crate::split_config::SplitConfig;
+use crate::tss_peaks::{TssCounts, move_to_peaks};
 
 /// A gene of the table that is no example, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,33 @@ impl fmt::Display for SkipReason {
     }
 }
 
+/// Number of genes that are left out, by reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SkipCounts {
+    /// Their kind is not kept.
+    pub gene_type: usize,
+    /// Their expression was not measured.
+    pub no_expression: usize,
+    /// Their window overlaps that of a gene of another split.
+    pub overlaps: usize,
+}
+
+impl SkipCounts {
+    /// Counts a list.
+    pub fn of(skipped: &[SkippedGene]) -> Self {
+        let mut counts = SkipCounts::default();
+        for gene in skipped {
+            match gene.reason {
+                SkipReason::GeneType { .. } => counts.gene_type += 1,
+                SkipReason::NoExpression => counts.no_expression += 1,
+                SkipReason::Overlaps { .. } => counts.overlaps += 1,
+            }
+        }
+        counts
+    }
+}
+
 /// The genes that become examples, in the order of the table, with what is known of each.
 #[derive(Debug)]
 pub(crate) struct Selection {
@@ -62,6 +90,7 @@ pub(crate) struct Selection {
     pub(crate) splits: Vec<Split>,
     pub(crate) targets: Vec<Option<f32>>,
     pub(crate) skipped: Vec<SkippedGene>,
+    pub(crate) tss: Option<TssCounts>,
 }
 
 /// Chooses genes by kind, measured expression and split, in this order.
@@ -82,6 +111,11 @@ pub(crate) fn select_genes(
         gene.chrom = alias.genome_name(&gene.chrom).to_string();
     }
     genome::check_genes_against(&config.genes, &genes, sizes)?;
+    let tss = config
+        .tss_peaks
+        .as_ref()
+        .map(|peaks| move_to_peaks(peaks, &mut genes, sizes, alias))
+        .transpose()?;
     check_expression_names(config, &genes, expression)?;
     let n_genes = genes.len();
     let mut skipped = Vec::new();
@@ -140,6 +174,7 @@ pub(crate) fn select_genes(
         splits: Vec::new(),
         targets: Vec::new(),
         skipped: Vec::new(),
+        tss,
     };
     for ((gene, target), assignment) in kept_genes.into_iter().zip(targets).zip(assignments) {
         match assignment {

@@ -37,9 +37,17 @@ pub enum SplitConfig {
         /// Index of the validation block. Default: the one after the test block, or the first.
         #[serde(default)]
         valid_block: Option<usize>,
+        /// Leave out genes whose windows overlap those of another split. Default: true; without
+        /// it the overlaps are counted, as for every other split.
+        #[serde(default = "default_exclusion_zone")]
+        exclusion_zone: bool,
     },
     /// Every gene is a test gene: for prediction with a trained model.
     All {},
+}
+
+fn default_exclusion_zone() -> bool {
+    true
 }
 
 impl SplitConfig {
@@ -69,6 +77,7 @@ impl SplitConfig {
                 n_blocks,
                 test_block,
                 valid_block,
+                ..
             } => {
                 if *n_blocks < 3 {
                     problems.push(format!(
@@ -121,6 +130,7 @@ mod tests {
             n_blocks,
             test_block,
             valid_block,
+            exclusion_zone: true,
         }
     }
 

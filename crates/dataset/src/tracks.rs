@@ -1,10 +1,12 @@
 //! Track values over a window.
 
+use std::collections::BTreeMap;
+
 use genome::{BigWig, Interval};
 
 use crate::chrom_alias::ChromNames;
 use crate::error::DatasetError;
-use crate::track_config::{TrackConfig, TrackTransform};
+use crate::track_config::TrackConfig;
 use crate::window::Window;
 
 /// Half the width of the region whose mean is a track's activity at the start site, in bases.
@@ -16,9 +18,8 @@ pub const ACTIVITY_FLANK: u64 = 500;
 /// One open track.
 #[derive(Debug)]
 pub(crate) struct Track {
+    config: TrackConfig,
     file: BigWig,
-    scale: f32,
-    transform: TrackTransform,
     names: ChromNames,
 }
 
@@ -33,11 +34,15 @@ pub(crate) struct TrackValues {
 impl Track {
     pub(crate) fn new(config: &TrackConfig, file: BigWig, names: ChromNames) -> Self {
         Track {
+            config: config.clone(),
             file,
-            scale: config.scale,
-            transform: config.transform,
             names,
         }
+    }
+
+    /// Chromosomes that genes lie on and the file does not have.
+    pub(crate) fn absent_chroms(&self) -> &BTreeMap<String, usize> {
+        self.names.absent()
     }
 
     /// Reads the track over a window.
@@ -46,7 +51,13 @@ impl Track {
     /// [`DatasetError::InvalidTrackValue`] for an infinite value or one that the transform does
     /// not take; [`DatasetError::Genome`] for a file that cannot be read there.
     pub(crate) fn read(&self, window: &Window) -> Result<TrackValues, DatasetError> {
-        let chrom = self.names.get(window.chrom())?;
+        let mut values = vec![0.0; window.length() as usize];
+        let Some(chrom) = self.names.get(window.chrom())? else {
+            return Ok(TrackValues {
+                values,
+                activity: 0.0,
+            });
+        };
         let near = near_tss(window);
         // One read serves both the window and the surroundings of the start site.
         let hull = Interval::try_new(
@@ -55,14 +66,14 @@ impl Track {
             window.inside().end().max(near.1),
         )?;
         let mut raw = self.file.read_values(&hull)?;
-        raw.iter_mut().for_each(|value| *value *= self.scale);
+        let scale = self.config.scale;
+        raw.iter_mut().for_each(|value| *value *= scale);
         let at = |position: u64| (position - hull.start()) as usize;
 
-        let mut values = vec![0.0; window.length() as usize];
         let inside = &raw[at(window.inside().start())..at(window.inside().end())];
         let left = window.left_padding() as usize;
         for (index, (value, raw)) in values[left..].iter_mut().zip(inside).enumerate() {
-            *value = transform_value(self.transform, *raw).map_err(|reason| {
+            *value = self.config.transformed(*raw).map_err(|reason| {
                 let position = window.inside().start() + index as u64;
                 DatasetError::InvalidTrackValue {
                     path: self.file.path().to_path_buf(),
@@ -96,48 +107,9 @@ fn mean_of_data(values: &[f32]) -> f64 {
     sum / (2 * ACTIVITY_FLANK) as f64
 }
 
-/// The value a model sees; no data (NaN) is 0.
-fn transform_value(transform: TrackTransform, raw: f32) -> Result<f32, &'static str> {
-    if raw.is_nan() {
-        return Ok(0.0);
-    }
-    if raw.is_infinite() {
-        return Err("a track value must be finite");
-    }
-    match transform {
-        TrackTransform::Raw => Ok(raw),
-        TrackTransform::Log10p1 if raw > -1.0 => Ok((f64::from(raw) + 1.0).log10() as f32),
-        TrackTransform::Log10p1 => {
-            Err("log10(value + 1) needs a value above -1; use transform = \"raw\"")
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn transform_value_turns_no_data_into_zero() {
-        use TrackTransform::{Log10p1, Raw};
-        let cases = [
-            (Raw, 2.5, Some(2.5)),
-            (Raw, -3.0, Some(-3.0)),
-            (Raw, f32::NAN, Some(0.0)),
-            (Raw, f32::INFINITY, None),
-            (Log10p1, 9.0, Some(1.0)), // log10(10)
-            (Log10p1, 0.0, Some(0.0)),
-            (Log10p1, f32::NAN, Some(0.0)),
-            (Log10p1, -1.0, None),
-        ];
-        for (transform, raw, expected) in cases {
-            assert_eq!(
-                transform_value(transform, raw).ok(),
-                expected,
-                "{transform:?} {raw}"
-            );
-        }
-    }
 
     #[test]
     fn mean_of_data_counts_missing_bases_as_zero() {

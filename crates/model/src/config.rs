@@ -303,6 +303,22 @@ impl NetworkConfig {
         }
     }
 
+    /// Sets the signal tracks per base that an input must carry.
+    pub fn set_n_tracks(&mut self, n_tracks: usize) {
+        match self {
+            Self::Seq2Exp(config) => config.n_tracks = n_tracks,
+            Self::Caduceus(config) => config.n_tracks = n_tracks,
+        }
+    }
+
+    /// The latent mask, of a network that has one.
+    pub fn mask_mut(&mut self) -> Option<&mut MaskConfig> {
+        match self {
+            Self::Seq2Exp(config) => Some(&mut config.mask),
+            Self::Caduceus(_) => None,
+        }
+    }
+
     /// Features of the messenger RNA that an input must carry.
     pub fn n_features(&self) -> usize {
         match self {

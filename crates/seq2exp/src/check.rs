@@ -1,9 +1,11 @@
 //! What an experiment will do, found out before anything long: files, genes, machine, memory, time.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::time::Instant;
 
 use burn::tensor::Device;
-use dataset::{ExampleReader, ExampleSource, FileTable, Split};
+use dataset::{DataDescription, ExampleReader, ExampleSource, FileRow, FileTable, Split};
 use model::NetworkConfig;
 use serde::Serialize;
 
@@ -16,8 +18,11 @@ use crate::error::RunError;
 /// The answer of `seq2exp check`.
 #[derive(Debug, Serialize)]
 pub struct CheckReport {
-    /// Every input file with its chromosomes, as a table for people.
-    pub files: String,
+    /// Every input file with its chromosomes.
+    pub files: Vec<FileReport>,
+    /// The same as a table for people.
+    #[serde(skip)]
+    file_table: String,
     /// Genes of each split.
     pub genes: Vec<SplitGenes>,
     /// Genes of the table that are no examples, with the reason.
@@ -32,11 +37,46 @@ pub struct CheckReport {
     pub simd: String,
     /// Trained values of each network.
     pub n_parameters: usize,
-    /// Estimated peak memory of training, in bytes.
+    /// Memory, disk and time, when they were asked for.
+    pub estimate: Option<RunEstimate>,
+}
+
+/// One input file.
+#[derive(Debug, Serialize)]
+pub struct FileReport {
+    /// What it is used for, for example `genome` or `track dnase`.
+    pub role: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// The assembly that its chromosomes' lengths give away.
+    pub assembly: Option<&'static str>,
+    /// Its chromosomes, in its own order.
+    pub chroms: Vec<ChromReport>,
+    /// Why it cannot be read.
+    pub error: Option<String>,
+}
+
+/// One chromosome of one file.
+#[derive(Debug, Serialize)]
+pub struct ChromReport {
+    /// Name in the file.
+    pub name: String,
+    /// Length in bases, in files that store it.
+    pub length: Option<u64>,
+    /// Number of genes on it, in a gene table.
+    pub n_genes: Option<usize>,
+}
+
+/// What a run will take.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct RunEstimate {
+    /// Peak memory of training, in bytes.
     pub memory_bytes: u64,
-    /// Estimated size of the prepared data set, in bytes.
+    /// Size of the prepared data set, in bytes.
     pub disk_bytes: u64,
-    /// Estimated seconds of training and validating all seeds, from one short step on this machine.
+    /// Seconds of preparing, from a few examples on one thread and the number of threads.
+    pub prepare_seconds: f64,
+    /// Seconds of training and validating all seeds, from one short step on this machine.
     pub time_seconds: f64,
 }
 
@@ -49,25 +89,37 @@ pub struct SplitGenes {
     pub n_genes: usize,
 }
 
+/// Whether a check estimates what the run will take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimation {
+    /// Reads a few examples and times one short training step.
+    Measure,
+    /// Only compares the files.
+    Skip,
+}
+
 /// Bases of the window on which the time of a step is measured, at least the promoter.
 const TRIAL_LENGTH: usize = 4096;
 
 impl CheckReport {
-    /// Opens every file, reads a few examples and times one short training step.
+    /// Opens every file and compares them; measures what the run will take when asked to.
     ///
     /// # Errors
     /// [`RunError::Files`] with every problem that comparing the files finds, and whatever opening or reading them
     /// causes.
-    pub fn new(config: &ExperimentConfig, device: &OpenDevice) -> Result<Self, RunError> {
+    pub fn new(
+        config: &ExperimentConfig,
+        estimation: Estimation,
+        device: &OpenDevice,
+    ) -> Result<Self, RunError> {
         let files = FileTable::read(&config.data);
         if !files.problems.is_empty() {
             return Err(RunError::Files {
+                table: files.to_string(),
                 problems: files.problems,
             });
         }
         let reader = ExampleReader::open(&config.data)?;
-        // Reads a few examples on the way, so that damaged data is found here.
-        let estimate = dataset::estimate(&reader)?;
         let genes: Vec<SplitGenes> = Split::ALL
             .into_iter()
             .map(|split| SplitGenes {
@@ -75,74 +127,67 @@ impl CheckReport {
                 n_genes: reader.indices_of(split).len(),
             })
             .collect();
-        let length = config.data.length as usize;
         let skipped = reader
             .skipped()
             .iter()
             .map(|gene| format!("{} (line {}): {}", gene.symbol, gene.line, gene.reason))
             .collect();
+        let estimate = match estimation {
+            Estimation::Measure => Some(RunEstimate::measure(config, &reader, &genes, device)?),
+            Estimation::Skip => None,
+        };
         Ok(Self {
-            files: files.to_string(),
-            notes: notes(config, &reader),
+            file_table: files.to_string(),
+            files: files.rows.iter().map(FileReport::of).collect(),
+            notes: DataDescription::without_sources(&reader).notes(),
             skipped,
             device: device.name.clone(),
             threads: rayon::current_num_threads(),
             simd: kernels::SimdLevel::detect().name().to_string(),
             n_parameters: n_parameters(&config.model)?,
-            memory_bytes: Cost::of(&config.model).train_bytes(length, config.train.batch),
-            disk_bytes: estimate.prepared_bytes(),
-            time_seconds: time_seconds(config, &genes, device)?,
+            estimate,
             genes,
         })
     }
 }
 
-fn notes(config: &ExperimentConfig, reader: &ExampleReader) -> Vec<String> {
-    let mut notes = Vec::new();
-    let without_mrna: Vec<&str> = reader
-        .genes_without_mrna()
-        .map(|gene| gene.symbol.as_str())
-        .collect();
-    if !without_mrna.is_empty() {
-        notes.push(format!(
-            "{} genes have no coding transcript; their mRNA features are the mean: {}",
-            without_mrna.len(),
-            shortened(&without_mrna)
-        ));
+impl FileReport {
+    fn of(row: &FileRow) -> Self {
+        let chroms = row.chroms.iter().flatten().map(|chrom| ChromReport {
+            name: chrom.name.clone(),
+            length: chrom.length,
+            n_genes: chrom.n_genes,
+        });
+        Self {
+            role: row.role.clone(),
+            path: row.path.clone(),
+            assembly: row.assembly(),
+            chroms: chroms.collect(),
+            error: row.chroms.as_ref().err().map(ToString::to_string),
+        }
     }
-    let overlapping = reader.overlapping_pairs();
-    if !overlapping.is_empty() {
-        notes.push(format!(
-            "{} pairs of a training gene and a validation or test gene share bases of their windows: scores may flatter",
-            overlapping.len()
-        ));
-    }
-    if config
-        .data
-        .contact
-        .as_ref()
-        .is_some_and(|contact| contact.path.is_none())
-    {
-        notes.push(
-            "no contact map: contact is the power law of distance, the same for every gene"
-                .to_string(),
-        );
-    }
-    notes
 }
 
-fn shortened(names: &[&str]) -> String {
-    const MAX_SHOWN: usize = 10;
-    let mut text = names
-        .iter()
-        .take(MAX_SHOWN)
-        .copied()
-        .collect::<Vec<_>>()
-        .join(", ");
-    if names.len() > MAX_SHOWN {
-        text.push_str(", …");
+impl RunEstimate {
+    fn measure(
+        config: &ExperimentConfig,
+        reader: &ExampleReader,
+        genes: &[SplitGenes],
+        device: &OpenDevice,
+    ) -> Result<Self, RunError> {
+        let started = Instant::now();
+        // Reads a few examples on the way, so that damaged data is found here.
+        let estimate = dataset::estimate(reader)?;
+        let per_example = started.elapsed().as_secs_f64() / estimate.n_sampled.max(1) as f64;
+        let n_threads = rayon::current_num_threads() as f64;
+        let length = config.data.length as usize;
+        Ok(Self {
+            memory_bytes: Cost::of(&config.model).train_bytes(length, config.train.batch),
+            disk_bytes: estimate.prepared_bytes(),
+            prepare_seconds: per_example * estimate.n_examples as f64 / n_threads,
+            time_seconds: time_seconds(config, genes, device)?,
+        })
     }
-    text
 }
 
 fn n_parameters(config: &NetworkConfig) -> Result<usize, RunError> {
@@ -187,7 +232,9 @@ fn time_seconds(
 
 impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.files)?;
+        /// Genes that are left out and named.
+        const MAX_NAMED: usize = 20;
+        write!(f, "{}", self.file_table)?;
         let genes: Vec<String> = self
             .genes
             .iter()
@@ -199,8 +246,12 @@ impl fmt::Display for CheckReport {
             genes.join(", "),
             self.skipped.len()
         )?;
-        for skipped in &self.skipped {
+        for skipped in self.skipped.iter().take(MAX_NAMED) {
             writeln!(f, "         left out: {skipped}")?;
+        }
+        if self.skipped.len() > MAX_NAMED {
+            let n_more = self.skipped.len() - MAX_NAMED;
+            writeln!(f, "         … and {n_more} more; --json lists all")?;
         }
         for note in &self.notes {
             writeln!(f, "note     {note}")?;
@@ -211,12 +262,16 @@ impl fmt::Display for CheckReport {
             self.device, self.threads, self.simd
         )?;
         writeln!(f, "network  {} parameters", self.n_parameters)?;
-        writeln!(f, "memory   about {}", bytes_text(self.memory_bytes))?;
-        writeln!(f, "disk     about {}", bytes_text(self.disk_bytes))?;
+        let Some(estimate) = &self.estimate else {
+            return Ok(());
+        };
+        writeln!(f, "memory   about {}", bytes_text(estimate.memory_bytes))?;
+        writeln!(f, "disk     about {}", bytes_text(estimate.disk_bytes))?;
         writeln!(
             f,
-            "time     about {} of training",
-            duration_text(self.time_seconds)
+            "time     about {} to prepare and {} to train",
+            duration_text(estimate.prepare_seconds),
+            duration_text(estimate.time_seconds)
         )
     }
 }

@@ -26,7 +26,7 @@ pub enum Command {
     /// Compare all input files and say what will run where, before anything long
     Check(CheckArgs),
     /// Read every gene's window once and write the prepared data set
-    Prepare(ExperimentArgs),
+    Prepare(PrepareArgs),
     /// Train one network per seed
     Train(RunArgs),
     /// Predict every gene of a trained run and score the splits
@@ -53,6 +53,10 @@ pub struct ExperimentArgs {
     /// Change a setting, for example --set train.steps=100 (repeatable)
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub overrides: Vec<String>,
+    /// Another name of a chromosome, for example --chrom-alias 22=chr22, or a file with two columns, the
+    /// other name and the genome's (repeatable)
+    #[arg(long, value_name = "NAME=CHROM or TSV")]
+    pub chrom_alias: Vec<String>,
     /// Output folder [default: out/NAME]
     #[arg(short, long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
@@ -78,6 +82,20 @@ pub struct RunArgs {
     /// Continue an interrupted run in the same output folder
     #[arg(long)]
     pub resume: bool,
+    /// Check everything, say what the run would take and write, and stop before it writes anything
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A preparation.
+#[derive(Debug, Args)]
+pub struct PrepareArgs {
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
+    /// Check everything, say what the data set would take, and stop before anything is written
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// A check of an experiment.
@@ -89,6 +107,9 @@ pub struct CheckArgs {
     /// Where it would run.
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Estimate memory, time and disk too, from a few examples and one short training step
+    #[arg(long)]
+    pub estimate: bool,
     /// Print one JSON object instead of tables
     #[arg(long)]
     pub json: bool,

@@ -2,6 +2,7 @@
 
 mod bench;
 mod check;
+mod chrom_alias;
 mod discover;
 mod evaluate;
 mod info;
@@ -13,12 +14,13 @@ mod run;
 mod train;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::check::CheckReport;
 use crate::cli::{Cli, Command, DeviceArgs, ExperimentArgs};
 use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
@@ -65,12 +67,34 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
 
 /// The experiment and output folder that a command line names.
 fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)> {
-    let config = ExperimentConfig::read(&args.config, &args.overrides)?;
+    let mut config = ExperimentConfig::read(&args.config, &args.overrides)?;
+    for text in &args.chrom_alias {
+        config
+            .data
+            .chrom_alias
+            .extend(chrom_alias::read_argument(text)?);
+    }
+    let problems = config.validate();
+    if !problems.is_empty() {
+        return Err(RunError::ConfigInvalid {
+            path: args.config.clone(),
+            problems,
+        }
+        .into());
+    }
     let output = args
         .output
         .clone()
         .unwrap_or_else(|| config.default_output());
     Ok((config, output))
+}
+
+/// Prints what a command would do, and where it would write.
+fn dry_run(report: &CheckReport, output: &Path) -> Result<()> {
+    print_text(&format!(
+        "{report}dry run  nothing was written; the results would go to {}\n",
+        output.display()
+    ))
 }
 
 /// This process on the chosen device, which it names on standard error; watched for signals, with progress there.

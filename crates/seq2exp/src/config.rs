@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::discover::DiscoverConfig;
 use crate::error::RunError;
+use crate::track_settings::connect_tracks;
 use crate::train::TrainConfig;
 
 /// One experiment: data, network, training and discovery.
@@ -75,20 +76,30 @@ impl ExperimentConfig {
             message: source.to_string().trim_end().to_string(),
         };
         // The text itself is read first, so that its mistakes are reported with line and column.
-        let config: Self = toml::from_str(text).map_err(syntax)?;
-        if overrides.is_empty() {
-            return Ok(config);
-        }
+        let mut config: Self = toml::from_str(text).map_err(syntax)?;
         let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
         for item in overrides {
             apply_override(&mut table, item)?;
         }
-        table
-            .try_into()
-            .map_err(|source: toml::de::Error| RunError::Override {
+        let written = match table.get("model") {
+            Some(toml::Value::Table(model)) => model.clone(),
+            _ => toml::Table::new(),
+        };
+        if !overrides.is_empty() {
+            let read = |source: toml::de::Error| RunError::Override {
                 item: overrides.join(" "),
                 message: source.to_string().trim_end().to_string(),
-            })
+            };
+            config = table.try_into().map_err(read)?;
+        }
+        let problems = connect_tracks(&config.data, &mut config.model, &written);
+        match problems.is_empty() {
+            true => Ok(config),
+            false => Err(RunError::ConfigInvalid {
+                path: path.to_path_buf(),
+                problems,
+            }),
+        }
     }
 
     /// Every problem of the configuration, empty when it is sound.
@@ -274,6 +285,30 @@ mod tests {
             let written = toml::to_string(&table).expect("a table is TOML");
             assert!(written.contains(expected), "{item}: {written}");
         }
+    }
+
+    #[test]
+    fn published_config_is_what_the_paper_used() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../configs/seq2exp_soft_k562.toml"
+        );
+        let config = ExperimentConfig::read(Path::new(path), &[]).expect("a sound config");
+        assert_eq!(config.model, model::NetworkKind::Seq2ExpSoft.preset());
+        assert_eq!(config.train, TrainConfig::default());
+        assert_eq!(config.discover, DiscoverConfig::default());
+        assert_eq!(config.seeds, [2, 22, 222, 2222, 22222]);
+        assert_eq!(config.data.track_names(), ["h3k27ac", "dnase", "contact"]);
+        // The constants are written, not only inherited from the names.
+        let written = config
+            .data
+            .tracks
+            .iter()
+            .map(|track| track.beta.zip(track.weight));
+        assert_eq!(
+            written.collect::<Vec<_>>(),
+            [Some((1.5, 0.4)), Some((0.2, 0.4))]
+        );
     }
 
     #[test]

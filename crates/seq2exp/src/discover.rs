@@ -88,7 +88,7 @@ impl DiscoverConfig {
 /// What the outputs were made from and by; it is written into their headers.
 ///
 /// It holds nothing that changes between two equal runs: no time, path, thread count or device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Provenance {
     /// Version of this tool.
     pub version: String,
@@ -98,6 +98,10 @@ pub struct Provenance {
     pub genome_digest: String,
     /// SHA-256 of the data manifest.
     pub data_digest: String,
+    /// Where the contact comes from: `measured`, `power_law`, or nothing without a contact track.
+    pub contact: String,
+    /// Tracks that have no data for some chromosomes, with these: `dnase:chrY`.
+    pub absent_tracks: Vec<String>,
     /// Seeds of the networks.
     pub seeds: Vec<u64>,
 }
@@ -111,6 +115,8 @@ impl Provenance {
             ("model_sha256", self.model_digest.clone()),
             ("genome_sha256", self.genome_digest.clone()),
             ("data_sha256", self.data_digest.clone()),
+            ("contact", self.contact.clone()),
+            ("absent_tracks", self.absent_tracks.join(",")),
             ("seeds", seeds.join(",")),
         ]
         .into_iter()
@@ -452,8 +458,8 @@ mod tests {
             version: "0.1.0".to_string(),
             model_digest: "ab12".to_string(),
             genome_digest: "cd34".to_string(),
-            data_digest: String::new(),
             seeds: vec![2, 22],
+            ..Provenance::default()
         }
     }
 

@@ -205,6 +205,8 @@ pub enum RunError {
     /// The input files do not fit together.
     #[error("the input files do not fit together:\n  - {}", problems.join("\n  - "))]
     Files {
+        /// Every file with its chromosomes, for people to compare.
+        table: String,
         /// All problems.
         problems: Vec<String>,
     },

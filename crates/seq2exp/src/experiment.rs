@@ -1,10 +1,13 @@
 //! One experiment in its output folder: from files to elements, step by step.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dataset::{ExampleReader, ExampleSource, PreparedReader, write_prepared};
+use dataset::{
+    ContactSource, DatasetError, ExampleReader, ExampleSource, PreparedReader, write_prepared,
+};
 use model::Network;
 use model::checkpoint::{self, CheckpointMeta};
 use sha2::{Digest, Sha256};
@@ -13,7 +16,7 @@ use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
 use crate::discover::Provenance;
 use crate::error::RunError;
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Signal};
 use crate::progress::{Progress, ProgressMode};
 use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
 use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary};
@@ -143,15 +146,36 @@ impl Experiment {
             return Ok(PreparedReader::open(&folder)?);
         }
         let reader = ExampleReader::open(&self.config.data)?;
-        let n_genes = reader.genes().len() as u64;
-        let progress =
-            std::sync::Mutex::new(Progress::new(self.machine.progress, "prepare", n_genes, 0));
-        write_prepared(&reader, &folder, &|_done, _total| {
-            // A poisoned lock means another thread panicked while drawing; the bar is not worth more.
-            if let Ok(mut progress) = progress.lock() {
-                progress.advance(1, "");
+        let mut progress: Option<(Progress, usize)> = None;
+        let mut advance = |n_done: usize, n_genes: usize| {
+            let (progress, n_shown) = progress.get_or_insert_with(|| {
+                let (total, done) = (n_genes as u64, n_done as u64);
+                let progress = Progress::new(self.machine.progress, "prepare", total, done);
+                if n_done > 0 {
+                    progress.note(&format!("continuing at gene {n_done} of {n_genes}"));
+                }
+                (progress, n_done)
+            });
+            progress.advance((n_done - *n_shown) as u64, "");
+            *n_shown = n_done;
+            match self.machine.interrupt.requested() {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
             }
-        })?;
+        };
+        match write_prepared(&reader, &folder, &mut advance) {
+            Err(DatasetError::Stopped) => {
+                return Err(RunError::Interrupted {
+                    signal: self
+                        .machine
+                        .interrupt
+                        .requested()
+                        .unwrap_or(Signal::Interrupt),
+                    remedy: "run the same command again; it continues".to_string(),
+                });
+            }
+            written => written?,
+        };
         Ok(PreparedReader::open(&folder)?)
     }
 
@@ -238,6 +262,19 @@ impl Experiment {
                 .map(|source| source.sha256.clone())
                 .unwrap_or_default(),
             data_digest: description.digest(),
+            contact: match description.contact {
+                ContactSource::Absent => "",
+                ContactSource::Measured => "measured",
+                ContactSource::PowerLaw => "power_law",
+            }
+            .to_string(),
+            absent_tracks: description
+                .absent
+                .iter()
+                .flat_map(|(track, chroms)| {
+                    chroms.keys().map(move |chrom| format!("{track}:{chrom}"))
+                })
+                .collect(),
             seeds: self.config.seeds.clone(),
         }
     }

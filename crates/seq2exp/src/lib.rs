@@ -34,6 +34,7 @@ pub mod run_folder;
 pub mod schedule;
 #[cfg(test)]
 mod synthetic;
+mod track_settings;
 pub mod train;
 
 pub use error::RunError;

@@ -242,10 +242,8 @@ mod tests {
         };
         let provenance = Provenance {
             version: "0.0.0".to_string(),
-            model_digest: String::new(),
-            genome_digest: String::new(),
-            data_digest: String::new(),
             seeds: vec![7],
+            ..Provenance::default()
         };
         let mut bytes = Vec::new();
         write_predictions_table(&mut bytes, &source, &predictions, None, &provenance)

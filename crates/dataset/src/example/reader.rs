@@ -1,26 +1,30 @@
 //! Examples straight from the files a user gives.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use genome::{
-    Annotation, BigWig, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures, Region,
-    RegionIndex, read_expression, read_gene_table, read_gtf, read_mrna_table, read_regions,
+    Annotation, BigWig, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures, RegionIndex,
+    read_expression, read_gene_table, read_gtf, read_mrna_table,
 };
 
 use super::{Example, ExampleParts};
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
-use crate::config::DataConfig;
+use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::contact_config::ContactConfig;
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, promoter_activity};
 use crate::fold::Split;
 use crate::one_hot::{NO_BASE, base_code};
+use crate::region_file::read_region_file;
 use crate::region_mask::region_codes;
 use crate::selection::{Selection, SkippedGene, select_genes};
 use crate::source::ExampleSource;
+use crate::split_overlap::{SplitOverlap, count_overlaps};
 use crate::track_config::TrackTransform;
 use crate::tracks::Track;
+use crate::tss_peaks::TssCounts;
 use crate::window::Window;
 
 /// Reads examples from the files of a [`DataConfig`]; for any number of threads.
@@ -90,7 +94,8 @@ impl ExampleReader {
             .iter()
             .map(|track| {
                 let file = BigWig::open(&track.path)?;
-                let names = alias.names_in(&track.path, file.chrom_sizes(), &needed)?;
+                let names =
+                    alias.names_in(&track.path, file.chrom_sizes(), &needed, track.absent)?;
                 Ok(Track::new(track, file, names))
             })
             .collect::<Result<Vec<Track>, DatasetError>>()?;
@@ -161,37 +166,38 @@ impl ExampleReader {
             .map(|(gene, _)| gene)
     }
 
-    /// Pairs of a training gene and a validation or test gene whose windows share a base.
-    ///
-    /// Such a pair lets a model be judged on sequence it was trained on. Splits by chromosome have
-    /// none, [`SplitConfig::Blocks`](crate::SplitConfig::Blocks) leaves the training gene out.
-    pub fn overlapping_pairs(&self) -> Vec<(&Gene, &Gene)> {
-        let train = ExampleSource::indices_of(self, Split::Train);
-        let mut by_chrom: std::collections::HashMap<&str, Vec<(u64, usize)>> = Default::default();
-        for index in train {
-            let gene = &self.selection.genes[index];
-            let sites = by_chrom.entry(gene.chrom.as_str()).or_default();
-            sites.push((gene.tss, index));
-        }
-        for sites in by_chrom.values_mut() {
-            sites.sort_unstable();
-        }
-        let mut pairs = Vec::new();
-        for (gene, split) in self.selection.genes.iter().zip(&self.selection.splits) {
-            if *split == Split::Train {
-                continue;
-            }
-            let sites = by_chrom
-                .get(gene.chrom.as_str())
-                .map_or(&[][..], Vec::as_slice);
-            let first = sites.partition_point(|(tss, _)| tss + self.config.length <= gene.tss);
-            let near = sites
-                .iter()
-                .skip(first)
-                .take_while(|(tss, _)| *tss < gene.tss + self.config.length);
-            pairs.extend(near.map(|&(_, index)| (&self.selection.genes[index], gene)));
-        }
-        pairs
+    /// The chromosomes without data of each track that lacks some, each with the number of examples
+    /// there whose track is therefore 0.
+    pub fn absent_chroms(&self) -> BTreeMap<String, BTreeMap<String, usize>> {
+        let tracks = self
+            .config
+            .tracks
+            .iter()
+            .zip(&self.tracks)
+            .map(|(config, track)| (config.name.as_str(), track.absent_chroms()));
+        let contact = self.contact.iter().filter_map(|contact| {
+            let absent = contact.absent_chroms()?;
+            Some((CONTACT_TRACK, absent))
+        });
+        tracks
+            .chain(contact)
+            .filter(|(_, absent)| !absent.is_empty())
+            .map(|(name, absent)| (name.to_string(), absent.clone()))
+            .collect()
+    }
+
+    /// How many windows share bases with one of a split before, for each pair of splits.
+    pub fn split_overlaps(&self) -> Vec<SplitOverlap> {
+        count_overlaps(
+            &self.selection.genes,
+            &self.selection.splits,
+            self.config.length,
+        )
+    }
+
+    /// What became of the annotated start sites, when they were compared with peaks.
+    pub fn tss_counts(&self) -> Option<TssCounts> {
+        self.selection.tss
     }
 
     /// The window of an example.
@@ -394,7 +400,7 @@ fn mrna_of(
 fn open_contact(
     config: &ContactConfig,
     alias: &ChromAlias,
-    needed: &std::collections::BTreeMap<&str, usize>,
+    needed: &BTreeMap<&str, usize>,
 ) -> Result<ContactTrack, DatasetError> {
     let Some(path) = &config.path else {
         // Validation refuses a contact with neither a path nor a fallback.
@@ -403,40 +409,6 @@ fn open_contact(
         });
     };
     let map = ContactMap::open(path, config.resolution, config.normalization)?;
-    let names = alias.names_in(path, map.chrom_sizes(), needed)?;
+    let names = alias.names_in(path, map.chrom_sizes(), needed, config.absent)?;
     Ok(ContactTrack::Measured { map, names })
-}
-
-/// Reads regions under the genome's names.
-///
-/// Regions on chromosomes that the genome does not have are left out, unless that is all of them.
-fn read_region_file(
-    path: Option<&Path>,
-    alias: &ChromAlias,
-    sizes: &ChromSizes,
-) -> Result<RegionIndex, DatasetError> {
-    let Some(path) = path else {
-        return Ok(RegionIndex::default());
-    };
-    let mut kept = Vec::new();
-    let mut left_out: Option<String> = None;
-    for region in read_regions(path)? {
-        let chrom = alias.genome_name(region.interval.chrom());
-        if sizes.get(chrom).is_none() {
-            left_out.get_or_insert_with(|| chrom.to_string());
-            continue;
-        }
-        let interval = Interval::try_new(chrom, region.interval.start(), region.interval.end())?;
-        sizes.check(path, &interval)?;
-        kept.push(Region::new(interval));
-    }
-    match left_out {
-        Some(chrom) if kept.is_empty() => Err(genome::GenomeError::UnknownChrom {
-            path: path.to_path_buf(),
-            hint: format!("in the genome {}", sizes.hint(&chrom)),
-            chrom,
-        }
-        .into()),
-        _ => Ok(RegionIndex::new(kept)),
-    }
 }

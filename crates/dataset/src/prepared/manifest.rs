@@ -1,5 +1,6 @@
 //! What a prepared data set was made of.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use crate::error::DatasetError;
 use crate::example::ExampleReader;
 use crate::features::FeatureScaling;
 use crate::fold::Split;
-use crate::selection::SkippedGene;
+use crate::selection::{SkipCounts, SkippedGene};
 use crate::source::ExampleSource;
+use crate::split_overlap::SplitOverlap;
+use crate::tss_peaks::TssCounts;
 
 /// The file `manifest.json` of a prepared data set.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -54,12 +57,20 @@ pub struct DataDescription {
     pub tracks: Vec<String>,
     /// Where the contact comes from.
     pub contact: ContactSource,
+    /// Tracks without data for chromosomes that genes lie on: track → chromosome → examples there.
+    pub absent: BTreeMap<String, BTreeMap<String, usize>>,
     /// How features were standardised.
     pub features: FeatureScaling,
     /// Number of examples of each split.
     pub examples: SplitCounts,
+    /// What became of the annotated start sites; none when they were not compared with peaks.
+    pub tss: Option<TssCounts>,
+    /// Windows that share bases with one of a split before.
+    pub overlaps: Vec<SplitOverlap>,
     /// Genes without a coding transcript, whose mRNA features are the mean.
     pub genes_without_mrna: Vec<String>,
+    /// Number of genes of the table that are no examples, by reason.
+    pub left_out: SkipCounts,
     /// Genes of the table that are no examples.
     pub skipped: Vec<SkippedGene>,
 }
@@ -122,9 +133,9 @@ impl SplitCounts {
 /// # Errors
 /// [`DatasetError::Io`] when a file cannot be read.
 pub fn describe_data(reader: &ExampleReader) -> Result<DataDescription, DatasetError> {
-    let config = reader.config();
     // One file a task; the results keep the order of the list.
-    let sources = config
+    let sources = reader
+        .config()
         .source_files()
         .into_par_iter()
         .map(|(role, path)| {
@@ -137,34 +148,47 @@ pub fn describe_data(reader: &ExampleReader) -> Result<DataDescription, DatasetE
             })
         })
         .collect::<Result<Vec<SourceFile>, DatasetError>>()?;
-    let contact = match &config.contact {
-        None => ContactSource::Absent,
-        Some(contact) if contact.path.is_some() => ContactSource::Measured,
-        Some(_) => ContactSource::PowerLaw,
-    };
     Ok(DataDescription {
-        settings: config.clone(),
         sources,
-        tracks: config.track_names(),
-        contact,
-        features: *reader.feature_scaling(),
-        examples: SplitCounts::of(reader),
-        genes_without_mrna: reader
-            .genes_without_mrna()
-            .map(|gene| gene.symbol.clone())
-            .collect(),
-        skipped: reader.skipped().to_vec(),
+        ..DataDescription::without_sources(reader)
     })
 }
 
 impl DataDescription {
+    /// Describes the data set of a reader without its input files, which are not read.
+    pub fn without_sources(reader: &ExampleReader) -> Self {
+        let config = reader.config();
+        let contact = match &config.contact {
+            None => ContactSource::Absent,
+            Some(contact) if contact.path.is_some() => ContactSource::Measured,
+            Some(_) => ContactSource::PowerLaw,
+        };
+        DataDescription {
+            settings: config.clone(),
+            sources: Vec::new(),
+            tracks: config.track_names(),
+            contact,
+            absent: reader.absent_chroms(),
+            features: *reader.feature_scaling(),
+            examples: SplitCounts::of(reader),
+            tss: reader.tss_counts(),
+            overlaps: reader.split_overlaps(),
+            genes_without_mrna: reader
+                .genes_without_mrna()
+                .map(|gene| gene.symbol.clone())
+                .collect(),
+            left_out: SkipCounts::of(reader.skipped()),
+            skipped: reader.skipped().to_vec(),
+        }
+    }
+
     /// SHA-256, in hexadecimal, of everything that decides the examples: settings and the content
     /// of the files, but not where they lie.
     ///
     /// The same for raw files and for the data set prepared from them.
     pub fn digest(&self) -> String {
         let mut content = self.clone();
-        content.settings.clear_paths();
+        content.settings.keep_content();
         for source in &mut content.sources {
             source.path = PathBuf::new();
         }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod k562_chr22;
+mod polars;
 mod prepared;
 mod tiny_genome;
 mod walk;

@@ -1,15 +1,18 @@
 //! Prepared data sets: what is read is what was written, whoever wrote it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use dataset::{
-    ContactSource, DATA_FILE_NAME, ExampleReader, ExampleSource, Loader, MANIFEST_FILE_NAME,
-    PreparedReader, SplitCounts, describe_data, estimate, write_prepared,
+    ContactSource, DATA_FILE_NAME, DatasetError, ExampleReader, ExampleSource, Loader,
+    MANIFEST_FILE_NAME, PreparedReader, SplitCounts, describe_data, estimate, write_prepared,
 };
 
 use crate::tiny_genome::TinyGenome;
 
-fn silent(_: usize, _: usize) {}
+fn silent(_: usize, _: usize) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
 
 #[test]
 fn prepared_examples_are_bit_identical() {
@@ -28,7 +31,7 @@ fn prepared_examples_are_bit_identical() {
     ] {
         let reader = ExampleReader::open(&tiny.config_with(replace)).unwrap();
         let folder = tiny.path("prepared");
-        let manifest = write_prepared(&reader, &folder, &silent).unwrap();
+        let manifest = write_prepared(&reader, &folder, &mut silent).unwrap();
         let prepared = PreparedReader::open(&folder).unwrap();
         assert_eq!(prepared.manifest(), &manifest, "{name}");
         assert_eq!(prepared.len(), reader.len(), "{name}");
@@ -62,7 +65,7 @@ fn prepared_bytes_do_not_depend_on_threads() {
                 .num_threads(n_threads)
                 .build()
                 .unwrap();
-            pool.install(|| write_prepared(&reader, &folder, &silent))
+            pool.install(|| write_prepared(&reader, &folder, &mut silent))
                 .unwrap();
             [DATA_FILE_NAME, MANIFEST_FILE_NAME]
                 .map(|name| std::fs::read(folder.join(name)).unwrap())
@@ -75,7 +78,7 @@ fn prepared_bytes_do_not_depend_on_threads() {
 fn manifest_describes_sources_settings_and_skipped_genes() {
     let tiny = TinyGenome::write();
     let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
-    let manifest = write_prepared(&reader, tiny.path("prepared"), &silent).unwrap();
+    let manifest = write_prepared(&reader, tiny.path("prepared"), &mut silent).unwrap();
     let description = &manifest.description;
     assert_eq!(description.tracks, ["h3k27ac", "dnase", "contact"]);
     assert_eq!(description.contact, ContactSource::PowerLaw);
@@ -98,6 +101,20 @@ fn manifest_describes_sources_settings_and_skipped_genes() {
         assert_eq!(source.sha256.len(), 64);
     }
     assert_eq!(description, &describe_data(&reader).unwrap());
+    let counts = &description.left_out;
+    assert_eq!(
+        (counts.no_expression, counts.overlaps, counts.gene_type),
+        (1, 0, 0)
+    );
+    assert_eq!(
+        description.notes(),
+        [
+            "genes left out: 1 without measured expression",
+            "1 of 2 valid windows share bases with a train window: scores may flatter",
+            "4 genes have no coding transcript, so their mRNA features are the mean; the first is MINUS",
+            "no contact map: the contact is a power law of distance, the same for every gene",
+        ]
+    );
 
     // The digest follows content and settings, not places.
     let moved = TinyGenome::write();
@@ -124,7 +141,7 @@ fn open_incomplete_or_changed_data_set_is_an_error() {
     let message = || PreparedReader::open(&folder).unwrap_err().to_string();
 
     assert!(message().contains("there is no manifest"), "{}", message());
-    write_prepared(&reader, &folder, &silent).unwrap();
+    write_prepared(&reader, &folder, &mut silent).unwrap();
     let good_data = std::fs::read(&data).unwrap();
     let good_manifest = std::fs::read_to_string(&manifest).unwrap();
 
@@ -153,9 +170,9 @@ fn open_incomplete_or_changed_data_set_is_an_error() {
 
     for (from, to, part) in [
         (
-            "\"format_version\": 1",
             "\"format_version\": 2",
-            "written in format version 2",
+            "\"format_version\": 1",
+            "written in format version 1",
         ),
         (
             "\"length\": 40",
@@ -177,7 +194,7 @@ fn damaged_data_file_with_a_fitting_digest_never_panics() {
     let tiny = TinyGenome::write();
     let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
     let folder = tiny.path("prepared");
-    let manifest = write_prepared(&reader, &folder, &silent).unwrap();
+    let manifest = write_prepared(&reader, &folder, &mut silent).unwrap();
     let good_data = std::fs::read(folder.join(DATA_FILE_NAME)).unwrap();
     let good_manifest = std::fs::read_to_string(folder.join(MANIFEST_FILE_NAME)).unwrap();
     // A prime step visits metadata, offsets and values of every kind of column.
@@ -205,7 +222,7 @@ fn failed_preparation_keeps_the_older_data_set() {
     let config = tiny.config_with(&[]);
     let reader = ExampleReader::open(&config).unwrap();
     let folder = tiny.path("prepared");
-    write_prepared(&reader, &folder, &silent).unwrap();
+    write_prepared(&reader, &folder, &mut silent).unwrap();
     let before = std::fs::read(folder.join(DATA_FILE_NAME)).unwrap();
 
     // A track with an infinite value: found only when its example is read.
@@ -217,7 +234,7 @@ fn failed_preparation_keeps_the_older_data_set() {
         "path = \"dnase.bw\"\ntransform = \"log10p1\"",
     )]))
     .unwrap();
-    let error = write_prepared(&broken, &folder, &silent)
+    let error = write_prepared(&broken, &folder, &mut silent)
         .unwrap_err()
         .to_string();
     assert!(
@@ -233,14 +250,105 @@ fn failed_preparation_keeps_the_older_data_set() {
     assert!(PreparedReader::open(&folder).is_ok());
 }
 
+/// Windows as long as the chromosome: one example a record batch, so that there is much to stop in.
+const MANY_BATCHES: [(&str, &str); 1] = [("length = 40", "length = 120000")];
+
+#[test]
+fn stopped_preparation_continues_to_the_same_bytes() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&MANY_BATCHES)).unwrap();
+    let folder = tiny.path("prepared");
+    let files = |folder: &std::path::Path| {
+        [DATA_FILE_NAME, MANIFEST_FILE_NAME].map(|name| std::fs::read(folder.join(name)).unwrap())
+    };
+    write_prepared(&reader, &folder, &mut silent).unwrap();
+    let expected = files(&folder);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    // One thread writes two batches between two calls of `progress`: it is told 0, 2, 4, 6, 7.
+    for stop_at in [0, 2, 4, 6, 7] {
+        let folder = tiny.path(&format!("stopped{stop_at}"));
+        let mut stop = |done, _| match done == stop_at {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        };
+        let error = pool.install(|| write_prepared(&reader, &folder, &mut stop));
+        assert!(matches!(error, Err(DatasetError::Stopped)));
+        assert!(PreparedReader::open(&folder).is_err());
+        let mut first_told = None;
+        let mut remember = |done, _| {
+            first_told.get_or_insert(done);
+            ControlFlow::Continue(())
+        };
+        write_prepared(&reader, &folder, &mut remember).unwrap();
+        assert_eq!(first_told, Some(stop_at), "it continues, not begins anew");
+        assert!(files(&folder) == expected, "stopped at {stop_at}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2);
+    }
+}
+
+#[test]
+fn damaged_unfinished_preparation_is_begun_anew() {
+    let tiny = TinyGenome::write();
+    let reader = ExampleReader::open(&tiny.config_with(&MANY_BATCHES)).unwrap();
+    let other = ExampleReader::open(
+        &tiny.config_with(&[MANY_BATCHES[0], ("promoter = 4", "promoter = 6")]),
+    )
+    .unwrap();
+    let bytes = |folder: &std::path::Path| std::fs::read(folder.join(DATA_FILE_NAME)).unwrap();
+    write_prepared(&reader, tiny.path("whole"), &mut silent).unwrap();
+    let expected = bytes(&tiny.path("whole"));
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .unwrap();
+    type Damage = fn(&mut Vec<u8>);
+    // what becomes of the bytes written so far, whose preparation continues, and from where
+    let cases: [(&str, Damage, bool, usize); 6] = [
+        ("untouched", |_| {}, true, 4),
+        ("torn batch behind", |data| data.extend([7; 1000]), true, 4),
+        ("cut off", |data| data.truncate(data.len() - 1), true, 0),
+        ("one bit", |data| data[3000] ^= 1, true, 0),
+        ("empty", Vec::clear, true, 0),
+        ("of other settings", |_| {}, false, 0),
+    ];
+    for (name, damage, is_ours, expected_start) in cases {
+        let folder = tiny.path(name);
+        let mut stop = |done, _| match done {
+            4 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        };
+        let begun = if is_ours { &reader } else { &other };
+        let error = pool.install(|| write_prepared(begun, &folder, &mut stop));
+        assert!(matches!(error, Err(DatasetError::Stopped)), "{name}");
+        let partial = folder.join(format!("{DATA_FILE_NAME}.partial"));
+        let mut data = std::fs::read(&partial).unwrap();
+        damage(&mut data);
+        std::fs::write(&partial, data).unwrap();
+        let mut first_told = None;
+        let mut remember = |done, _| {
+            first_told.get_or_insert(done);
+            ControlFlow::Continue(())
+        };
+        write_prepared(&reader, &folder, &mut remember).unwrap();
+        assert_eq!(first_told, Some(expected_start), "{name}");
+        assert!(bytes(&folder) == expected, "{name}");
+    }
+}
+
 #[test]
 fn progress_ends_with_all_examples() {
     let tiny = TinyGenome::write();
     let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
-    let seen = std::sync::Mutex::new(Vec::new());
-    let progress = |done, total| seen.lock().unwrap().push((done, total));
-    write_prepared(&reader, tiny.path("prepared"), &progress).unwrap();
-    assert_eq!(seen.lock().unwrap().last(), Some(&(7, 7)));
+    let mut seen = Vec::new();
+    let mut progress = |done, total| {
+        seen.push((done, total));
+        ControlFlow::Continue(())
+    };
+    write_prepared(&reader, tiny.path("prepared"), &mut progress).unwrap();
+    assert_eq!(seen, [(0, 7), (7, 7)]);
 }
 
 #[test]
@@ -249,7 +357,7 @@ fn estimate_is_near_the_written_size() {
     let config = tiny.config_with(&[("length = 40", "length = 3000")]);
     let reader = ExampleReader::open(&config).unwrap();
     let estimate = estimate(&reader).unwrap();
-    let written = write_prepared(&reader, tiny.path("prepared"), &silent)
+    let written = write_prepared(&reader, tiny.path("prepared"), &mut silent)
         .unwrap()
         .data
         .size_bytes;
@@ -265,7 +373,7 @@ fn estimate_is_near_the_written_size() {
 fn loader_reads_the_same_from_files_and_from_the_prepared_data_set() {
     let tiny = TinyGenome::write();
     let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
-    write_prepared(&reader, tiny.path("prepared"), &silent).unwrap();
+    write_prepared(&reader, tiny.path("prepared"), &mut silent).unwrap();
     let prepared = PreparedReader::open(tiny.path("prepared")).unwrap();
     let order = vec![6, 0, 3, 3, 1, 5, 2, 4];
     let read = |source: Arc<dyn ExampleSource>, n_threads| -> Vec<_> {

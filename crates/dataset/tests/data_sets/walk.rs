@@ -1,6 +1,12 @@
 //! One gene from the files to its arrays, each number worked out by hand.
 
-use dataset::{ExampleReader, ExampleSource, NO_BASE, RegionCode, SkipReason, Split};
+use std::collections::BTreeMap;
+
+use dataset::{
+    DataDescription, ExampleReader, ExampleSource, NO_BASE, RegionCode, SkipReason, Split,
+};
+
+use genome::{ChromSizes, Interval, write_bigwig};
 
 use crate::tiny_genome::{CHROMS, DNASE, GENES, H3K27AC, TinyGenome, letter};
 
@@ -187,14 +193,45 @@ fn options_change_what_they_say() {
         ExampleReader::read(&open(&[]), 0).unwrap().features()
     );
 
-    // The windows of LEFT (3) and PLUS (100), of length 40, do not overlap; PLUS and MINUS do.
-    let reader = open(&[]);
-    let pairs: Vec<(&str, &str)> = reader
-        .overlapping_pairs()
+    // Windows of 40. Training: LEFT (3), PLUS (100), LINC (2000); validation: MINUS (100), SHORT on
+    // chr2; test: MIDDLE (1500), RIGHT (2999). Only MINUS shares bases, with PLUS.
+    let overlaps: Vec<(Split, Split, usize, usize)> = open(&[])
+        .split_overlaps()
         .iter()
-        .map(|(train, other)| (train.symbol.as_str(), other.symbol.as_str()))
+        .map(|row| (row.split, row.with, row.n_windows, row.of))
         .collect();
-    assert_eq!(pairs, [("PLUS", "MINUS")]);
+    use Split::{Test, Train, Valid};
+    assert_eq!(
+        overlaps,
+        [
+            (Valid, Train, 1, 2),
+            (Test, Train, 0, 2),
+            (Test, Valid, 0, 2)
+        ]
+    );
+}
+
+#[test]
+fn start_sites_move_to_peaks_and_are_counted() {
+    let tiny = TinyGenome::write();
+    // PLUS and MINUS are at 100, LEFT at 3; the others have no peak within 50 bp.
+    let peaks = "chr1\t110\t111\tp\t9\t+\nchr1\t100\t101\tm\t9\t-\nchr1\t53\t54\tl\t9\t+\n";
+    std::fs::write(tiny.path("peaks.bed"), peaks).unwrap();
+    let declared = "tss_peaks = { path = \"peaks.bed\", max_distance = 50 }\nlength = 40";
+    let reader = ExampleReader::open(&tiny.config_with(&[("length = 40", declared)])).unwrap();
+    let sites: Vec<u64> = reader.genes().iter().map(|gene| gene.tss).collect();
+    assert_eq!(sites, [53, 110, 100, 1500, 2000, 2999, 399]);
+    let counts = reader.tss_counts().unwrap();
+    // UNKNOWN has no peak either, and is counted before it is left out.
+    assert_eq!(
+        (counts.moved, counts.confirmed, counts.without_peak),
+        (2, 1, 5)
+    );
+    let window = ExampleReader::read(&reader, 1).unwrap().window().clone();
+    assert_eq!((window.start(), window.tss()), (90, 110));
+    let notes = DataDescription::without_sources(&reader).notes();
+    let note = "2 moved to a peak of ";
+    assert!(notes.iter().any(|text| text.contains(note)), "{notes:?}");
 }
 
 #[test]
@@ -213,4 +250,47 @@ fn aliased_files_are_read_under_their_own_names() {
             ExampleReader::read(&expected, index).unwrap()
         );
     }
+}
+
+#[test]
+fn track_that_lacks_a_chromosome_is_zero_there_and_counted_when_declared() {
+    let tiny = TinyGenome::write();
+    // dnase.bw without chr2, where SHORT lies (UNKNOWN has no expression).
+    let sizes = ChromSizes::new(vec![("chr1".to_string(), CHROMS[0].1)]);
+    let rows =
+        DNASE.map(|(start, end, value)| (Interval::try_new("chr1", start, end).unwrap(), value));
+    write_bigwig(tiny.path("dnase.bw"), &sizes, rows).unwrap();
+    let undeclared = ExampleReader::open(&tiny.config_with(&[])).unwrap_err();
+    let message = undeclared.to_string();
+    assert!(
+        message.contains("dnase.bw: no chromosome \"chr2\" (1 genes); there are chr1;"),
+        "{message}"
+    );
+
+    let declared = "path = \"dnase.bw\"\nabsent = \"no_data\"";
+    let config = tiny.config_with(&[("path = \"dnase.bw\"", declared)]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let counts = BTreeMap::from([("chr2".to_string(), 1)]);
+    assert_eq!(
+        reader.absent_chroms(),
+        BTreeMap::from([("dnase".to_string(), counts)])
+    );
+    let short = ExampleReader::read(&reader, 6).unwrap();
+    assert_eq!(short.gene().symbol, "SHORT");
+    assert!(short.tracks().chunks_exact(3).all(|row| row[1] == 0.0));
+    assert_eq!(short.features()[8], 0.0);
+    // Elsewhere the track is what it was.
+    let left = ExampleReader::read(&reader, 0).unwrap();
+    assert_eq!(left.tracks()[3 * 17 + 1], 1.5); // offset 17 of [-17, 23) is position 0
+}
+
+#[test]
+fn declared_transforms_apply_in_their_order() {
+    // MIDDLE has dnase 9 at its start site: 9 * 2 = 18, clipped to 9, log10(10) = 1.
+    let declared = "path = \"dnase.bw\"\nscale = 2\nclip = [0, 9]\ntransform = \"log10p1\"";
+    let tiny = TinyGenome::write();
+    let config = tiny.config_with(&[("path = \"dnase.bw\"", declared)]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let middle = ExampleReader::read(&reader, 3).unwrap();
+    assert_eq!(middle.tracks()[3 * 20 + 1], 1.0);
 }

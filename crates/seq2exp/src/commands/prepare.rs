@@ -2,18 +2,27 @@
 
 use anyhow::Result;
 
-use crate::cli::ExperimentArgs;
-use crate::commands::{machine_on, read_experiment};
+use crate::check::{CheckReport, Estimation};
+use crate::cli::PrepareArgs;
+use crate::commands::{dry_run, machine_on, read_experiment};
 use crate::device::OpenDevice;
 use crate::experiment::{Experiment, Resume};
 
 /// Writes the prepared data set of an experiment.
-pub fn execute(args: &ExperimentArgs) -> Result<()> {
-    let (config, output) = read_experiment(args)?;
-    let experiment =
-        Experiment::open(config, &output, Resume::Yes, machine_on(OpenDevice::cpu())?)?;
+pub fn execute(args: &PrepareArgs) -> Result<()> {
+    let (config, output) = read_experiment(&args.experiment)?;
+    let device = OpenDevice::cpu();
+    if args.dry_run {
+        let report = CheckReport::new(&config, Estimation::Measure, &device)?;
+        return dry_run(&report, &output);
+    }
+    let experiment = Experiment::open(config, &output, Resume::Yes, machine_on(device)?)?;
     let prepared = experiment.prepare()?;
-    let counts = prepared.manifest().description.examples;
+    let description = &prepared.manifest().description;
+    for note in description.notes() {
+        eprintln!("note     {note}");
+    }
+    let counts = description.examples;
     eprintln!(
         "prepared {} genes ({} train, {} valid, {} test) in {}",
         prepared.genes().len(),

@@ -2,20 +2,21 @@
 
 use anyhow::Result;
 
+use crate::check::{CheckReport, Estimation};
 use crate::cli::RunArgs;
-use crate::commands::{machine, read_experiment};
+use crate::commands::{dry_run, machine, read_experiment};
 use crate::experiment::{Experiment, Resume};
 
 /// Trains one network per seed.
 pub fn execute(args: &RunArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
+    let machine = machine(args.device)?;
+    if args.dry_run {
+        let report = CheckReport::new(&config, Estimation::Measure, &machine.device)?;
+        return dry_run(&report, &output);
+    }
     let resume = if args.resume { Resume::Yes } else { Resume::No };
-    train(&Experiment::open(
-        config,
-        &output,
-        resume,
-        machine(args.device)?,
-    )?)
+    train(&Experiment::open(config, &output, resume, machine)?)
 }
 
 /// Trains, and says what came of it.

@@ -156,25 +156,117 @@ fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
 fn check_prints_files_device_and_estimates() {
     let experiment = TinyExperiment::new();
     let (table, _) = succeeds(&experiment, &["check", "experiment.toml"]);
-    for part in [
-        "genome.fa",
-        "dnase.bw",
-        "chrT",
-        "40000",
-        "cpu",
-        "memory",
-        "time",
-    ] {
+    for part in ["genome.fa", "dnase.bw", "chrT", "40000", "cpu", "power law"] {
         assert!(table.contains(part), "no {part:?} in\n{table}");
     }
-    let (json, _) = succeeds(&experiment, &["check", "experiment.toml", "--json"]);
+    assert!(!table.contains("memory"), "{table}");
+    let (table, _) = succeeds(&experiment, &["check", "experiment.toml", "--estimate"]);
+    for part in ["memory   about", "disk     about", "to prepare and"] {
+        assert!(table.contains(part), "no {part:?} in\n{table}");
+    }
+    let arguments = ["check", "experiment.toml", "--json", "--estimate"];
+    let (json, _) = succeeds(&experiment, &arguments);
     let value: serde_json::Value = serde_json::from_str(&json).expect("one JSON object");
+    assert_eq!(value["files"][0]["role"], "genome", "{json}");
+    assert_eq!(value["files"][0]["chroms"][0]["length"], 40_000, "{json}");
     assert!(
-        value["memory_bytes"]
+        value["estimate"]["memory_bytes"]
             .as_u64()
             .is_some_and(|bytes| bytes > 0),
         "{json}"
     );
+}
+
+#[test]
+fn dry_run_reports_and_writes_nothing() {
+    let experiment = TinyExperiment::new();
+    let files = || {
+        let entries = std::fs::read_dir(experiment.folder()).expect("the folder");
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.expect("a file").file_name())
+            .collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    for command in ["run", "train", "prepare"] {
+        let arguments = [command, "experiment.toml", "-o", "result", "--dry-run"];
+        let (report, _) = succeeds(&experiment, &arguments);
+        for part in ["memory   about", "nothing was written", "result"] {
+            assert!(report.contains(part), "{command}: no {part:?} in\n{report}");
+        }
+    }
+    // The index that opening the genome leaves beside it is no result.
+    let after: Vec<_> = files()
+        .into_iter()
+        .filter(|name| name != "genome.fa.fai")
+        .collect();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn chrom_alias_on_the_command_line_is_that_of_the_config() {
+    let experiment = TinyExperiment::new();
+    experiment.write_track("dnase.bw", "T", CONTIG_LENGTH, 2);
+    let pair = ["check", "experiment.toml", "--chrom-alias", "T=chrT"];
+    succeeds(&experiment, &pair);
+    experiment.write("alias.tsv", "T\tchrT\n");
+    let file = ["check", "experiment.toml", "--chrom-alias", "alias.tsv"];
+    succeeds(&experiment, &file);
+}
+
+/// Kills `prepare` with SIGKILL at many moments and expects the bytes of an undisturbed one.
+#[cfg(unix)]
+#[test]
+fn killed_preparation_continues_to_the_same_bytes() {
+    let experiment = TinyExperiment::new();
+    let mut genes = String::from("gene_id\tsymbol\tchrom\ttss\tstrand\tsplit\n");
+    let mut expression = String::from("gene\ttpm\n");
+    for gene in 0..1500 {
+        let split = ["train", "train", "valid", "test"][gene % 4];
+        let tss = 13 + 26 * gene;
+        genes += &format!("G{gene}\tGENE{gene}\tchrT\t{tss}\t+\t{split}\n");
+        expression += &format!("GENE{gene}\t{gene}\n");
+    }
+    experiment.write("genes.tsv", genes);
+    experiment.write("expression.tsv", expression);
+    experiment.replace("experiment.toml", "length = 600", "length = 30000");
+    let bytes = |output: &str| {
+        ["examples.arrow", "manifest.json"].map(|name| {
+            let path = experiment.path(output).join("data").join(name);
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        })
+    };
+    let begun = std::time::Instant::now();
+    succeeds(&experiment, &["prepare", "experiment.toml", "-o", "whole"]);
+    let undisturbed = begun.elapsed();
+
+    let (mut n_killed, mut n_continued) = (0, 0);
+    // A sixteenth of the time more each time: kills fall before, into and behind the writing.
+    for attempt in 1..100_u32 {
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_seq2exp"))
+            .current_dir(experiment.folder())
+            .args(["prepare", "experiment.toml", "-o", "parts", "-t"])
+            .arg((1 + attempt % 3).to_string())
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        std::thread::sleep(undisturbed * attempt / 16);
+        child.kill().expect("SIGKILL is sent");
+        let output = child.wait_with_output().expect("it ended");
+        let message = String::from_utf8_lossy(&output.stderr);
+        n_continued += usize::from(message.contains("continuing at gene"));
+        if output.status.success() {
+            break;
+        }
+        n_killed += 1;
+    }
+    succeeds(&experiment, &["prepare", "experiment.toml", "-o", "parts"]);
+    assert!(bytes("parts") == bytes("whole"), "after {n_killed} kills");
+    assert!(n_killed > 0, "no kill came in time");
+    println!("{n_killed} kills, {n_continued} continued by a later one");
+    let left = std::fs::read_dir(experiment.path("parts/data")).expect("the folder");
+    assert_eq!(left.count(), 2, "nothing unfinished is left");
 }
 
 #[test]

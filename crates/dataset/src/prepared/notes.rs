@@ -1,0 +1,66 @@
+//! What a reader of the results must know about the data.
+
+use super::manifest::{ContactSource, DataDescription};
+
+impl DataDescription {
+    /// One sentence for everything that is not as a reader would assume: genes that are left out,
+    /// start sites that moved, windows that share bases across splits, tracks without data,
+    /// features and contacts that were not measured.
+    pub fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        let left_out: Vec<String> = [
+            (self.left_out.gene_type, "of a kind that is not kept"),
+            (self.left_out.no_expression, "without measured expression"),
+            (
+                self.left_out.overlaps,
+                "whose window shares bases with one of another split",
+            ),
+        ]
+        .into_iter()
+        .filter(|(n_genes, _)| *n_genes > 0)
+        .map(|(n_genes, why)| format!("{n_genes} {why}"))
+        .collect();
+        if !left_out.is_empty() {
+            notes.push(format!("genes left out: {}", left_out.join(", ")));
+        }
+        if let (Some(tss), Some(peaks)) = (self.tss, &self.settings.tss_peaks) {
+            notes.push(format!(
+                "start sites: {} moved to a peak of {}, {} confirmed by one, {} without a peak within {} bp",
+                tss.moved,
+                peaks.path.display(),
+                tss.confirmed,
+                tss.without_peak,
+                peaks.max_distance
+            ));
+        }
+        for overlap in self.overlaps.iter().filter(|overlap| overlap.n_windows > 0) {
+            notes.push(format!(
+                "{} of {} {} windows share bases with a {} window: scores may flatter",
+                overlap.n_windows, overlap.of, overlap.split, overlap.with
+            ));
+        }
+        for (track, chroms) in &self.absent {
+            let chroms: Vec<String> = chroms
+                .iter()
+                .map(|(chrom, n_genes)| format!("{chrom} ({n_genes} genes)"))
+                .collect();
+            notes.push(format!(
+                "track {track} has no data for {} and is 0 there, as declared",
+                chroms.join(", ")
+            ));
+        }
+        if let Some(first) = self.genes_without_mrna.first() {
+            notes.push(format!(
+                "{} genes have no coding transcript, so their mRNA features are the mean; the first is {first}",
+                self.genes_without_mrna.len(),
+            ));
+        }
+        if self.contact == ContactSource::PowerLaw {
+            notes.push(
+                "no contact map: the contact is a power law of distance, the same for every gene"
+                    .to_string(),
+            );
+        }
+        notes
+    }
+}
