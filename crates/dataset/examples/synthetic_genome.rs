@@ -1,0 +1,178 @@
+//! Writes synthetic input files of the size of a human genome, to measure preparation on.
+//!
+//! ```text
+//! cargo run --release -p dataset --example synthetic_genome -- FOLDER [DIVISOR]
+//! ```
+//!
+//! `genome.fa` with the lengths of hg38's chromosomes divided by `DIVISOR` (default 1), two bigWig
+//! tracks with a value every 40 bases on average, `genes.tsv` and `expression.tsv` with 18,000
+//! genes divided by `DIVISOR`, and `experiment.toml` with windows of 200 kb. At full size this is
+//! about 3.1 GB of sequence and 2 x 0.5 GB of tracks. `scripts/prepare-scale` runs it, measures,
+//! and removes the files.
+
+use std::io::Write;
+use std::path::Path;
+
+use genome::{ChromSizes, Interval, write_atomic, write_bigwig};
+
+/// hg38, chromosomes 1 to 22, X and Y, in bases (UCSC, hg38.chrom.sizes).
+const LENGTHS: [u64; 24] = [
+    248_956_422,
+    242_193_529,
+    198_295_559,
+    190_214_555,
+    181_538_259,
+    170_805_979,
+    159_345_973,
+    145_138_636,
+    138_394_717,
+    133_797_422,
+    135_086_622,
+    133_275_309,
+    114_364_328,
+    107_043_718,
+    101_991_189,
+    90_338_345,
+    83_257_441,
+    80_373_285,
+    58_617_616,
+    64_444_167,
+    46_709_983,
+    50_818_468,
+    156_040_895,
+    57_227_415,
+];
+
+const N_GENES: u64 = 18_000;
+
+/// Mean bases of one value of a track.
+const MEAN_RUN: u64 = 40;
+
+/// Steele, Lea and Flood's SplitMix64: enough randomness for sizes and shapes.
+struct SplitMix(u64);
+
+impl SplitMix {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().ok_or("give the folder to write into")?;
+    let divisor: u64 = arguments.next().map_or(Ok(1), |text| text.parse())?;
+    let folder = Path::new(&folder);
+    std::fs::create_dir_all(folder)?;
+    let chroms: Vec<(String, u64)> = (1..=22)
+        .map(|number| format!("chr{number}"))
+        .chain(["chrX".to_string(), "chrY".to_string()])
+        .zip(LENGTHS.map(|length| length / divisor.max(1)))
+        .collect();
+    write_genome(&folder.join("genome.fa"), &chroms)?;
+    for (seed, name) in [(1, "h3k27ac.bw"), (2, "dnase.bw")] {
+        write_track(&folder.join(name), &chroms, seed)?;
+    }
+    write_genes(folder, &chroms, N_GENES / divisor.max(1))?;
+    std::fs::write(folder.join("experiment.toml"), EXPERIMENT)?;
+    Ok(())
+}
+
+fn write_genome(path: &Path, chroms: &[(String, u64)]) -> Result<(), genome::GenomeError> {
+    const LINE: u64 = 60;
+    let mut random = SplitMix(0);
+    write_atomic(path, |out| {
+        for (name, length) in chroms {
+            writeln!(out, ">{name}")?;
+            let mut left = *length;
+            while left > 0 {
+                let (mut line, mut bits) = ([0; LINE as usize + 1], 0);
+                let n_bases = left.min(LINE) as usize;
+                for (index, base) in line[..n_bases].iter_mut().enumerate() {
+                    if index % 32 == 0 {
+                        bits = random.next();
+                    }
+                    *base = b"ACGT"[(bits & 3) as usize];
+                    bits >>= 2;
+                }
+                line[n_bases] = b'\n';
+                out.write_all(&line[..=n_bases])?;
+                left -= n_bases as u64;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Runs of 1 to `2 * MEAN_RUN - 1` bases, each with one of 1,000 values.
+fn write_track(
+    path: &Path,
+    chroms: &[(String, u64)],
+    seed: u64,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let sizes = ChromSizes::new(chroms.to_vec());
+    let mut random = SplitMix(seed);
+    let rows = chroms.iter().flat_map(|(name, length)| {
+        let name: std::sync::Arc<str> = std::sync::Arc::from(name.as_str());
+        let random_seed = random.next();
+        let mut random = SplitMix(random_seed);
+        let (mut start, length) = (0, *length);
+        std::iter::from_fn(move || {
+            let drawn = random.next();
+            let end = (start + 1 + drawn % (2 * MEAN_RUN - 1)).min(length);
+            let interval = Interval::try_new(std::sync::Arc::clone(&name), start, end).ok()?;
+            if interval.is_empty() {
+                return None;
+            }
+            start = end;
+            Some((interval, ((drawn >> 32) % 1000) as f32 / 10.0))
+        })
+    });
+    write_bigwig(path, &sizes, rows)?;
+    Ok(())
+}
+
+fn write_genes(folder: &Path, chroms: &[(String, u64)], n_genes: u64) -> std::io::Result<()> {
+    let total: u64 = chroms.iter().map(|(_, length)| length).sum();
+    let mut random = SplitMix(3);
+    let mut genes = String::from("symbol\tchrom\ttss\tstrand\n");
+    let mut expression = String::from("gene\ttpm\n");
+    for gene in 0..n_genes {
+        let mut position = random.next() % total;
+        for (name, length) in chroms {
+            if position < *length {
+                let strand = ["+", "-"][(gene % 2) as usize];
+                genes += &format!("GENE{gene}\t{name}\t{position}\t{strand}\n");
+                expression += &format!("GENE{gene}\t{}\n", random.next() % 1000);
+                break;
+            }
+            position -= length;
+        }
+    }
+    std::fs::write(folder.join("genes.tsv"), genes)?;
+    std::fs::write(folder.join("expression.tsv"), expression)
+}
+
+const EXPERIMENT: &str = r#"name = "synthetic_genome"
+
+[data]
+genome = "genome.fa"
+genes = "genes.tsv"
+expression = { path = "expression.tsv", value = "tpm" }
+contact = { fallback = "power_law" }
+split = { by = "fold", fold = 11 }
+
+[[data.tracks]]
+name = "h3k27ac"
+path = "h3k27ac.bw"
+
+[[data.tracks]]
+name = "dnase"
+path = "dnase.bw"
+
+[model]
+kind = "seq2exp_soft"
+"#;
