@@ -1,9 +1,11 @@
-//! How fast the network runs on this machine.
+//! How fast the network and its block run on this machine.
 
-use std::time::Instant;
+pub mod block;
+mod timing;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use dataset::N_FEATURES;
+use model::mask::MaskConfig;
 use model::{ModelInput, Network, NetworkConfig, Pass, no_decay};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +16,10 @@ use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::optimizer::{AdamW, clip_global_norm};
-use crate::train::TrainConfig;
+use crate::train::{Storage, TrainConfig};
+
+use self::timing::Repetition;
+pub use self::timing::Timing;
 
 /// What is timed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -45,6 +50,8 @@ pub struct Bench {
     pub batch: usize,
     /// Timed repetitions, after one that is not timed.
     pub n_runs: usize,
+    /// How a training step keeps activations.
+    pub storage: Storage,
 }
 
 /// One measurement.
@@ -54,10 +61,9 @@ pub struct BenchRecord {
     pub kind: BenchKind,
     /// The device.
     pub device: String,
-    /// Median seconds of one repetition.
-    pub seconds: f64,
-    /// Seconds of every repetition, in order.
-    pub runs: Vec<f64>,
+    /// What one repetition took.
+    #[serde(flatten)]
+    pub timing: Timing,
     /// Floating-point operations of one repetition, by [`Cost`].
     pub flops: u64,
     /// `flops / seconds / 1e9`.
@@ -66,18 +72,44 @@ pub struct BenchRecord {
     pub bytes: u64,
     /// `bytes / seconds / 1e9`.
     pub gbytes_per_second: f64,
+    /// Median seconds of the mask's part of a training step (sample, divergence and their gradients), timed alone;
+    /// `null` for forward passes and networks without a mask.
+    pub mask_seconds: Option<f64>,
+    /// `mask_seconds / seconds`.
+    pub mask_share: Option<f64>,
+    /// Window length in bases.
+    pub length: usize,
+    /// Genes at once.
+    pub batch: usize,
+    /// How a training step keeps activations.
+    pub storage: Storage,
+    /// Where it was measured.
+    #[serde(flatten)]
+    pub environment: Environment,
+}
+
+/// Machine and program of a measurement.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Environment {
     /// Largest resident memory of this process so far, in bytes; `null` where the system does not tell.
     pub peak_rss_bytes: Option<u64>,
     /// Worker threads.
     pub threads: usize,
     /// Vector instructions in use.
     pub simd: String,
-    /// Window length in bases.
-    pub length: usize,
-    /// Genes at once.
-    pub batch: usize,
     /// Version of this tool.
     pub version: String,
+}
+
+impl Environment {
+    fn here() -> Self {
+        Self {
+            peak_rss_bytes: peak_rss_bytes(),
+            threads: rayon::current_num_threads(),
+            simd: kernels::SimdLevel::detect().name().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+        }
+    }
 }
 
 impl Bench {
@@ -89,7 +121,7 @@ impl Bench {
         let device = &open.device;
         let cost = Cost::of(&self.network);
         let (length, batch) = (self.length, self.batch);
-        let (runs, flops, bytes) = match self.kind {
+        let (timing, flops, bytes) = match self.kind {
             BenchKind::Forward => (
                 self.time_forward(device)?,
                 cost.forward_flops(length, batch),
@@ -112,26 +144,58 @@ impl Bench {
                 (runs, 2 * cells * length as u64, 6 * cells)
             }
         };
-        let seconds = median(&runs);
+        let seconds = timing.seconds;
+        let environment = Environment::here();
+        let mask_seconds = match (self.kind, &self.network) {
+            (BenchKind::Train, NetworkConfig::Seq2Exp(network)) => {
+                let timing = self.time_mask(&network.mask, network.promoter, device)?;
+                Some(timing.seconds)
+            }
+            _ => None,
+        };
         Ok(BenchRecord {
             kind: self.kind,
             device: open.name.clone(),
-            seconds,
-            runs,
+            timing,
             flops,
             gflops: flops as f64 / seconds / 1e9,
             bytes,
             gbytes_per_second: bytes as f64 / seconds / 1e9,
-            peak_rss_bytes: peak_rss_bytes(),
-            threads: rayon::current_num_threads(),
-            simd: kernels::SimdLevel::detect().name().to_string(),
+            mask_seconds,
+            mask_share: mask_seconds.map(|mask| mask / seconds),
             length: self.length,
             batch: self.batch,
-            version: env!("CARGO_PKG_VERSION").to_string(),
+            storage: self.storage,
+            environment,
         })
     }
 
-    fn time_forward(&self, device: &Device) -> Result<Vec<f64>, RunError> {
+    /// Logits as a generator gives them at the start: near 0, different everywhere.
+    fn time_mask(
+        &self,
+        mask: &MaskConfig,
+        promoter: usize,
+        device: &Device,
+    ) -> Result<Timing, RunError> {
+        let device = device.clone().autodiff();
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let logits: Vec<f32> = (0..self.batch * self.length * 2)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
+        let logits = TensorData::new(logits, [self.batch, self.length, 2]);
+        let logits = Tensor::<3>::from_data(logits, &device).require_grad();
+        let input = self.input(&device);
+        let pass = Pass::Train {
+            seeds: (0..self.batch as u64).collect(),
+        };
+        self.time(|| {
+            let drawn = mask.draw(logits.clone(), &input, promoter, &pass)?;
+            (drawn.mask.mean() + drawn.kl.mean()).backward();
+            Ok(())
+        })
+    }
+
+    fn time_forward(&self, device: &Device) -> Result<Timing, RunError> {
         let network = Network::init(&self.network, 2, device)?;
         let input = self.input(device);
         self.time(|| {
@@ -140,9 +204,10 @@ impl Bench {
         })
     }
 
-    fn time_train(&self, device: &Device) -> Result<Vec<f64>, RunError> {
+    fn time_train(&self, device: &Device) -> Result<Timing, RunError> {
         let device = device.clone().autodiff();
-        let mut network = Network::init(&self.network, 2, &device)?;
+        let mut network =
+            Network::init(&self.network, 2, &device)?.with_storage(self.storage.into());
         let config = TrainConfig::default();
         let named = network.named_parameters();
         let parameters = named
@@ -169,7 +234,7 @@ impl Bench {
         })
     }
 
-    fn time_copy(&self, device: &Device) -> Result<Vec<f64>, RunError> {
+    fn time_copy(&self, device: &Device) -> Result<Timing, RunError> {
         let values = Tensor::<1>::zeros([self.length], device);
         wait(device)?;
         self.time(|| {
@@ -180,7 +245,7 @@ impl Bench {
         })
     }
 
-    fn time_matmul(&self, device: &Device, dtype: DType) -> Result<Vec<f64>, RunError> {
+    fn time_matmul(&self, device: &Device, dtype: DType) -> Result<Timing, RunError> {
         let shape = [self.length, self.length];
         // Not constant, so that no product can be cheaper than it looks.
         let matrix = Tensor::<1>::from_data(
@@ -252,14 +317,12 @@ impl Bench {
         }
     }
 
-    fn time(&self, mut body: impl FnMut() -> Result<(), RunError>) -> Result<Vec<f64>, RunError> {
+    fn time(&self, mut body: impl FnMut() -> Result<(), RunError>) -> Result<Timing, RunError> {
         body()?;
-        let timed = |_| {
-            let start = Instant::now();
-            body()?;
-            Ok(start.elapsed().as_secs_f64())
-        };
-        (0..self.n_runs.max(1)).map(timed).collect()
+        let repetitions: Result<Vec<_>, RunError> = (0..self.n_runs.max(1))
+            .map(|_| Repetition::of(&mut body))
+            .collect();
+        Ok(Timing::of(&repetitions?))
     }
 
     /// Random bases, and tracks that are zero but for a peak every 2 kb, as real ones mostly are.
@@ -364,10 +427,11 @@ mod tests {
                 length: 100,
                 batch: 2,
                 n_runs: 3,
+                storage: Storage::Bf16,
             };
             let record = bench.run(&OpenDevice::cpu()).expect("it runs");
-            assert_eq!(record.runs.len(), 3);
-            assert!(record.seconds > 0.0 && record.gflops > 0.0 && record.bytes > 0);
+            assert_eq!(record.timing.runs.len(), 3);
+            assert!(record.timing.seconds > 0.0 && record.gflops > 0.0 && record.bytes > 0);
             let agreement = bench
                 .verify(&OpenDevice::cpu())
                 .expect("the CPU is the CPU");

@@ -214,8 +214,9 @@ fn time_seconds(
         length,
         batch: 1,
         n_runs: 1,
+        storage: config.train.storage,
     };
-    let step_per_gene = bench.run(device)?.seconds * full_length as f64 / length as f64;
+    let step_per_gene = bench.run(device)?.timing.seconds * full_length as f64 / length as f64;
     let of_split = |split| {
         genes
             .iter()

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
+use crate::train::Storage;
 
 /// Predict gene expression from 200 kb of DNA and a cell's epigenomic tracks, and discover the regulatory elements.
 #[derive(Debug, Parser)]
@@ -39,7 +40,7 @@ pub enum Command {
     Report(FolderArgs),
     /// Compare this build with golden vectors of the released code
     Parity(ParityArgs),
-    /// Time the network on this machine
+    /// Time the network or its block on this machine
     Bench(BenchArgs),
     /// Describe a checkpoint, a prepared data set or a run folder, or list the devices
     Info(InfoArgs),
@@ -178,6 +179,8 @@ pub enum BenchTarget {
     Matmul,
     /// The same in half precision
     MatmulHalf,
+    /// One BiMamba block beside its own matrix products, from 2 kb to 1 Mb
+    Block,
 }
 
 /// A timing.
@@ -188,15 +191,18 @@ pub struct BenchArgs {
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Window length in bases
-    #[arg(long, default_value_t = 20_000)]
-    pub length: usize,
-    /// Genes at once
+    /// Window length in bases [default: 20000; block: 2000, 20000, 200000 and 1000000]
+    #[arg(long)]
+    pub length: Option<usize>,
+    /// Genes at once (the block is timed with one)
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
     /// Blocks of the generator, and as many of the predictor
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
     pub layers: Option<u16>,
+    /// How a training step keeps activations for its backward pass
+    #[arg(long, value_enum, default_value_t = Storage::F32)]
+    pub storage: Storage,
     /// First compare one training pass with the CPU's, and stop when it differs
     #[arg(long)]
     pub verify: bool,

@@ -8,7 +8,7 @@ mod run;
 mod state;
 mod tensor_file;
 
-pub use config::TrainConfig;
+pub use config::{Storage, TrainConfig};
 pub use order::{Visit, VisitOrder};
 pub use record::{Record, RecordFile, StepRecord, ValidationRecord, read_records};
 pub use run::{BEST_FILE, LAST_FILE, RECORD_FILE, STATE_FILE, TrainRun, TrainSummary};

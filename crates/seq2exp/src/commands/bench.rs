@@ -3,19 +3,32 @@
 use anyhow::Result;
 use model::{NetworkConfig, NetworkKind};
 
+use crate::bench::block::{BlockBench, BlockRecord, LENGTHS};
 use crate::bench::{Bench, BenchKind};
 use crate::cli::{BenchArgs, BenchTarget};
 use crate::commands::{print_json, print_text};
 use crate::device::OpenDevice;
 
-/// Times Seq2Exp-soft at its published width.
+/// Length of a whole network's window unless another is asked for, in bases.
+const LENGTH: usize = 20_000;
+
+/// Times Seq2Exp-soft, or one of its blocks, at the published width.
 pub fn execute(args: &BenchArgs) -> Result<()> {
+    let device = OpenDevice::open(args.device.device)?;
     let kind = match args.kind {
         BenchTarget::Forward => BenchKind::Forward,
         BenchTarget::Train => BenchKind::Train,
         BenchTarget::Copy => BenchKind::Copy,
         BenchTarget::Matmul => BenchKind::Matmul,
         BenchTarget::MatmulHalf => BenchKind::MatmulHalf,
+        BenchTarget::Block => {
+            let bench = BlockBench {
+                lengths: args.length.map_or(LENGTHS.to_vec(), |length| vec![length]),
+                n_runs: usize::from(args.runs),
+                d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
+            };
+            return print_block(&bench.run(&device.device)?, args.json);
+        }
     };
     let mut network = NetworkKind::Seq2ExpSoft.preset();
     if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
@@ -25,11 +38,11 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
     let bench = Bench {
         kind,
         network,
-        length: args.length,
+        length: args.length.unwrap_or(LENGTH),
         batch: args.batch,
         n_runs: usize::from(args.runs),
+        storage: args.storage,
     };
-    let device = OpenDevice::open(args.device.device)?;
     if args.verify {
         let agreement = bench.verify(&device)?;
         eprintln!(
@@ -46,15 +59,49 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         record.device,
         record.length,
         record.batch,
-        record.seconds,
-        record.runs.len(),
+        record.timing.seconds,
+        record.timing.runs.len(),
         record.gflops,
         record.gbytes_per_second,
-        record.threads,
-        record.simd
+        record.environment.threads,
+        record.environment.simd
     );
-    if let Some(bytes) = record.peak_rss_bytes {
+    if let (Some(seconds), Some(share)) = (record.mask_seconds, record.mask_share) {
+        let percent = 100.0 * share;
+        text.push_str(&format!("of it the mask {seconds:.4} s, {percent:.1} %\n"));
+    }
+    if let Some(bytes) = record.environment.peak_rss_bytes {
         text.push_str(&format!("peak memory {:.2} GB\n", bytes as f64 / 1e9));
+    }
+    print_text(&text)
+}
+
+fn print_block(record: &BlockRecord, json: bool) -> Result<()> {
+    if json {
+        return print_json(record);
+    }
+    let mut text = format!(
+        "one block, d_model {}, {} threads, {}\n{:>9}  {:>11} {:>9} {:>5}  {:>11} {:>9} {:>5}\n",
+        record.d_model,
+        record.environment.threads,
+        record.environment.simd,
+        "bases",
+        "forward [s]",
+        "products",
+        "ratio",
+        "both [s]",
+        "products",
+        "ratio"
+    );
+    for row in &record.lengths {
+        text.push_str(&format!("{:>9}", row.length));
+        for part in [&row.forward, &row.both] {
+            text.push_str(&format!(
+                "  {:>11.4} {:>9.4} {:>5.2}",
+                part.block.seconds, part.products.seconds, part.ratio
+            ));
+        }
+        text.push('\n');
     }
     print_text(&text)
 }

@@ -1,5 +1,6 @@
 //! The settings of training.
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamWConfig;
@@ -39,6 +40,10 @@ pub struct TrainConfig {
     pub final_lr: f64,
     /// Weight of the KL divergence between mask and marginal in the loss; default 0.01.
     pub kl_weight: f64,
+    /// How activations are kept between the forward and the backward pass: `f32` (default), or `bf16` for less memory
+    /// and slightly rounded gradients. The published runs used bf16 autocast for the arithmetic as well.
+    #[serde(skip_serializing_if = "Storage::is_default")]
+    pub storage: Storage,
     /// Steps between validations; default: half an epoch, at least 1 (`trainer.val_check_interval = 0.5`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_every: Option<u64>,
@@ -46,6 +51,32 @@ pub struct TrainConfig {
     pub checkpoint_every: u64,
     /// Threads that read examples ahead of training; default 2. Results do not depend on it.
     pub loader_threads: usize,
+}
+
+/// How activations are kept for the backward pass; see `docs/kernels/bimamba_block.md` for what it changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Storage {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Rounded to bfloat16.
+    Bf16,
+}
+
+impl Storage {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<Storage> for kernels::Storage {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::F32 => Self::F32,
+            Storage::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl Default for TrainConfig {
@@ -63,6 +94,7 @@ impl Default for TrainConfig {
             warmup_lr: 1e-5,
             final_lr: 1e-4,
             kl_weight: 0.01,
+            storage: Storage::F32,
             validation_every: None,
             checkpoint_every: 100,
             loader_threads: 2,

@@ -275,7 +275,8 @@ impl TrainRun<'_> {
     /// A new network, or the one the folder's state describes.
     fn start(&self) -> Result<Trainee, RunError> {
         let device = self.device.clone().autodiff();
-        let network = Network::init(&self.meta.config, self.meta.seed, &device)?;
+        let network = Network::init(&self.meta.config, self.meta.seed, &device)?
+            .with_storage(self.config.storage.into());
         let named = network.named_parameters();
         let path = self.file(STATE_FILE);
         if !path.exists() {

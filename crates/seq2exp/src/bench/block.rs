@@ -1,0 +1,215 @@
+//! The BiMamba block beside its own matrix products, over lengths.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use kernels::bimamba_block::layout::BlockSizes;
+use kernels::bimamba_block::products::{Passes, multiply_adds, run_products};
+use model::ModelError;
+use model::config::Seq2ExpConfig;
+use model::initialization::Initializer;
+use model::mamba::BiMamba;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::timing::{Repetition, Timing};
+use super::{Environment, median};
+use crate::error::RunError;
+
+/// Lengths of the default table, in bases.
+pub const LENGTHS: [usize; 4] = [2_000, 20_000, 200_000, 1_000_000];
+
+/// What to time: one block at the published width, with freshly drawn parameters, batch 1.
+#[derive(Debug, Clone)]
+pub struct BlockBench {
+    /// Sequence lengths in bases.
+    pub lengths: Vec<usize>,
+    /// Timed repetitions, after one that is not timed.
+    pub n_runs: usize,
+    /// Channels of the residual stream.
+    pub d_model: usize,
+}
+
+/// One length. Every repetition times the four in turn, so that a busy machine slows all of them.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BlockLength {
+    /// Bases.
+    pub length: usize,
+    /// The forward pass.
+    pub forward: Comparison,
+    /// Forward and backward pass.
+    pub both: Comparison,
+}
+
+/// A pass of the block beside its matrix products alone, in the same tiles on the same threads.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Comparison {
+    /// What the block took.
+    pub block: Timing,
+    /// What its matrix products alone took.
+    pub products: Timing,
+    /// Median over repetitions of the block's seconds on the wall by those of its products.
+    pub ratio: f64,
+    /// The same in processor time; `null` where the system does not tell.
+    pub cpu_ratio: Option<f64>,
+    /// Rate of the products alone, in Gflop/s.
+    pub products_gflops: f64,
+}
+
+impl Comparison {
+    fn of(block: &[Repetition], products: &[Repetition], multiply_adds: usize) -> Self {
+        let pairs = || block.iter().zip(products);
+        let ratios: Vec<f64> = pairs().map(|(b, p)| b.seconds / p.seconds).collect();
+        let cpu_ratios: Option<Vec<f64>> = pairs()
+            .map(|(b, p)| Some(b.cpu_seconds? / p.cpu_seconds?))
+            .collect();
+        let (block, products) = (Timing::of(block), Timing::of(products));
+        Self {
+            ratio: median(&ratios),
+            cpu_ratio: cpu_ratios.map(|ratios| median(&ratios)),
+            products_gflops: 2e-9 * multiply_adds as f64 / products.seconds,
+            block,
+            products,
+        }
+    }
+}
+
+/// The table.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BlockRecord {
+    /// `block`.
+    pub kind: &'static str,
+    /// Channels of the residual stream.
+    pub d_model: usize,
+    /// One entry per length.
+    pub lengths: Vec<BlockLength>,
+    /// Where it was measured.
+    #[serde(flatten)]
+    pub environment: Environment,
+}
+
+impl BlockBench {
+    /// Times the block on `device`.
+    ///
+    /// # Errors
+    /// [`RunError::Model`] when a length is 0.
+    pub fn run(&self, device: &Device) -> Result<BlockRecord, RunError> {
+        let config = Seq2ExpConfig::soft();
+        let init = |device: &Device| {
+            let initializer = Initializer::new(2, device);
+            BiMamba::init(
+                self.d_model,
+                config.n_layer_predictor,
+                &config.mamba,
+                &config.initialization,
+                &initializer,
+            )
+        };
+        let sizes = BlockSizes {
+            d_model: self.d_model,
+            d_inner: config.mamba.d_inner(self.d_model),
+            d_state: config.mamba.d_state,
+            d_conv: config.mamba.d_conv,
+            dt_rank: config.mamba.dt_rank(self.d_model),
+        };
+        let blocks = [init(device), init(&device.clone().autodiff())];
+        let lengths = self
+            .lengths
+            .iter()
+            .map(|&length| self.time(&blocks, sizes, length, device))
+            .collect::<Result<_, RunError>>()?;
+        Ok(BlockRecord {
+            kind: "block",
+            d_model: self.d_model,
+            lengths,
+            environment: Environment::here(),
+        })
+    }
+
+    /// `blocks` are one without and one with gradients.
+    fn time(
+        &self,
+        [plain, tracked]: &[BiMamba; 2],
+        sizes: BlockSizes,
+        length: usize,
+        device: &Device,
+    ) -> Result<BlockLength, RunError> {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let values: Vec<f32> = (0..length * self.d_model)
+            .map(|_| rng.random_range(-1.0..1.0))
+            .collect();
+        let data = TensorData::new(values, [1, length, self.d_model]);
+        let x = Tensor::<3>::from_data(data.clone(), device);
+        let x_tracked = Tensor::<3>::from_data(data, &device.clone().autodiff()).require_grad();
+        let forward = || -> Result<(), RunError> {
+            let out = plain.forward(x.clone(), None);
+            out.map_err(ModelError::Shape)?;
+            Ok(())
+        };
+        let both = || -> Result<(), RunError> {
+            let out = tracked.forward(x_tracked.clone(), None);
+            out.map_err(ModelError::Shape)?.sum().backward();
+            Ok(())
+        };
+        let products = |passes| {
+            move || -> Result<(), RunError> {
+                run_products(sizes, length, passes);
+                Ok(())
+            }
+        };
+        let (of_forward, of_both) = (products(Passes::Forward), products(Passes::Both));
+        let mut runs: [Vec<Repetition>; 4] = [(); 4].map(|()| Vec::with_capacity(self.n_runs));
+        for run in 0..=self.n_runs.max(1) {
+            let repetitions = [
+                Repetition::of(forward)?,
+                Repetition::of(&of_forward)?,
+                Repetition::of(both)?,
+                Repetition::of(&of_both)?,
+            ];
+            // The first fills caches and buffers.
+            if run > 0 {
+                for (runs, repetition) in runs.iter_mut().zip(repetitions) {
+                    runs.push(repetition);
+                }
+            }
+        }
+        let [forward, of_forward, both, of_both] = &runs;
+        let multiply_adds = |passes| length * multiply_adds(sizes, passes);
+        Ok(BlockLength {
+            length,
+            forward: Comparison::of(forward, of_forward, multiply_adds(Passes::Forward)),
+            both: Comparison::of(both, of_both, multiply_adds(Passes::Both)),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn block_bench_times_every_length() {
+        let bench = BlockBench {
+            lengths: vec![1, 300],
+            n_runs: 2,
+            d_model: 16,
+        };
+        let record = bench.run(&Device::flex()).expect("it runs");
+        assert_eq!(record.lengths.len(), 2);
+        for row in record.lengths {
+            for comparison in [row.forward, row.both] {
+                assert_eq!(comparison.block.runs.len(), 2);
+                assert!(comparison.ratio > 0.0 && comparison.products_gflops > 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn block_bench_without_a_length_is_an_error() {
+        let bench = BlockBench {
+            lengths: vec![0],
+            n_runs: 1,
+            d_model: 16,
+        };
+        assert!(bench.run(&Device::flex()).is_err());
+    }
+}
