@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, assembly_of, read_gtf, read_regions,
+    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, assembly_of, read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
@@ -133,7 +133,7 @@ fn read_chroms(
             })
             .collect(),
         "annotation" => {
-            let annotation = read_gtf(path)?;
+            let annotation = read_annotation(path)?;
             names_only(
                 annotation
                     .genes()

@@ -1,14 +1,112 @@
-//! Genes and their transcripts from a GTF file.
+//! Genes and their transcripts from a GTF or GFF3 file.
 
+mod draft;
+mod gff3;
 mod gtf;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
+use crate::error::GenomeError;
 use crate::gene::Gene;
 use crate::interval::{Interval, Strand};
+use crate::table::Lines;
 
-pub use gtf::read_gtf;
+/// Reads the annotation of GENCODE, Ensembl, RefSeq or UCSC, as GTF or GFF3; plain, gzip or bgzip.
+///
+/// Which of the two it is follows from the first line that is no comment. Genes, transcripts,
+/// exons and coding sequences are read, in any order; other features are ignored. A transcript
+/// with a coding sequence and no exon has its coding sequence as exons.
+///
+/// GTF: gene and transcript lines may be missing. GFF3: every feature with an exon or CDS is a
+/// transcript and its topmost ancestor the gene; `gene_id` and `transcript_id` go before `ID`,
+/// from which `gene:`, `gene-`, `transcript:` and `rna-` are cut.
+///
+/// # Errors
+/// [`GenomeError`] with path and line: fewer than nine columns, a position that is no number or
+/// is 0, an end before its start, a strand that is not `+` or `-`, a missing identifier, a parent
+/// that is not in the file, exons that overlap, a CDS outside its exons, a gene that occurs twice.
+pub fn read_annotation(path: impl AsRef<Path>) -> Result<Annotation, GenomeError> {
+    let path = path.as_ref();
+    let lines = Lines::open(path)?;
+    match is_gff3(path)? {
+        true => gff3::read_gff3(path, lines),
+        false => gtf::read_gtf(path, lines),
+    }
+}
+
+/// Looks at the first line that says which format it is.
+fn is_gff3(path: &Path) -> Result<bool, GenomeError> {
+    let mut lines = Lines::open(path)?;
+    while let Some((_, text)) = lines.next_line()? {
+        if text.starts_with("##gff-version") {
+            return Ok(text
+                .split_whitespace()
+                .nth(1)
+                .is_some_and(|v| v.starts_with('3')));
+        }
+        if text.starts_with('#') || text.trim().is_empty() {
+            continue;
+        }
+        // `ID=gene:G;…` against `gene_id "G"; …`.
+        let attributes = text.splitn(9, '\t').nth(8).unwrap_or_default();
+        let first = attributes.trim_start();
+        return Ok(first
+            .find(['=', ' ', '"'])
+            .is_some_and(|at| first[at..].starts_with('=')));
+    }
+    Ok(false)
+}
+
+/// What an annotation's authors say of a transcript; a later one outweighs an earlier one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TranscriptTag {
+    /// `Ensembl_canonical` or `RefSeq Select`: one transcript a gene, chosen by one of the two.
+    Canonical,
+    /// `MANE Select`: one transcript a gene on which RefSeq and Ensembl agree.
+    ManeSelect,
+}
+
+impl TranscriptTag {
+    /// Reads the value of a `tag` attribute; nothing for the many other tags.
+    fn parse(value: &str) -> Option<Self> {
+        match value {
+            "MANE_Select" | "MANE Select" => Some(TranscriptTag::ManeSelect),
+            "Ensembl_canonical" | "RefSeq Select" | "RefSeq_Select" => {
+                Some(TranscriptTag::Canonical)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why a transcript stands for its gene.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ChosenBy {
+    /// It is tagged `MANE Select`.
+    ManeSelect,
+    /// It is tagged `Ensembl_canonical` or `RefSeq Select`.
+    Canonical,
+    /// No transcript is tagged; it has the longest coding sequence.
+    LongestCds,
+    /// None is tagged and none is coding; it has the longest mRNA.
+    LongestMrna,
+}
+
+impl fmt::Display for ChosenBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ChosenBy::ManeSelect => "MANE Select",
+            ChosenBy::Canonical => "canonical",
+            ChosenBy::LongestCds => "longest CDS",
+            ChosenBy::LongestMrna => "longest mRNA",
+        })
+    }
+}
 
 /// One transcript of a gene.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +117,17 @@ pub struct Transcript {
     pub gene_name: String,
     /// Its own identifier.
     pub transcript_id: String,
+    /// What the file says of it.
+    pub tag: Option<TranscriptTag>,
     /// Chromosome.
     pub chrom: String,
     /// Strand.
     pub strand: Strand,
     /// Exons by start; they neither overlap nor are empty, and there is at least one.
     pub exons: Vec<Interval>,
-    /// Pieces of the coding sequence by start, each inside an exon; without the stop codon in
-    /// GENCODE and Ensembl files. Empty for a transcript that is not coding.
+    /// Pieces of the coding sequence by start, each inside an exon. As in the file: GTF leaves the
+    /// stop codon out, GFF3 of Ensembl and RefSeq has it in. Empty for a transcript that is not
+    /// coding.
     pub cds: Vec<Interval>,
 }
 
@@ -57,7 +158,7 @@ impl Transcript {
     }
 }
 
-/// The genes of a GTF file and their transcripts.
+/// The genes of an annotation and their transcripts.
 #[derive(Debug, Clone)]
 pub struct Annotation {
     path: PathBuf,
@@ -129,24 +230,34 @@ impl Annotation {
             .filter_map(|index| self.transcripts.get(*index))
     }
 
-    /// The transcript that stands for a gene: longest CDS, then longest mRNA, then first in the
-    /// file.
+    /// The transcript that stands for a gene, and why: the one tagged `MANE Select`, else the
+    /// canonical one, else the one with the longest CDS, then the longest mRNA, then the first in
+    /// the file.
     ///
-    /// Only transcripts on the gene's chromosome and strand count. They are looked up by
-    /// `gene_id` and, when it has none there, by `symbol`.
-    pub fn representative(&self, gene: &Gene) -> Option<&Transcript> {
-        [&gene.gene_id, &gene.symbol].into_iter().find_map(|key| {
+    /// Only transcripts on the gene's chromosome and strand count, and a tag only on a coding
+    /// transcript where the gene has any. They are looked up by `gene_id` and, when it has none
+    /// there, by `symbol`.
+    pub fn representative(&self, gene: &Gene) -> Option<(&Transcript, ChosenBy)> {
+        let best = [&gene.gene_id, &gene.symbol].into_iter().find_map(|key| {
             self.transcripts_of(key)
                 .filter(|t| t.chrom == gene.chrom && t.strand == gene.strand)
                 .reduce(|best, other| {
-                    let length = |t: &Transcript| (t.cds_len(), t.mrna_len());
-                    if length(other) > length(best) {
+                    let rank =
+                        |t: &Transcript| (!t.cds.is_empty(), t.tag, t.cds_len(), t.mrna_len());
+                    if rank(other) > rank(best) {
                         other
                     } else {
                         best
                     }
                 })
-        })
+        })?;
+        let chosen_by = match best.tag {
+            Some(TranscriptTag::ManeSelect) => ChosenBy::ManeSelect,
+            Some(TranscriptTag::Canonical) => ChosenBy::Canonical,
+            None if best.cds.is_empty() => ChosenBy::LongestMrna,
+            None => ChosenBy::LongestCds,
+        };
+        Some((best, chosen_by))
     }
 }
 

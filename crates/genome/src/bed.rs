@@ -14,6 +14,7 @@ use noodles::tabix;
 use crate::atomic::AtomicFile;
 use crate::error::{GenomeError, shorten};
 use crate::interval::{Interval, Strand};
+use crate::mask_pickle;
 use crate::table::Lines;
 
 /// One row of a BED file.
@@ -59,34 +60,120 @@ impl Region {
 /// start with `#` and `track` and `browser` lines are skipped. Rows keep the order of the file;
 /// rows that repeat an interval are kept (narrowPeak has one row a summit).
 ///
+/// A file that begins with the byte 0x80 is a Python pickle: a dictionary of chromosome names and
+/// one-dimensional numpy arrays of booleans, one a base, as the released data set has its
+/// blocklist. It is read without executing anything and without holding an array in memory.
+///
 /// # Errors
 /// [`GenomeError`] with path and line: too few columns, a position that is no number, an end
 /// before its start, a score that is no finite number, a strand that is not `+`, `-` or `.`.
 pub fn read_regions(path: impl AsRef<Path>) -> Result<Vec<Region>, GenomeError> {
     let path = path.as_ref();
+    if mask_pickle::is_pickle(path)? {
+        return mask_pickle::read_mask_pickle(path);
+    }
     let mut lines = Lines::open(path)?;
     let mut regions = Vec::new();
     while let Some((line, text)) = lines.next_line()? {
-        let skipped = text.trim().is_empty()
-            || text.starts_with('#')
-            || ["track", "browser"].iter().any(|word| {
-                text.strip_prefix(word)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-            });
-        if !skipped {
+        if !is_comment(text) {
             regions.push(parse_row(path, line, text)?);
         }
     }
     Ok(regions)
 }
 
+/// Whether a line holds no row: it is empty, a comment or a line for a genome browser.
+pub(crate) fn is_comment(text: &str) -> bool {
+    text.trim().is_empty()
+        || text.starts_with('#')
+        || ["track", "browser"].iter().any(|word| {
+            text.strip_prefix(word)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+        })
+}
+
+/// Cuts a row at its tabs, or at its blanks when it has no tab.
+pub(crate) fn fields_of(text: &str) -> Vec<&str> {
+    match text.contains('\t') {
+        true => text.split('\t').collect(),
+        false => text.split_whitespace().collect(),
+    }
+}
+
+/// A row of a file and what to call its columns in an error.
+#[derive(Clone, Copy)]
+pub(crate) struct BedRow<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) line: u64,
+    /// Appended to the column names, for example ` 2` for the second end of a pair.
+    pub(crate) suffix: &'static str,
+}
+
+impl BedRow<'_> {
+    fn invalid(&self, column: &str, value: &str, expected: &'static str) -> GenomeError {
+        GenomeError::InvalidField {
+            path: self.path.to_path_buf(),
+            line: self.line,
+            column: format!("{column}{}", self.suffix),
+            value: shorten(value),
+            expected,
+        }
+    }
+
+    /// Reads three columns as an interval.
+    pub(crate) fn interval(
+        &self,
+        chrom: &str,
+        start: &str,
+        end: &str,
+    ) -> Result<Interval, GenomeError> {
+        let position = |column, value: &str| {
+            value
+                .trim()
+                .parse::<u64>()
+                .map_err(|_| self.invalid(column, value, "a whole number (0-based position)"))
+        };
+        let (first, last) = (position("start", start)?, position("end", end)?);
+        if last < first {
+            return Err(self.invalid("end", end, "at or after the start of the row"));
+        }
+        Interval::try_new(chrom, first, last).map_err(|error| match error {
+            GenomeError::InvalidInterval { reason, .. } if reason.contains("long") => {
+                self.invalid("end", end, "a position on a chromosome: it is too large")
+            }
+            _ => self.invalid("chromosome", chrom, "a chromosome's name"),
+        })
+    }
+
+    /// Reads a score; nothing for `.` or an empty field.
+    pub(crate) fn score(&self, text: Option<&str>) -> Result<Option<f64>, GenomeError> {
+        known(text)
+            .map(|text| match text.parse::<f64>() {
+                Ok(score) if score.is_finite() => Ok(score),
+                _ => Err(self.invalid("score", text, "a finite number or \".\"")),
+            })
+            .transpose()
+    }
+
+    /// Reads a strand; nothing for `.` or an empty field.
+    pub(crate) fn strand(&self, text: Option<&str>) -> Result<Option<Strand>, GenomeError> {
+        known(text)
+            .map(|text| {
+                text.parse()
+                    .map_err(|_| self.invalid("strand", text, "+, - or \".\""))
+            })
+            .transpose()
+    }
+}
+
+/// The text of an optional column; nothing for `.` or an empty field.
+pub(crate) fn known(text: Option<&str>) -> Option<&str> {
+    text.filter(|text| !matches!(*text, "" | "."))
+}
+
 /// Reads one row of a BED file.
 fn parse_row(path: &Path, line: u64, text: &str) -> Result<Region, GenomeError> {
-    let fields: Vec<&str> = if text.contains('\t') {
-        text.split('\t').collect()
-    } else {
-        text.split_whitespace().collect()
-    };
+    let fields = fields_of(text);
     let [chrom, start, end, others @ ..] = fields.as_slice() else {
         return Err(GenomeError::FieldCount {
             path: path.to_path_buf(),
@@ -95,52 +182,17 @@ fn parse_row(path: &Path, line: u64, text: &str) -> Result<Region, GenomeError> 
             found: fields.len(),
         });
     };
-    let invalid = |column: &str, value: &str, expected| GenomeError::InvalidField {
-        path: path.to_path_buf(),
+    let row = BedRow {
+        path,
         line,
-        column: column.to_string(),
-        value: shorten(value),
-        expected,
+        suffix: "",
     };
-    let position = |column, value: &str| {
-        value
-            .trim()
-            .parse::<u64>()
-            .map_err(|_| invalid(column, value, "a whole number (0-based position)"))
-    };
-    let (first, last) = (position("start", start)?, position("end", end)?);
-    if last < first {
-        return Err(invalid("end", end, "at or after the start of the row"));
-    }
-    let interval = Interval::try_new(*chrom, first, last).map_err(|error| match error {
-        GenomeError::InvalidInterval { reason, .. } if reason.contains("long") => {
-            invalid("end", end, "a position on a chromosome: it is too large")
-        }
-        _ => invalid("chromosome", chrom, "a chromosome's name"),
-    })?;
-    let known = |index: usize| {
-        others
-            .get(index)
-            .copied()
-            .filter(|text| !matches!(*text, "" | "."))
-    };
-    let score = known(1)
-        .map(|text| match text.parse::<f64>() {
-            Ok(score) if score.is_finite() => Ok(score),
-            _ => Err(invalid("score", text, "a finite number or \".\"")),
-        })
-        .transpose()?;
-    let strand = known(2)
-        .map(|text| {
-            text.parse()
-                .map_err(|_| invalid("strand", text, "+, - or \".\""))
-        })
-        .transpose()?;
+    let column = |index: usize| others.get(index).copied();
     Ok(Region {
-        interval,
-        name: known(0).map(str::to_string),
-        score,
-        strand,
+        interval: row.interval(chrom, start, end)?,
+        name: known(column(0)).map(str::to_string),
+        score: row.score(column(1))?,
+        strand: row.strand(column(2))?,
         rest: others.iter().skip(3).map(ToString::to_string).collect(),
     })
 }

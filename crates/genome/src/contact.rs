@@ -3,6 +3,7 @@
 mod cool;
 mod hic;
 mod profile_cache;
+mod stored;
 
 use std::fmt;
 use std::fs::File;
@@ -19,6 +20,8 @@ use self::profile_cache::ProfileCache;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::interval::Interval;
+
+pub use stored::StoredContacts;
 
 /// How raw contact counts are corrected for how well each bin is seen.
 #[derive(

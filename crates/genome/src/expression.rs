@@ -25,7 +25,8 @@ impl Expression {
         &self.path
     }
 
-    /// The value of a gene: finite and not negative, in the unit of the table. `None` when the
+    /// The value of a gene: finite, in the unit of the table, and not negative unless the table was
+    /// read with [`read_transformed_expression`]. `None` when the
     /// gene is not in the table or was not measured.
     pub fn get(&self, key: &str) -> Option<f64> {
         self.values
@@ -62,7 +63,7 @@ impl Expression {
     }
 }
 
-/// Reads expression from a tab-separated table with a header line.
+/// Reads expression from a tab-separated table (or a `.csv`) with a header line.
 ///
 /// `key_column` holds the gene (symbol or identifier), `value_column` a number that is not
 /// negative. An empty value or `NA` means that the gene was not measured.
@@ -75,7 +76,31 @@ pub fn read_expression(
     key_column: &str,
     value_column: &str,
 ) -> Result<Expression, GenomeError> {
-    let path = path.as_ref();
+    const EXPECTED: &str =
+        "a number of at least 0; leave it empty or write NA when it was not measured";
+    read_values(path.as_ref(), key_column, value_column, 0.0, EXPECTED)
+}
+
+/// Reads expression that was transformed already, for example its logarithm: any finite number.
+///
+/// # Errors
+/// As [`read_expression`], but for negative values.
+pub fn read_transformed_expression(
+    path: impl AsRef<Path>,
+    key_column: &str,
+    value_column: &str,
+) -> Result<Expression, GenomeError> {
+    const EXPECTED: &str = "a finite number; leave it empty or write NA when it was not measured";
+    read_values(path.as_ref(), key_column, value_column, f64::MIN, EXPECTED)
+}
+
+fn read_values(
+    path: &Path,
+    key_column: &str,
+    value_column: &str,
+    least: f64,
+    expected: &'static str,
+) -> Result<Expression, GenomeError> {
     let mut table = Table::open(path)?;
     let key = table.require(key_column)?;
     let value = table.require(value_column)?;
@@ -84,11 +109,9 @@ pub fn read_expression(
         let measured = match row.get(value) {
             "" | "NA" => None,
             _ => {
-                const EXPECTED: &str =
-                    "a number of at least 0; leave it empty or write NA when it was not measured";
-                let number = row.finite(value, EXPECTED)?;
-                if number < 0.0 {
-                    return Err(row.invalid(value, EXPECTED));
+                let number = row.finite(value, expected)?;
+                if number < least {
+                    return Err(row.invalid(value, expected));
                 }
                 Some(number)
             }

@@ -32,12 +32,12 @@ pub struct Gene {
     pub line: u64,
 }
 
-/// Reads a gene table: tab-separated, with a header line, one gene a row.
+/// Reads a gene table: tab-separated (or `.csv`), with a header line, one gene a row.
 ///
 /// | column | content |
 /// |---|---|
 /// | `gene_id`, `symbol` | at least one of the two; `symbol` must be unique |
-/// | `chrom` | chromosome |
+/// | `chrom` (or `chr`) | chromosome |
 /// | `tss` | first transcribed base, 0-based |
 /// | `strand` | `+` or `-` |
 /// | `gene_type`, `split` | optional; empty, `NA` and `.` mean that it is not known |
@@ -56,7 +56,10 @@ pub fn read_gene_table(path: impl AsRef<Path>) -> Result<Vec<Gene>, GenomeError>
         (Some(only), None) | (None, Some(only)) => (only, only),
         (None, None) => return Err(table.missing("\"symbol\" or \"gene_id\"".to_string())),
     };
-    let chrom = table.require("chrom")?;
+    let chrom = match table.find("chrom").or_else(|| table.find("chr")) {
+        Some(chrom) => chrom,
+        None => return Err(table.missing("\"chrom\"".to_string())),
+    };
     let tss = table.require("tss")?;
     let strand = table.require("strand")?;
     let gene_type = table.find("gene_type");

@@ -252,7 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::annotation::read_gtf;
+    use crate::annotation::read_annotation;
     use crate::gene::read_gene_table;
 
     fn example(name: &str) -> std::path::PathBuf {
@@ -266,7 +266,7 @@ mod tests {
         // The table was computed by another program (SOURCES.md) and has four decimals.
         const HALF_A_DIGIT: f64 = 0.5e-4 + 1e-12;
         let expected = read_mrna_table(example("mrna_features.tsv")).unwrap();
-        let annotation = read_gtf(example("genes.gtf.gz")).unwrap();
+        let annotation = read_annotation(example("genes.gtf.gz")).unwrap();
         let fasta = Fasta::open(example("genome.fa.gz")).unwrap();
         let mut n_compared = 0;
         for gene in read_gene_table(example("genes.tsv")).unwrap() {
@@ -278,7 +278,7 @@ mod tests {
                 );
                 continue;
             };
-            let transcript = annotation.representative(&gene).unwrap();
+            let (transcript, _) = annotation.representative(&gene).unwrap();
             let found = MrnaFeatures::from_transcript(transcript, &fasta).unwrap();
             let counts = |f: &MrnaFeatures| {
                 [
@@ -317,6 +317,7 @@ mod tests {
             gene_id: "G".into(),
             gene_name: "G".into(),
             transcript_id: "T".into(),
+            tag: None,
             chrom: "c".into(),
             strand: Strand::Forward,
             exons: vec![interval(0, 6), interval(8, 12), interval(14, 22)],

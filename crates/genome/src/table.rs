@@ -165,7 +165,11 @@ pub(crate) fn check_bgzf_end(path: &Path, file: &mut File) -> Result<(), GenomeE
     })
 }
 
-/// A tab-separated table whose first line names the columns.
+/// A table whose first line names the columns: separated by tabs, or by commas when the name of the
+/// file ends in `.csv` or `.csv.gz`.
+///
+/// A field of a comma-separated table may stand in double quotes, in which `""` is a quote. A tab or
+/// a line end inside a field is not read.
 ///
 /// Empty lines are skipped, and so are lines before the header that start with `##` or with
 /// `#` and a blank. A single `#` before the first column's name is dropped.
@@ -173,11 +177,18 @@ pub(crate) struct Table {
     lines: Lines,
     columns: Vec<String>,
     header_line: u64,
+    is_csv: bool,
+    /// The row of a comma-separated table, separated by tabs.
+    tabbed: String,
 }
 
 impl Table {
     pub(crate) fn open(path: &Path) -> Result<Self, GenomeError> {
         let mut lines = Lines::open(path)?;
+        let is_csv = {
+            let name = path.to_string_lossy();
+            name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv")
+        };
         loop {
             let Some((header_line, text)) = lines.next_line()? else {
                 return Err(GenomeError::Empty {
@@ -188,6 +199,15 @@ impl Table {
             if text.trim().is_empty() || text.starts_with("##") || text.starts_with("# ") {
                 continue;
             }
+            let tabbed = match is_csv {
+                true => commas_to_tabs(text).map_err(|reason| GenomeError::InvalidLine {
+                    path: path.to_path_buf(),
+                    line: header_line,
+                    reason: reason.to_string(),
+                })?,
+                false => String::new(),
+            };
+            let text = if is_csv { &tabbed } else { text };
             let header = text.strip_prefix('#').unwrap_or(text);
             let columns: Vec<String> = header.split('\t').map(|c| c.trim().to_string()).collect();
             let mut first: HashMap<&str, usize> = HashMap::new();
@@ -204,6 +224,8 @@ impl Table {
                 lines,
                 columns,
                 header_line,
+                is_csv,
+                tabbed: String::new(),
             });
         }
     }
@@ -245,6 +267,19 @@ impl Table {
             if text.trim().is_empty() {
                 continue;
             }
+            if self.is_csv {
+                self.tabbed = match commas_to_tabs(text) {
+                    Ok(tabbed) => tabbed,
+                    Err(reason) => {
+                        return Err(GenomeError::InvalidLine {
+                            path: self.lines.path.clone(),
+                            line,
+                            reason: reason.to_string(),
+                        });
+                    }
+                };
+            }
+            let text = if self.is_csv { &self.tabbed } else { text };
             let mut start = 0;
             for field in text.split('\t') {
                 fields.push(start..start + field.len());
@@ -252,6 +287,17 @@ impl Table {
             }
             break line;
         };
+        if fields.len() != self.columns.len() && self.is_csv {
+            return Err(GenomeError::InvalidLine {
+                path: self.lines.path.clone(),
+                line,
+                reason: format!(
+                    "{} comma-separated fields where {} (as in the header) are expected",
+                    fields.len(),
+                    self.columns.len()
+                ),
+            });
+        }
         if fields.len() != self.columns.len() {
             return Err(GenomeError::FieldCount {
                 path: self.lines.path.clone(),
@@ -260,14 +306,41 @@ impl Table {
                 found: fields.len(),
             });
         }
-        let bytes = self.lines.buffer.as_slice();
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let text = match self.is_csv {
+            true => self.tabbed.as_str(),
+            false => std::str::from_utf8(&self.lines.buffer).unwrap_or_default(),
+        };
         Ok(Some(Row {
             table: self,
             line,
             text,
             fields,
         }))
+    }
+}
+
+/// Separates the fields of a comma-separated line by tabs, and takes the quotes off.
+fn commas_to_tabs(text: &str) -> Result<String, &'static str> {
+    if text.contains('\t') {
+        return Err("there is a tab in a comma-separated table");
+    }
+    let mut tabbed = String::with_capacity(text.len());
+    let mut is_quoted = false;
+    let mut characters = text.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if is_quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                tabbed.push('"');
+            }
+            '"' => is_quoted = !is_quoted,
+            ',' if !is_quoted => tabbed.push('\t'),
+            _ => tabbed.push(character),
+        }
+    }
+    match is_quoted {
+        true => Err("a quoted field does not end on this line"),
+        false => Ok(tabbed),
     }
 }
 
@@ -424,6 +497,21 @@ mod tests {
         damaged[last] ^= 1;
         let message = lines(&damaged).unwrap_err();
         assert!(message.contains("damaged"), "{message}");
+    }
+
+    #[test]
+    fn commas_to_tabs_quotes() {
+        let cases = [
+            ("", Ok("")),
+            ("a,b,,c", Ok("a\tb\t\tc")),
+            (r#""a,b",c"#, Ok("a,b\tc")),
+            (r#""say ""x""",1"#, Ok("say \"x\"\t1")),
+            (r#""a,b"#, Err("a quoted field does not end on this line")),
+            ("a,b\tc", Err("there is a tab in a comma-separated table")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(commas_to_tabs(text), expected.map(str::to_string), "{text}");
+        }
     }
 
     #[test]

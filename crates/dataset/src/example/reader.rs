@@ -5,7 +5,7 @@ use std::path::Path;
 
 use genome::{
     Annotation, BigWig, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures, RegionIndex,
-    read_expression, read_gene_table, read_gtf, read_mrna_table,
+    read_annotation, read_expression, read_gene_table, read_mrna_table,
 };
 
 use super::{Example, ExampleParts};
@@ -312,11 +312,15 @@ impl ExampleSource for ExampleReader {
     }
 }
 
-/// Reads the gene table, or the genes of a GTF.
+/// Reads the gene table, or the genes of a GTF or GFF3.
 pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
     let name = path.to_string_lossy();
-    if name.ends_with(".gtf") || name.ends_with(".gtf.gz") {
-        return Ok(read_gtf(path)?.genes().to_vec());
+    let bare = name.strip_suffix(".gz").unwrap_or(&name);
+    if [".gtf", ".gff", ".gff3"]
+        .iter()
+        .any(|end| bare.ends_with(end))
+    {
+        return Ok(read_annotation(path)?.genes().to_vec());
     }
     Ok(read_gene_table(path)?)
 }
@@ -343,7 +347,7 @@ fn read_mrna(
                 (path, genes.iter().map(find).collect())
             }
             (None, Some(path)) => {
-                let annotation = read_gtf(path)?;
+                let annotation = read_annotation(path)?;
                 let features = genes
                     .iter()
                     .map(|gene| mrna_of(gene, &annotation, genome, alias))
@@ -379,7 +383,7 @@ fn mrna_of(
             chrom: name.to_string(),
             ..gene.clone()
         };
-        let Some(transcript) = annotation.representative(&named) else {
+        let Some((transcript, _)) = annotation.representative(&named) else {
             continue;
         };
         let rename = |pieces: &[Interval]| {

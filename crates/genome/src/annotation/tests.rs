@@ -6,7 +6,7 @@ fn read(bytes: impl AsRef<[u8]>) -> Result<Annotation, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.gtf");
     std::fs::write(&path, bytes).unwrap();
-    read_gtf(&path).map_err(|e| {
+    read_annotation(&path).map_err(|e| {
         e.to_string()
             .replace(&format!("{}/", folder.path().display()), "")
     })
@@ -34,7 +34,7 @@ fn read_gtf_example_has_61_genes_and_230_transcripts() {
         env!("CARGO_MANIFEST_DIR"),
         "/../../examples/k562_chr22/genes.gtf.gz"
     );
-    let annotation = read_gtf(path).unwrap();
+    let annotation = read_annotation(path).unwrap();
     // SOURCES.md: 61 genes, 230 coding transcripts.
     assert_eq!(annotation.genes().len(), 61);
     assert_eq!(annotation.transcripts().len(), 230);
@@ -209,9 +209,10 @@ fn representative_longest_cds_then_longest_mrna_then_first() {
         (gene("G", "x", "c", Strand::Forward), None),
     ];
     for (gene, expected) in cases {
-        let found = annotation
-            .representative(&gene)
-            .map(|t| t.transcript_id.as_str());
+        let found = annotation.representative(&gene).map(|(t, chosen_by)| {
+            assert_eq!(chosen_by, ChosenBy::LongestCds);
+            t.transcript_id.as_str()
+        });
         assert_eq!(found, expected, "{gene:?}");
     }
 }
@@ -262,8 +263,8 @@ fn read_gtf_bad_line_is_named() {
             "a.gtf:1: no transcript_id among the attributes; write transcript_id \"…\";",
         ),
         (
-            line("1", "gene", 1, 5, "+", "ID=gene:G;Name=G"),
-            "a.gtf:1: this is a GFF3 line; give the GTF file of the same annotation",
+            line("1", "exon", 1, 5, "+", id) + &line("1", "gene", 1, 5, "+", "ID=gene:G;Name=G"),
+            "a.gtf:2: no gene_id among the attributes; write gene_id \"…\";",
         ),
         (
             exon(1, 10) + &exon(20, 30) + &exon(5, 12),
@@ -276,6 +277,104 @@ fn read_gtf_bad_line_is_named() {
         (
             line("1", "gene", 1, 5, "+", id) + &line("1", "gene", 1, 5, "+", id),
             "a.gtf:2: gene_id \"G\" occurs already on line 1; keep one of the two",
+        ),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(read(text).unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn read_gff3_order_depth_and_own_exons_do_not_matter() {
+    let gff = |feature, start, end, attributes| line("c", feature, start, end, "+", attributes);
+    let lines = [
+        gff("gene", 1, 90, "ID=gene-M;gene=M"),
+        gff("primary_transcript", 1, 90, "ID=rna-P;Parent=gene-M"),
+        gff("exon", 1, 90, "ID=e1;Parent=rna-P"),
+        gff("miRNA", 11, 30, "ID=rna-R;Parent=rna-P;transcript_id=R.1"),
+        gff("exon", 11, 30, "ID=e2;Parent=rna-R,rna-P2"),
+        gff("lnc_RNA", 11, 30, "ID=rna-P2;Parent=gene-M"),
+        // A gene that is its own transcript, as tRNA genes are.
+        gff("pseudogene", 101, 120, "ID=gene-T;Name=T"),
+        gff("exon", 101, 110, "Parent=gene-T"),
+        gff("exon", 113, 120, "Parent=gene-T"),
+    ];
+    let expected = [
+        ("P", vec![(0, 90)], "M"),
+        ("P2", vec![(10, 30)], "M"),
+        ("R.1", vec![(10, 30)], "M"),
+        ("T", vec![(100, 110), (112, 120)], "T"),
+    ];
+    let reversed: Vec<&str> = lines.iter().rev().map(String::as_str).collect();
+    for text in [
+        format!("##gff-version 3\n{}", lines.concat()),
+        lines.concat().replace('\n', "\r\n"),
+        reversed.concat(),
+        format!("{}##FASTA\n>c\nACGT\n", lines.concat()),
+    ] {
+        let annotation = read(&text).unwrap();
+        let mut found: Vec<_> = annotation
+            .transcripts()
+            .iter()
+            .map(|t| {
+                (
+                    t.transcript_id.as_str(),
+                    ranges(&t.exons),
+                    t.gene_id.as_str(),
+                )
+            })
+            .collect();
+        found.sort_unstable();
+        assert_eq!(found, expected, "{text}");
+        assert_eq!(annotation.genes().len(), 2);
+    }
+}
+
+#[test]
+fn read_gff3_bad_line_is_named() {
+    let gff = |feature, strand, attributes| line("c", feature, 1, 9, strand, attributes);
+    let gene = gff("gene", "+", "ID=gene:G;Name=G");
+    let cases = [
+        (
+            gene.clone() + &gff("exon", "+", "ID=x"),
+            "a.gtf:2: the exon has no Parent; write Parent=… with the identifier of its transcript",
+        ),
+        (
+            gene.clone() + &gff("CDS", "+", "Parent=transcript:T"),
+            "a.gtf:2: its parent \"transcript:T\" is not in the file",
+        ),
+        (
+            gff("mRNA", "+", "ID=T;Parent=G") + &gff("exon", "+", "Parent=T"),
+            "a.gtf:1: its ancestor \"G\" is not there",
+        ),
+        (
+            gff("mRNA", "+", "ID=T;Parent=U")
+                + &gff("mRNA", "+", "ID=U;Parent=T")
+                + &gff("exon", "+", "Parent=T"),
+            "a.gtf:1: its ancestors go round in a circle",
+        ),
+        (
+            gene.clone() + &gff("mRNA", "-", "ID=T;Parent=gene:G") + &gff("exon", "-", "Parent=T"),
+            "a.gtf:2: it lies on another chromosome or strand than its gene",
+        ),
+        (
+            gene.clone() + &gene,
+            "a.gtf:2: ID \"gene:G\" occurs already on line 1; keep one of the two",
+        ),
+        (
+            gff("gene", ".", "ID=G"),
+            "a.gtf:1: strand \".\" is not + or -",
+        ),
+        (
+            "##gff-version 3\n".to_string(),
+            "a.gtf: no gene, transcript, exon or CDS line in the file",
+        ),
+        (
+            format!(
+                "##gff-version 3\n{}",
+                line("c", "exon", 9, 1, "+", "Parent=T")
+            ),
+            "a.gtf:2: end \"1\" is not at or after the start of the line",
         ),
     ];
     for (text, expected) in cases {
@@ -300,12 +399,14 @@ fn read_gtf_cut_off_file_is_an_error() {
 }
 
 proptest! {
-    // Half of the cases are near a real file, half are any bytes.
+    // Two thirds of the cases are near a real file, one third are any bytes.
     #[test]
-    fn read_gtf_any_bytes_never_panics(
+    fn read_annotation_any_bytes_never_panics(
         bytes in prop_oneof![
             proptest::collection::vec(any::<u8>(), 0..200),
             "([12]\tx\t(gene|exon|CDS|transcript)\t[0-9]{1,2}\t[0-9]{1,20}\t.\t[+-]\t.\tgene_id \"?[AB]\"?;( transcript_id \"[TU]\";?)?\r?\n){0,8}"
+                .prop_map(String::into_bytes),
+            "(##gff-version 3\n)?([12]\tx\t(gene|exon|CDS|mRNA)\t[0-9]{1,2}\t[0-9]{1,20}\t.\t[+-]\t.\t(ID=[AB];?)?(Parent=[ABC](,[AB])?;?)?\r?\n){0,8}"
                 .prop_map(String::into_bytes),
         ],
     ) {

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{Dataset, File};
 
-use self::node::{Node, check_size, damaged, refuse};
+use self::node::Node;
+pub(super) use self::node::{check_size, damaged, refuse};
 use super::{FactorKind, Factors, Normalization, apply_factors, n_bins_of};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;

@@ -172,7 +172,7 @@ const MAX_EXPANSION: u64 = 1032;
 ///
 /// `rows` is the first row and the number of rows to be read, all of them when `None`;
 /// `n_stored` is the size of the file in bytes.
-pub(super) fn check_size(
+pub(in super::super) fn check_size(
     path: &Path,
     object: &str,
     dataset: &Dataset,
@@ -235,7 +235,7 @@ fn text_of(value: &AttrValue) -> Option<&str> {
 }
 
 /// An error for an object that makes no sense, with the likely cause.
-pub(super) fn damaged(path: &Path, object: &str, reason: &str) -> GenomeError {
+pub(in super::super) fn damaged(path: &Path, object: &str, reason: &str) -> GenomeError {
     GenomeError::CorruptObject {
         path: path.to_path_buf(),
         object: object.to_string(),
@@ -244,7 +244,7 @@ pub(super) fn damaged(path: &Path, object: &str, reason: &str) -> GenomeError {
 }
 
 /// Says in the crate's own terms what the HDF5 library refused.
-pub(super) fn refuse(path: &Path, object: &str, error: Error) -> GenomeError {
+pub(in super::super) fn refuse(path: &Path, object: &str, error: Error) -> GenomeError {
     match error {
         Error::Io(source) => GenomeError::io(path, "read")(source),
         other => damaged(path, object, &other.to_string()),

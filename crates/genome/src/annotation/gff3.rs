@@ -1,0 +1,394 @@
+//! The GFF3 format: 1-based closed positions, nine columns, `key=value;` attributes, parents.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::annotation::draft::{
+    self, ChromNames, Columns, GeneDraft, GeneKey, Place, TranscriptDraft,
+};
+use crate::annotation::{Annotation, TranscriptTag};
+use crate::error::{GenomeError, shorten};
+use crate::interval::Interval;
+use crate::table::Lines;
+
+/// Generations between an exon and its gene; the formats in use have two or three.
+const MAX_DEPTH: usize = 16;
+
+/// Reads the lines of a GFF3 file.
+///
+/// Every feature that is the parent of an `exon` or `CDS` is a transcript, and its topmost
+/// ancestor the gene; a gene with such children of its own is its own transcript. A line may come
+/// before its parent's. Reading ends at `##FASTA`.
+pub(super) fn read_gff3(path: &Path, mut lines: Lines) -> Result<Annotation, GenomeError> {
+    let mut forest = Forest::default();
+    while let Some((line, text)) = lines.next_line()? {
+        if text.starts_with("##FASTA") {
+            break;
+        }
+        if !(text.starts_with('#') || text.trim().is_empty()) {
+            forest.add(path, line, text)?;
+        }
+    }
+    forest.finish(path)
+}
+
+/// Numbers the identifiers of a file in the order in which they turn up.
+#[derive(Default)]
+struct Ids(HashMap<String, usize>);
+
+impl Ids {
+    fn number_of(&mut self, id: &str) -> usize {
+        match self.0.get(id) {
+            Some(number) => *number,
+            None => {
+                let number = self.0.len();
+                self.0.insert(id.to_string(), number);
+                number
+            }
+        }
+    }
+}
+
+/// A feature that other features may name as their parent.
+struct Node {
+    line: u64,
+    chrom: Arc<str>,
+    place: Place,
+    parent: Option<usize>,
+    is_gene: bool,
+    gene_id: Option<String>,
+    gene_name: Option<String>,
+    gene_type: Option<String>,
+    transcript_id: Option<String>,
+    tag: Option<TranscriptTag>,
+}
+
+/// An exon or a piece of a coding sequence.
+struct Piece {
+    line: u64,
+    parent: usize,
+    interval: Interval,
+    is_cds: bool,
+}
+
+/// Every feature of the file, until all parents are known.
+#[derive(Default)]
+struct Forest {
+    chroms: ChromNames,
+    ids: Ids,
+    /// By the number of the identifier; nothing for one that is only named as a parent.
+    nodes: Vec<Option<Node>>,
+    pieces: Vec<Piece>,
+}
+
+impl Forest {
+    fn add(&mut self, path: &Path, line: u64, text: &str) -> Result<(), GenomeError> {
+        let columns = Columns::cut(path, line, text)?;
+        let is_cds = match columns.feature {
+            "exon" => false,
+            "CDS" => true,
+            _ => return self.add_node(path, line, &columns),
+        };
+        let place = columns.place(path, line)?;
+        let chrom = self.chroms.get(columns.chrom);
+        let interval = Interval::try_new(chrom, place.start, place.end)?;
+        let Some(parents) = Attributes(columns.attributes).find(|(key, _)| *key == "Parent") else {
+            return Err(GenomeError::InvalidLine {
+                path: path.to_path_buf(),
+                line,
+                reason: format!(
+                    "the {} has no Parent; write Parent=… with the identifier of its transcript",
+                    columns.feature
+                ),
+            });
+        };
+        for parent in parents.1.split(',') {
+            self.pieces.push(Piece {
+                line,
+                parent: self.ids.number_of(&unescape(parent)),
+                interval: interval.clone(),
+                is_cds,
+            });
+        }
+        Ok(())
+    }
+
+    /// Keeps a feature that has an identifier.
+    fn add_node(
+        &mut self,
+        path: &Path,
+        line: u64,
+        columns: &Columns<'_>,
+    ) -> Result<(), GenomeError> {
+        let mut id = None;
+        let mut parent = None;
+        let (mut gene_id, mut gene_name, mut name, mut symbol) = (None, None, None, None);
+        let (mut gene_type, mut transcript_id, mut tag) = (None, None, None);
+        for (key, value) in Attributes(columns.attributes) {
+            match key {
+                "ID" => id = Some(unescape(value)),
+                "Parent" => parent = value.split(',').next().map(unescape),
+                "gene_id" => gene_id = Some(unescape(value)),
+                "gene_name" => gene_name = Some(unescape(value)),
+                "Name" => name = Some(unescape(value)),
+                "gene" => symbol = Some(unescape(value)),
+                "gene_type" | "gene_biotype" | "biotype" => gene_type = Some(unescape(value)),
+                "transcript_id" => transcript_id = Some(unescape(value)),
+                "tag" => {
+                    tag = value
+                        .split(',')
+                        .map(|value| TranscriptTag::parse(&unescape(value)))
+                        .fold(tag, Ord::max)
+                }
+                _ => {}
+            }
+        }
+        let Some(id) = id.filter(|id| !id.is_empty()) else {
+            return Ok(());
+        };
+        // Regions, alignments and the like have no strand, and are nobody's parent.
+        let Ok(place) = columns.place(path, line) else {
+            return match columns.feature.ends_with("gene") {
+                true => columns.place(path, line).map(|_| ()),
+                false => Ok(()),
+            };
+        };
+        let number = self.ids.number_of(&id);
+        let parent = parent.map(|parent| self.ids.number_of(&parent));
+        if self.nodes.len() <= number {
+            self.nodes.resize_with(self.ids.0.len(), || None);
+        }
+        let Some(slot) = self.nodes.get_mut(number) else {
+            return Ok(());
+        };
+        let is_gene = parent.is_none() && columns.feature.ends_with("gene");
+        match slot {
+            // One feature on several lines keeps its first; that is fine but for a gene.
+            Some(first) if is_gene => {
+                return Err(GenomeError::Duplicate {
+                    path: path.to_path_buf(),
+                    line,
+                    column: "ID".to_string(),
+                    value: shorten(&id),
+                    first_line: first.line,
+                });
+            }
+            Some(_) => {}
+            None => {
+                // Ensembl writes `gene:ENSG…` and `transcript:ENST…`, RefSeq `gene-TP53` and
+                // `rna-NM_…`, GENCODE the bare identifier.
+                let bare = ["gene:", "transcript:", "gene-", "rna-", "id-"]
+                    .iter()
+                    .find_map(|prefix| id.strip_prefix(prefix))
+                    .unwrap_or(&id)
+                    .to_string();
+                let owned = |value: Option<Cow<'_, str>>| {
+                    value.map(Cow::into_owned).filter(|text| !text.is_empty())
+                };
+                *slot = Some(Node {
+                    line,
+                    chrom: self.chroms.get(columns.chrom),
+                    place,
+                    parent,
+                    is_gene,
+                    gene_id: owned(gene_id).or_else(|| parent.is_none().then(|| bare.clone())),
+                    gene_name: owned(gene_name).or(match parent {
+                        None => owned(name).or(owned(symbol)),
+                        Some(_) => None,
+                    }),
+                    gene_type: owned(gene_type),
+                    transcript_id: owned(transcript_id).or(Some(bare)),
+                    tag,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The topmost ancestor of a feature.
+    fn root_of(&self, number: usize) -> Result<usize, String> {
+        let mut number = number;
+        for _ in 0..MAX_DEPTH {
+            match self.nodes.get(number) {
+                Some(Some(Node {
+                    parent: Some(parent),
+                    ..
+                })) => number = *parent,
+                Some(Some(_)) => return Ok(number),
+                _ => {
+                    return Err(format!(
+                        "its ancestor {:?} is not there",
+                        self.id_of(number)
+                    ));
+                }
+            }
+        }
+        Err("its ancestors go round in a circle".to_string())
+    }
+
+    fn id_of(&self, number: usize) -> String {
+        let found = self.ids.0.iter().find(|(_, other)| **other == number);
+        found.map(|(id, _)| shorten(id)).unwrap_or_default()
+    }
+
+    fn finish(self, path: &Path) -> Result<Annotation, GenomeError> {
+        let refuse = |line: u64, reason: String| GenomeError::InvalidLine {
+            path: path.to_path_buf(),
+            line,
+            reason,
+        };
+        let mut genes: Vec<(GeneKey, GeneDraft)> = Vec::new();
+        let mut gene_of_root: HashMap<usize, usize> = HashMap::new();
+        let mut add_gene = |root: usize, node: &Node| {
+            *gene_of_root.entry(root).or_insert_with(|| {
+                let gene_id = node.gene_id.clone().unwrap_or_default();
+                let key = (gene_id, Arc::clone(&node.chrom), node.place.strand);
+                let draft = GeneDraft {
+                    name: node.gene_name.clone(),
+                    gene_type: node.gene_type.clone(),
+                    start: node.place.start,
+                    end: node.place.end,
+                    line: node.line,
+                    has_line: node.is_gene,
+                };
+                genes.push((key, draft));
+                genes.len() - 1
+            })
+        };
+        // Genes keep the order of their lines, also those without an exon.
+        let mut roots: Vec<(u64, usize)> = (self.nodes.iter().enumerate())
+            .filter_map(|(number, node)| Some((node.as_ref().filter(|n| n.is_gene)?.line, number)))
+            .collect();
+        roots.sort_unstable();
+        for (_, number) in roots {
+            if let Some(Some(node)) = self.nodes.get(number) {
+                add_gene(number, node);
+            }
+        }
+
+        let mut transcripts: Vec<TranscriptDraft> = Vec::new();
+        let mut transcript_of: HashMap<usize, usize> = HashMap::new();
+        for piece in &self.pieces {
+            let Some(Some(parent)) = self.nodes.get(piece.parent) else {
+                let parent = self.id_of(piece.parent);
+                return Err(refuse(
+                    piece.line,
+                    format!("its parent {parent:?} is not in the file"),
+                ));
+            };
+            let index = match transcript_of.get(&piece.parent) {
+                Some(index) => *index,
+                None => {
+                    let root = self
+                        .root_of(piece.parent)
+                        .map_err(|reason| refuse(parent.line, reason))?;
+                    let Some(Some(gene)) = self.nodes.get(root) else {
+                        continue;
+                    };
+                    if gene.place.strand != parent.place.strand || gene.chrom != parent.chrom {
+                        return Err(refuse(
+                            parent.line,
+                            "it lies on another chromosome or strand than its gene".to_string(),
+                        ));
+                    }
+                    transcripts.push(TranscriptDraft {
+                        gene: add_gene(root, gene),
+                        transcript_id: parent.transcript_id.clone().unwrap_or_default(),
+                        tag: parent.tag,
+                        exons: Vec::new(),
+                        cds: Vec::new(),
+                    });
+                    transcript_of.insert(piece.parent, transcripts.len() - 1);
+                    transcripts.len() - 1
+                }
+            };
+            if piece.interval.chrom() != &*parent.chrom {
+                return Err(refuse(
+                    piece.line,
+                    "it lies on another chromosome than its parent".to_string(),
+                ));
+            }
+            if let Some(transcript) = transcripts.get_mut(index) {
+                let pieces = match piece.is_cds {
+                    true => &mut transcript.cds,
+                    false => &mut transcript.exons,
+                };
+                pieces.push((piece.line, piece.interval.clone()));
+            }
+        }
+        draft::finish(path, genes, transcripts)
+    }
+}
+
+/// Goes through `key=value;` pairs; values are still escaped.
+struct Attributes<'a>(&'a str);
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = (&'a str, &'a str);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.0.is_empty() {
+                return None;
+            }
+            let (pair, rest) = self.0.split_once(';').unwrap_or((self.0, ""));
+            self.0 = rest;
+            if let Some((key, value)) = pair.split_once('=') {
+                return Some((key.trim(), value.trim()));
+            }
+        }
+    }
+}
+
+/// Replaces `%3B` and the like by what they stand for.
+fn unescape(value: &str) -> Cow<'_, str> {
+    if !value.contains('%') {
+        return Cow::Borrowed(value);
+    }
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.as_bytes();
+    while let Some((&first, tail)) = rest.split_first() {
+        let digits = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match digits.map(|hex| u8::from_str_radix(hex, 16)) {
+            Some(Ok(byte)) if first == b'%' => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = tail;
+            }
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_cut_and_unescaped() {
+        let cases = [
+            ("", vec![]),
+            (";;x", vec![]),
+            ("ID=a;Name=b;", vec![("ID", "a"), ("Name", "b")]),
+            (" ID = a ;k=x=y", vec![("ID", "a"), ("k", "x=y")]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Attributes(text).collect::<Vec<_>>(), expected, "{text}");
+        }
+        // RFC 3986: %2C is a comma, %C3%A4 is ä in UTF-8.
+        for (text, expected) in [
+            ("a", "a"),
+            ("a%2Cb", "a,b"),
+            ("%C3%a4", "ä"),
+            ("5%", "5%"),
+            ("%zz", "%zz"),
+        ] {
+            assert_eq!(unescape(text), expected);
+        }
+    }
+}

@@ -1,0 +1,605 @@
+//! Masks of whole chromosomes that Python pickled, read as regions.
+//!
+//! A pickle is a program for a stack machine that can call anything. This one knows a dictionary of
+//! names and numpy arrays of booleans and refuses the rest, so that nothing is ever executed. The
+//! arrays, one byte a base, are turned into runs while they are read: memory does not depend on the
+//! length of the chromosomes.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::{BufRead, BufReader, ErrorKind, Read};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::bed::Region;
+use crate::error::{GenomeError, shorten};
+use crate::interval::Interval;
+
+/// The first byte of every pickle since protocol 2; no text and no compressed file begins with it.
+const MAGIC: u8 = 0x80;
+
+/// Longer strings are the bytes of an array, and become runs.
+const MAX_STRING: u64 = 256;
+
+/// Entries of the stack and of the memo, and runs of all arrays together, that make sense.
+const MAX_ENTRIES: usize = 1 << 20;
+const MAX_RUNS: usize = 1 << 24;
+
+/// Whether a file begins as a pickle does.
+pub(crate) fn is_pickle(path: &Path) -> Result<bool, GenomeError> {
+    let mut first = Vec::with_capacity(1);
+    File::open(path)
+        .map_err(GenomeError::io(path, "open"))?
+        .take(1)
+        .read_to_end(&mut first)
+        .map_err(GenomeError::io(path, "read"))?;
+    Ok(first == [MAGIC])
+}
+
+/// Reads a pickled dictionary of chromosome names and one-dimensional numpy arrays of booleans
+/// (or of the numbers 0 and 1), one value a base: the regions where they are true.
+///
+/// Protocols 2 to 5, of numpy 1 and 2. The regions are in the order of the file.
+///
+/// # Errors
+/// [`GenomeError::CorruptAtByte`] with the position of what is no such dictionary.
+pub(crate) fn read_mask_pickle(path: &Path) -> Result<Vec<Region>, GenomeError> {
+    let file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+    let n_stored = file
+        .metadata()
+        .map_err(GenomeError::io(path, "read"))?
+        .len();
+    let mut machine = Machine {
+        input: Input {
+            path: path.to_path_buf(),
+            reader: BufReader::with_capacity(1 << 18, file),
+            offset: 0,
+            n_stored,
+        },
+        stack: Vec::new(),
+        memo: Vec::new(),
+        n_runs: 0,
+    };
+    let masks = machine.run()?;
+    let mut regions = Vec::new();
+    for (chrom, array) in masks.borrow().iter() {
+        let Some(runs) = &array.borrow().runs else {
+            return Err(machine
+                .input
+                .refuse(format!("the array of {:?} has no content", shorten(chrom))));
+        };
+        for &(start, end) in &runs.ones {
+            regions.push(Region::new(Interval::try_new(&**chrom, start, end)?));
+        }
+    }
+    Ok(regions)
+}
+
+/// The bytes of the file and the position in them.
+struct Input {
+    path: PathBuf,
+    reader: BufReader<File>,
+    offset: u64,
+    n_stored: u64,
+}
+
+impl Input {
+    fn refuse(&self, reason: impl Into<String>) -> GenomeError {
+        GenomeError::CorruptAtByte {
+            path: self.path.clone(),
+            offset: self.offset,
+            reason: reason.into(),
+        }
+    }
+
+    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], GenomeError> {
+        let mut bytes = [0; N];
+        match self.reader.read_exact(&mut bytes) {
+            Ok(()) => {
+                self.offset += N as u64;
+                Ok(bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(self.refuse("the pickle was cut off here; get the file again"))
+            }
+            Err(error) => Err(GenomeError::io(&self.path, "read")(error)),
+        }
+    }
+
+    fn byte(&mut self) -> Result<u8, GenomeError> {
+        Ok(self.bytes::<1>()?[0])
+    }
+
+    fn u32(&mut self) -> Result<u64, GenomeError> {
+        Ok(u64::from(u32::from_le_bytes(self.bytes()?)))
+    }
+
+    fn u64(&mut self) -> Result<u64, GenomeError> {
+        Ok(u64::from_le_bytes(self.bytes()?))
+    }
+
+    /// A short string, as bytes.
+    fn string(&mut self, length: u64) -> Result<Rc<[u8]>, GenomeError> {
+        self.check_length(length)?;
+        let mut bytes = vec![0; length as usize];
+        for byte in &mut bytes {
+            *byte = self.byte()?;
+        }
+        Ok(bytes.into())
+    }
+
+    /// A line without its end, as the text operations write names.
+    fn line(&mut self) -> Result<String, GenomeError> {
+        let mut line = Vec::new();
+        loop {
+            match self.byte()? {
+                b'\n' => return Ok(String::from_utf8_lossy(&line).into_owned()),
+                _ if line.len() as u64 == MAX_STRING => {
+                    return Err(self.refuse("a name is too long"));
+                }
+                byte => line.push(byte),
+            }
+        }
+    }
+
+    fn check_length(&self, length: u64) -> Result<(), GenomeError> {
+        match length <= self.n_stored.saturating_sub(self.offset) {
+            true => Ok(()),
+            false => Err(self.refuse("the pickle was cut off here; get the file again")),
+        }
+    }
+
+    /// The runs of ones in a string of zeros and ones.
+    fn runs(&mut self, length: u64, max_runs: usize) -> Result<Runs, GenomeError> {
+        self.check_length(length)?;
+        let mut runs = Runs {
+            length,
+            ones: Vec::new(),
+        };
+        let mut position = 0;
+        let mut open = None;
+        while position < length {
+            let buffer = match self.reader.fill_buf() {
+                Ok(buffer) => buffer,
+                Err(error) => return Err(GenomeError::io(&self.path, "read")(error)),
+            };
+            let n = (buffer.len() as u64).min(length - position) as usize;
+            if n == 0 {
+                return Err(self.refuse("the pickle was cut off here; get the file again"));
+            }
+            let bad = runs.extend(&buffer[..n], position, &mut open);
+            self.reader.consume(n);
+            if let Some(index) = bad {
+                self.offset += index as u64;
+                return Err(self.refuse("a mask holds zeros and ones, and here is something else"));
+            }
+            if runs.ones.len() > max_runs {
+                return Err(self.refuse("the masks have too many pieces to be regions"));
+            }
+            self.offset += n as u64;
+            position += n as u64;
+        }
+        runs.ones.extend(open.map(|start| (start, length)));
+        Ok(runs)
+    }
+}
+
+/// Where an array is true.
+#[derive(Debug)]
+struct Runs {
+    length: u64,
+    /// First base and one past the last, in order.
+    ones: Vec<(u64, u64)>,
+}
+
+impl Runs {
+    /// Goes on at `position`; `open` is the start of a run that has not ended. Gives the index of a
+    /// byte that is neither 0 nor 1.
+    fn extend(&mut self, bytes: &[u8], position: u64, open: &mut Option<u64>) -> Option<usize> {
+        let mut index = 0;
+        while index < bytes.len() {
+            // Eight bases at a time where nothing changes, which is nearly everywhere.
+            if let Some(eight) = bytes.get(index..index + 8)
+                && let Ok(eight) = <[u8; 8]>::try_from(eight)
+                && eight == [u8::from(open.is_some()); 8]
+            {
+                index += 8;
+                continue;
+            }
+            let at = position + index as u64;
+            match (bytes[index], *open) {
+                (1, None) => *open = Some(at),
+                (0, Some(start)) => {
+                    self.ones.push((start, at));
+                    *open = None;
+                }
+                (0 | 1, _) => {}
+                _ => return Some(index),
+            }
+            index += 1;
+        }
+        None
+    }
+
+    fn of(bytes: &[u8]) -> Option<Runs> {
+        let mut runs = Runs {
+            length: bytes.len() as u64,
+            ones: Vec::new(),
+        };
+        let mut open = None;
+        match runs.extend(bytes, 0, &mut open) {
+            Some(_) => None,
+            None => {
+                runs.ones.extend(open.map(|start| (start, runs.length)));
+                Some(runs)
+            }
+        }
+    }
+}
+
+/// What a name of a Python object means here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Global {
+    Reconstruct,
+    FromBuffer,
+    Ndarray,
+    Dtype,
+    Encode,
+}
+
+impl Global {
+    fn find(module: &str, name: &str) -> Option<Global> {
+        match (module, name) {
+            ("numpy.core.multiarray" | "numpy._core.multiarray", "_reconstruct") => {
+                Some(Global::Reconstruct)
+            }
+            ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer") => {
+                Some(Global::FromBuffer)
+            }
+            ("numpy", "ndarray") => Some(Global::Ndarray),
+            ("numpy", "dtype") => Some(Global::Dtype),
+            ("_codecs", "encode") => Some(Global::Encode),
+            _ => None,
+        }
+    }
+}
+
+/// An array, whose content may come after it is mentioned.
+#[derive(Debug, Default)]
+struct ArrayDraft {
+    runs: Option<Rc<Runs>>,
+}
+
+type Array = Rc<RefCell<ArrayDraft>>;
+type Masks = Rc<RefCell<Vec<(Rc<str>, Array)>>>;
+
+/// An entry of the stack. A tuple holds no tuple that holds a tuple, and a dictionary only arrays,
+/// so that nothing is deep and nothing holds itself.
+#[derive(Debug, Clone)]
+enum Value {
+    Mark,
+    None,
+    Bool,
+    Int(i64),
+    String(Rc<[u8]>),
+    Runs(Rc<Runs>),
+    Tuple(Rc<[Value]>),
+    Global(Global),
+    Dtype,
+    Array(Array),
+    Masks(Masks),
+}
+
+struct Machine {
+    input: Input,
+    stack: Vec<Value>,
+    memo: Vec<Option<Value>>,
+    n_runs: usize,
+}
+
+impl Machine {
+    /// Runs the program to its end, which leaves the dictionary.
+    fn run(&mut self) -> Result<Masks, GenomeError> {
+        loop {
+            let operation = self.input.byte()?;
+            if operation == b'.' {
+                return match self.pop()? {
+                    Value::Masks(masks) => Ok(masks),
+                    _ => Err(self.unexpected()),
+                };
+            }
+            self.step(operation)?;
+            if self.stack.len() > MAX_ENTRIES {
+                return Err(self.unexpected());
+            }
+        }
+    }
+
+    fn step(&mut self, operation: u8) -> Result<(), GenomeError> {
+        let value = match operation {
+            0x80 => {
+                let protocol = self.input.byte()?;
+                return match protocol {
+                    2..=5 => Ok(()),
+                    _ => Err(self
+                        .input
+                        .refuse(format!("pickle protocol {protocol} is none of 2 to 5"))),
+                };
+            }
+            0x95 => return self.input.u64().map(|_| ()), // a frame, which says nothing new
+            b'(' => Value::Mark,
+            b'N' => Value::None,
+            0x88 | 0x89 => Value::Bool,
+            b'K' => Value::Int(i64::from(self.input.byte()?)),
+            b'M' => Value::Int(i64::from(u16::from_le_bytes(self.input.bytes()?))),
+            b'J' => Value::Int(i64::from(i32::from_le_bytes(self.input.bytes()?))),
+            0x8a => self.long()?,
+            b'C' | b'U' | 0x8c => {
+                let length = u64::from(self.input.byte()?);
+                Value::String(self.input.string(length)?)
+            }
+            b'B' | b'T' | b'X' => {
+                let length = self.input.u32()?;
+                self.content(length)?
+            }
+            0x8d | 0x8e | 0x96 => {
+                let length = self.input.u64()?;
+                self.content(length)?
+            }
+            b')' => Value::Tuple(Rc::new([])),
+            0x85..=0x87 => {
+                let first = self.stack.len().checked_sub(usize::from(operation - 0x84));
+                self.tuple(first)?
+            }
+            b't' => {
+                let mark = self.mark();
+                let tuple = self.tuple(mark.map(|mark| mark + 1))?;
+                self.pop()?; // the mark
+                tuple
+            }
+            b'}' => Value::Masks(Masks::default()),
+            b's' | b'u' => return self.set_items(operation),
+            b'c' => {
+                let (module, name) = (self.input.line()?, self.input.line()?);
+                self.global(&module, &name)?
+            }
+            0x93 => {
+                let (name, module) = (self.pop_text()?, self.pop_text()?);
+                self.global(&module, &name)?
+            }
+            b'R' => self.call()?,
+            b'b' => return self.build(),
+            b'q' => {
+                let index = u64::from(self.input.byte()?);
+                return self.remember(index);
+            }
+            b'r' => {
+                let index = self.input.u32()?;
+                return self.remember(index);
+            }
+            0x94 => return self.remember(self.memo.len() as u64),
+            b'h' => {
+                let index = u64::from(self.input.byte()?);
+                self.recall(index)?
+            }
+            b'j' => {
+                let index = self.input.u32()?;
+                self.recall(index)?
+            }
+            b'0' => return self.pop().map(|_| ()),
+            _ => return Err(self.unexpected()),
+        };
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn unexpected(&self) -> GenomeError {
+        self.input.refuse(
+            "this is no pickled dictionary of chromosomes and numpy arrays of booleans; write the regions as BED",
+        )
+    }
+
+    fn pop(&mut self) -> Result<Value, GenomeError> {
+        self.stack.pop().ok_or_else(|| self.unexpected())
+    }
+
+    fn pop_text(&mut self) -> Result<String, GenomeError> {
+        match self.pop()? {
+            Value::String(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// A whole number of up to eight bytes.
+    fn long(&mut self) -> Result<Value, GenomeError> {
+        let n_bytes = self.input.byte()?;
+        if n_bytes > 8 {
+            return Err(self.unexpected());
+        }
+        let mut bytes = [0_u8; 8];
+        let mut last = 0;
+        for slot in bytes.iter_mut().take(usize::from(n_bytes)) {
+            last = self.input.byte()?;
+            *slot = last;
+        }
+        if last >= 0x80 {
+            bytes[usize::from(n_bytes)..].fill(0xff);
+        }
+        Ok(Value::Int(i64::from_le_bytes(bytes)))
+    }
+
+    /// A string, which may be the content of an array.
+    fn content(&mut self, length: u64) -> Result<Value, GenomeError> {
+        if length <= MAX_STRING {
+            return Ok(Value::String(self.input.string(length)?));
+        }
+        let runs = self.input.runs(length, MAX_RUNS - self.n_runs)?;
+        self.n_runs += runs.ones.len();
+        Ok(Value::Runs(Rc::new(runs)))
+    }
+
+    /// Index of the topmost mark.
+    fn mark(&self) -> Option<usize> {
+        self.stack
+            .iter()
+            .rposition(|value| matches!(value, Value::Mark))
+    }
+
+    /// Takes the entries from `first` on.
+    fn take(&mut self, first: Option<usize>) -> Result<Vec<Value>, GenomeError> {
+        match first {
+            Some(first) if first <= self.stack.len() => Ok(self.stack.split_off(first)),
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn tuple(&mut self, first: Option<usize>) -> Result<Value, GenomeError> {
+        let items = self.take(first)?;
+        let is_deep = |value: &Value| match value {
+            Value::Tuple(inner) => inner.iter().any(|item| matches!(item, Value::Tuple(_))),
+            Value::Mark => true,
+            _ => false,
+        };
+        match items.len() <= 16 && !items.iter().any(is_deep) {
+            true => Ok(Value::Tuple(items.into())),
+            false => Err(self.unexpected()),
+        }
+    }
+
+    fn remember(&mut self, index: u64) -> Result<(), GenomeError> {
+        let Some(value) = self.stack.last().cloned() else {
+            return Err(self.unexpected());
+        };
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        if index >= MAX_ENTRIES {
+            return Err(self.unexpected());
+        }
+        if self.memo.len() <= index {
+            self.memo.resize(index + 1, None);
+        }
+        self.memo[index] = Some(value);
+        Ok(())
+    }
+
+    fn recall(&self, index: u64) -> Result<Value, GenomeError> {
+        usize::try_from(index)
+            .ok()
+            .and_then(|index| self.memo.get(index)?.clone())
+            .ok_or_else(|| self.unexpected())
+    }
+
+    fn global(&self, module: &str, name: &str) -> Result<Value, GenomeError> {
+        Global::find(module, name)
+            .map(Value::Global)
+            .ok_or_else(|| {
+                self.input.refuse(format!(
+                    "the pickle asks for {:?}, which is not needed for a mask and is not run",
+                    shorten(&format!("{module}.{name}"))
+                ))
+            })
+    }
+
+    /// Puts one pair, or those above the mark, into the dictionary below them.
+    fn set_items(&mut self, operation: u8) -> Result<(), GenomeError> {
+        let items = match operation {
+            b's' => self.take(self.stack.len().checked_sub(2))?,
+            _ => {
+                let items = self.take(self.mark().map(|mark| mark + 1))?;
+                self.pop()?; // the mark
+                items
+            }
+        };
+        let Some(Value::Masks(masks)) = self.stack.last().cloned() else {
+            return Err(self.unexpected());
+        };
+        for pair in items.chunks(2) {
+            let [Value::String(name), Value::Array(array)] = pair else {
+                return Err(self.unexpected());
+            };
+            let name: Rc<str> = String::from_utf8_lossy(name).into();
+            if masks.borrow().iter().any(|(other, _)| *other == name) {
+                return Err(self
+                    .input
+                    .refuse(format!("{:?} occurs twice", shorten(&name))));
+            }
+            masks.borrow_mut().push((name, Rc::clone(array)));
+        }
+        Ok(())
+    }
+
+    /// What one of the known functions returns.
+    fn call(&mut self) -> Result<Value, GenomeError> {
+        let (arguments, function) = (self.pop()?, self.pop()?);
+        let (Value::Tuple(arguments), Value::Global(function)) = (arguments, function) else {
+            return Err(self.unexpected());
+        };
+        match (function, &*arguments) {
+            (Global::Reconstruct, [Value::Global(Global::Ndarray), ..]) => {
+                Ok(Value::Array(Array::default()))
+            }
+            (Global::Dtype, [Value::String(code), ..]) => match &**code {
+                b"b1" | b"u1" | b"i1" | b"?" | b"bool" => Ok(Value::Dtype),
+                other => Err(self.input.refuse(format!(
+                    "an array of type {:?} is no mask; it must be of booleans",
+                    shorten(&String::from_utf8_lossy(other))
+                ))),
+            },
+            (Global::Encode, [content @ (Value::String(_) | Value::Runs(_)), ..]) => {
+                Ok(content.clone())
+            }
+            (Global::FromBuffer, [content, Value::Dtype, Value::Tuple(shape), ..]) => {
+                let runs = self.runs_of(content, shape)?;
+                Ok(Value::Array(Rc::new(RefCell::new(ArrayDraft {
+                    runs: Some(runs),
+                }))))
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// Gives the array or type below its content.
+    fn build(&mut self) -> Result<(), GenomeError> {
+        let state = self.pop()?;
+        let (Value::Tuple(state), Some(target)) = (state, self.stack.last().cloned()) else {
+            return Err(self.unexpected());
+        };
+        match (target, &*state) {
+            (Value::Dtype, _) => Ok(()),
+            (
+                Value::Array(array),
+                [Value::Int(_), Value::Tuple(shape), Value::Dtype, _, content],
+            ) => {
+                let runs = self.runs_of(content, shape)?;
+                array.borrow_mut().runs = Some(runs);
+                Ok(())
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    /// The content of an array, which must be as long as its shape says.
+    fn runs_of(&self, content: &Value, shape: &[Value]) -> Result<Rc<Runs>, GenomeError> {
+        let runs = match content {
+            Value::Runs(runs) => Rc::clone(runs),
+            Value::String(bytes) => match Runs::of(bytes) {
+                Some(runs) => Rc::new(runs),
+                None => return Err(self.unexpected()),
+            },
+            _ => return Err(self.unexpected()),
+        };
+        match shape {
+            [Value::Int(length)] if u64::try_from(*length) == Ok(runs.length) => Ok(runs),
+            [Value::Int(length)] => Err(self.input.refuse(format!(
+                "an array of {length} values has {} bytes",
+                runs.length
+            ))),
+            _ => Err(self.input.refuse(format!(
+                "an array of {} dimensions is no mask; it must have one",
+                shape.len()
+            ))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
