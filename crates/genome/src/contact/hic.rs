@@ -1,5 +1,7 @@
 //! Contact maps of Juicer (`.hic`, versions 6 to 9), read with the crate gwseq-io.
 
+mod tile_cache;
+
 use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
@@ -9,6 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use gwseq_io::hic::{HiCReader, HiCRequest, Unit, header};
 use gwseq_io::source::ByteSource;
 
+use self::tile_cache::{TILE_BINS, Tile, TileCache};
 use super::{FactorKind, Factors, Normalization, apply_factors, listing, n_bins_of};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
@@ -30,6 +33,7 @@ pub(super) struct HicMap {
     /// The same file once more, for the vectors that the reader keeps to itself.
     source: Arc<dyn ByteSource>,
     factors: Mutex<HashMap<String, Arc<Factors>>>,
+    tiles: TileCache,
 }
 
 impl HicMap {
@@ -59,6 +63,7 @@ impl HicMap {
             reader,
             source,
             factors: Mutex::new(HashMap::new()),
+            tiles: TileCache::default(),
         };
         let mut resolutions = map.reader.bin_sizes(Unit::Bp).to_vec();
         let same = |&bin: &i64| u64::try_from(bin) == Ok(resolution);
@@ -85,54 +90,89 @@ impl HicMap {
         self.resolution
     }
 
-    /// Contacts of one bin with a range of bins; `chrom` and the bins exist.
+    /// Contacts of one bin with a range of bins; `chrom` and the bins exist, and there is one.
     pub(super) fn read_row(
         &self,
         chrom: &str,
         bin: u64,
         bins: Range<u64>,
     ) -> Result<Vec<f64>, GenomeError> {
-        let object = format!("contacts of {chrom}");
-        let too_far = || GenomeError::CorruptObject {
-            path: self.path.clone(),
-            object: object.clone(),
-            reason: format!(
-                "a chromosome of {:?} bp is too long",
-                self.chrom_sizes.get(chrom)
-            ),
-        };
-        let position = |bin: u64| {
-            bin.checked_mul(self.resolution)
-                .and_then(|position| i64::try_from(position).ok())
-                .ok_or_else(too_far)
-        };
-        let n_bins = usize::try_from(bins.end - bins.start).map_err(|_| too_far())?;
         let mut contacts = Vec::new();
-        contacts.try_reserve_exact(n_bins).map_err(|_| too_far())?;
-        contacts.resize(n_bins, 0.0);
-
-        let mut request = HiCRequest::new(
-            vec![chrom.to_string(), chrom.to_string()],
-            vec![position(bin)?, position(bins.start)?],
-            vec![position(bin + 1)?, position(bins.end)?],
-        );
-        request.bin_size = Some(position(1)?);
-        // Without it the library drops the last bin of a chromosome, which is a partial one.
-        request.full_bin = true;
-        let sparse = catch_panic(|| self.reader.read_sparse_values(&request))
-            .map_err(|message| damaged(&self.path, 0, &message))?
-            .map_err(|error| refuse(&self.path, &object, error))?;
-        for ((&row, &column), &value) in sparse.row.iter().zip(&sparse.col).zip(&sparse.values) {
-            if row == 0
-                && let Some(contact) = contacts.get_mut(column as usize)
-            {
-                *contact = f64::from(value);
+        usize::try_from(bins.end - bins.start)
+            .ok()
+            .filter(|n_bins| contacts.try_reserve_exact(*n_bins).is_ok())
+            .ok_or_else(|| self.too_long(chrom))?;
+        let chrom_index = self.chrom_sizes.index_of(chrom).unwrap_or(usize::MAX);
+        let row_tile = bin / TILE_BINS;
+        for column_tile in bins.start / TILE_BINS..bins.end.div_ceil(TILE_BINS) {
+            // The matrix is symmetric: a tile below the diagonal is the one above it, transposed.
+            let (low, high) = (row_tile.min(column_tile), row_tile.max(column_tile));
+            let tile = self.tiles.find_or_read((chrom_index, low, high), || {
+                self.read_tile(chrom, low, high)
+            })?;
+            let first = bins.start.max(column_tile * TILE_BINS);
+            let end = bins.end.min((column_tile + 1) * TILE_BINS);
+            for other in first..end {
+                let (row, column) = match row_tile <= column_tile {
+                    true => (bin, other),
+                    false => (other, bin),
+                };
+                let index = (row % TILE_BINS) * TILE_BINS + column % TILE_BINS;
+                let count = tile.get(index as usize).copied().unwrap_or(0.0);
+                contacts.push(f64::from(count));
             }
         }
         if let Some(factors) = self.factors_of(chrom)? {
             apply_factors(&mut contacts, &bins, bin, &factors);
         }
         Ok(contacts)
+    }
+
+    /// Decodes the blocks that a tile shares bins with.
+    fn read_tile(&self, chrom: &str, row: u64, column: u64) -> Result<Tile, GenomeError> {
+        let n_bins = n_bins_of(self.chrom_sizes.get(chrom).unwrap_or(0), self.resolution);
+        let position = |bin: u64| {
+            bin.min(n_bins)
+                .checked_mul(self.resolution)
+                .and_then(|position| i64::try_from(position).ok())
+                .ok_or_else(|| self.too_long(chrom))
+        };
+        let (first_row, first_column) = (row * TILE_BINS, column * TILE_BINS);
+        let mut request = HiCRequest::new(
+            vec![chrom.to_string(), chrom.to_string()],
+            vec![position(first_row)?, position(first_column)?],
+            vec![
+                position(first_row + TILE_BINS)?,
+                position(first_column + TILE_BINS)?,
+            ],
+        );
+        request.bin_size = i64::try_from(self.resolution).ok();
+        // Without it the library drops the last bin of a chromosome, which is a partial one.
+        request.full_bin = true;
+        let object = format!("contacts of {chrom}");
+        let sparse = catch_panic(|| self.reader.read_sparse_values(&request))
+            .map_err(|message| damaged(&self.path, 0, &message))?
+            .map_err(|error| refuse(&self.path, &object, error))?;
+        let mut tile = vec![0.0_f32; (TILE_BINS * TILE_BINS) as usize];
+        for ((&row, &column), &value) in sparse.row.iter().zip(&sparse.col).zip(&sparse.values) {
+            let is_inside = u64::from(row) < TILE_BINS && u64::from(column) < TILE_BINS;
+            let index = u64::from(row) * TILE_BINS + u64::from(column);
+            if let (true, Some(count)) = (is_inside, tile.get_mut(index as usize)) {
+                *count = value;
+            }
+        }
+        Ok(tile.into())
+    }
+
+    fn too_long(&self, chrom: &str) -> GenomeError {
+        GenomeError::CorruptObject {
+            path: self.path.clone(),
+            object: format!("contacts of {chrom}"),
+            reason: format!(
+                "a chromosome of {:?} bp is too long",
+                self.chrom_sizes.get(chrom)
+            ),
+        }
     }
 
     /// The factors of a chromosome's bins, read on first use; none without a normalisation.
