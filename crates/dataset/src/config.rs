@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::activity_table::ActivityConfig;
 use crate::contact_config::ContactConfig;
 use crate::expression_config::{ExpressionConfig, MissingExpression};
 use crate::mask_prior::MaskPrior;
@@ -30,7 +31,8 @@ pub struct DataConfig {
     /// GTF from which the mRNA features are computed. Default: none.
     #[serde(default)]
     pub annotation: Option<PathBuf>,
-    /// Table of ready mRNA features; goes before `annotation` when both are given. Default: none.
+    /// Table of ready mRNA features ([`genome::read_mrna_table`], or standardised already as
+    /// [`genome::read_standardised_mrna`] reads them); goes before `annotation` when both are given. Default: none.
     #[serde(default)]
     pub mrna_features: Option<PathBuf>,
     /// Measured expression, the target.
@@ -41,6 +43,9 @@ pub struct DataConfig {
     /// Contact of each position with the start site, the last track. Default: no such track.
     #[serde(default)]
     pub contact: Option<ContactConfig>,
+    /// Table of promoter activities; goes before `activity_tracks`. Default: none.
+    #[serde(default)]
+    pub promoter_activity: Option<ActivityConfig>,
     /// Names of the tracks whose geometric mean around the start site is the promoter activity.
     /// Default: `h3k27ac` and `dnase`, as far as there are tracks of that name.
     #[serde(default)]
@@ -104,6 +109,8 @@ impl DataConfig {
             self.include.as_mut(),
             self.exclude.as_mut(),
             self.tss_peaks.as_mut().map(|peaks| &mut peaks.path),
+            self.promoter_activity.as_mut().map(|table| &mut table.path),
+            self.split.path_mut(),
             self.contact
                 .as_mut()
                 .and_then(|contact| contact.path.as_mut()),
@@ -137,6 +144,11 @@ impl DataConfig {
             ("mrna_features", self.mrna_features.as_ref()),
             ("include", self.include.as_ref()),
             ("exclude", self.exclude.as_ref()),
+            (
+                "promoter_activity",
+                self.promoter_activity.as_ref().map(|table| &table.path),
+            ),
+            ("split", self.split.path()),
         ] {
             files.extend(path.map(|path| (role.to_string(), path.as_path())));
         }
@@ -243,6 +255,13 @@ impl DataConfig {
                      name the genome's chromosome"
                 ));
             }
+        }
+        if self
+            .promoter_activity
+            .as_ref()
+            .is_some_and(|table| table.columns.is_empty())
+        {
+            problems.push("promoter_activity names no column".into());
         }
         self.split.validate(&mut problems);
         problems

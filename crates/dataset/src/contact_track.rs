@@ -1,8 +1,9 @@
 //! Contact of every position of a window with the start site.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
-use genome::{ContactMap, Interval, power_law_contact};
+use genome::{ContactMap, Interval, StoredContacts, power_law_contact};
 
 use crate::chrom_alias::ChromNames;
 use crate::error::DatasetError;
@@ -26,6 +27,11 @@ const PSEUDOCOUNT_DISTANCE: u64 = 1_000_000;
 pub(crate) enum ContactTrack {
     /// A Hi-C map.
     Measured { map: ContactMap, names: ChromNames },
+    /// Contact of each gene as it was computed before, pseudocount included.
+    Stored {
+        contacts: StoredContacts,
+        resolution: u64,
+    },
     /// The average contact at the same distance, in bins of `resolution` bases.
     PowerLaw { resolution: u64 },
 }
@@ -46,7 +52,7 @@ impl ContactTrack {
     pub(crate) fn absent_chroms(&self) -> Option<&BTreeMap<String, usize>> {
         match self {
             ContactTrack::Measured { names, .. } => Some(names.absent()),
-            ContactTrack::PowerLaw { .. } => None,
+            ContactTrack::Stored { .. } | ContactTrack::PowerLaw { .. } => None,
         }
     }
 
@@ -55,7 +61,8 @@ impl ContactTrack {
     /// Measured: `x` is the count plus the pseudocount `min(p(d), p(1 Mb))`, where `d` is the
     /// distance from the start site to the middle of the bin; a masked bin has no data, and so
     /// has the whole window when the contacts of the bases of TSS ± 500 bp sum to less than 0.01;
-    /// no data is 0. Power law: `x = p(d)`. The value is `log10(x + 1)`.
+    /// no data is 0. Power law: `x = p(d)`. Stored: `x` is what is stored. The value is
+    /// `log10(x + 1)`.
     ///
     /// # Errors
     /// [`DatasetError::Genome`] for a map that cannot be read there.
@@ -69,6 +76,20 @@ impl ContactTrack {
                     resolution: *resolution,
                     first_bin,
                     log10p1: contacts.map(log10p1).collect(),
+                })
+            }
+            ContactTrack::Stored {
+                contacts,
+                resolution,
+            } => {
+                let values = contacts.read(window.chrom(), window.tss())?;
+                stored_bins(window, *resolution, &values).map_err(|reason| {
+                    DatasetError::InvalidStoredContact {
+                        path: PathBuf::from(contacts.path()),
+                        chrom: window.chrom().to_string(),
+                        tss: window.tss(),
+                        reason,
+                    }
                 })
             }
             ContactTrack::Measured { map, names } => {
@@ -144,6 +165,56 @@ fn bin_distance(tss: u64, bin: u64, resolution: u64) -> u64 {
 
 fn log10p1(contact: f64) -> f32 {
     (contact + 1.0).log10() as f32
+}
+
+/// The bins of a profile that is stored base by base around the start site, aligned by coordinate.
+///
+/// # Errors
+/// A window wider than the profile, a bin whose bases differ, a negative or infinite contact.
+fn stored_bins(
+    window: &Window,
+    resolution: u64,
+    values: &[f64],
+) -> Result<ContactBins, &'static str> {
+    let half = values.len() as u64 / 2;
+    // Index of a base of the chromosome in the profile.
+    let index_of = |position: u64| (position + half).checked_sub(window.tss());
+    let inside = window.inside();
+    let (Some(first), Some(end)) = (index_of(inside.start()), index_of(inside.end())) else {
+        return Err("the window is wider than the stored profile; choose a shorter length");
+    };
+    if end > values.len() as u64 || first > end {
+        return Err("the window is wider than the stored profile; choose a shorter length");
+    }
+    let (first_bin, end_bin) = bins_of(inside, resolution);
+    let mut log10p1s = Vec::with_capacity((end_bin - first_bin) as usize);
+    for bin in first_bin..end_bin {
+        let bases =
+            (bin * resolution).max(inside.start())..((bin + 1) * resolution).min(inside.end());
+        let (start, end) = (
+            bases.start + half - window.tss(),
+            bases.end + half - window.tss(),
+        );
+        let stored = &values[start as usize..end as usize];
+        let contact = stored.first().copied().unwrap_or(f64::NAN);
+        let is_same = |value: &f64| *value == contact || (value.is_nan() && contact.is_nan());
+        if !stored.iter().all(is_same) {
+            return Err("the bases of one bin have different contacts; is the resolution right?");
+        }
+        if contact < 0.0 || contact.is_infinite() {
+            return Err("a contact must be finite and not negative");
+        }
+        log10p1s.push(if contact.is_nan() {
+            0.0
+        } else {
+            log10p1(contact)
+        });
+    }
+    Ok(ContactBins {
+        resolution,
+        first_bin,
+        log10p1: log10p1s,
+    })
 }
 
 /// Applies the rules for measured contacts to the bins of a profile, and keeps those of the window.
@@ -283,6 +354,35 @@ mod tests {
         let bins = measured_bins(&window, &near(&window), 100_000, 0, &[1.0; 40]);
         assert_close(bins.log10p1[0], (2.0 + p_far).log10());
         assert_close(bins.log10p1[20], (2.0 + P_1MB).log10());
+    }
+
+    #[test]
+    fn stored_bins_are_aligned_by_coordinate() {
+        // Bins of 10 on a chromosome of 50; the profile covers 20 bases before and after the start
+        // site 13: [-7, 33), so base b is value b + 7. Bins 0 to 3 have 0.5, 9, NaN, 99.
+        let mut values = vec![0.0; 40];
+        values[7..17].fill(0.5);
+        values[17..27].fill(9.0);
+        values[27..37].fill(f64::NAN);
+        values[37..].fill(99.0);
+        let near_end = window(13, 36, 50); // [-5, 31)
+        let bins = stored_bins(&near_end, 10, &values).unwrap();
+        assert_eq!((bins.first_bin, bins.resolution), (0, 10));
+        assert_close(bins.log10p1[0], 1.5_f64.log10());
+        assert_eq!(&bins.log10p1[1..], [1.0, 0.0, 2.0]); // log10(10), no data, log10(100)
+        let inner = stored_bins(&window(13, 4, 50), 10, &values).unwrap(); // [11, 15)
+        assert_eq!((inner.first_bin, inner.log10p1), (1, vec![1.0]));
+        // [-8, 34) needs base 33, which is not stored.
+        let wide = stored_bins(&window(13, 42, 50), 10, &values).unwrap_err();
+        assert!(wide.contains("wider than the stored profile"), "{wide}");
+        for (value, part) in [(8.0, "different contacts"), (f64::INFINITY, "different")] {
+            values[20] = value;
+            let error = stored_bins(&near_end, 10, &values).unwrap_err();
+            assert!(error.contains(part), "{error}");
+        }
+        values[17..27].fill(-1.0);
+        let error = stored_bins(&near_end, 10, &values).unwrap_err();
+        assert!(error.contains("not negative"), "{error}");
     }
 
     #[test]

@@ -159,6 +159,39 @@ pub enum DatasetError {
         expression: PathBuf,
     },
 
+    /// A gene has no row in the table of promoter activities.
+    #[error("{}:{line}: gene {symbol:?} has no promoter activity in {}; add it, or leave the gene out", path.display(), table.display())]
+    NoActivity {
+        /// The gene table.
+        path: PathBuf,
+        /// The gene's line.
+        line: u64,
+        /// The gene.
+        symbol: String,
+        /// The table of activities.
+        table: PathBuf,
+    },
+
+    /// Files of the configuration that do not exist.
+    #[error("{} file(s) are missing: {}", missing.len(), list_files(missing))]
+    MissingFiles {
+        /// What each is used for, and where it should be.
+        missing: Vec<(String, PathBuf)>,
+    },
+
+    /// The contact that is stored for a gene does not fit its window.
+    #[error("{}: {chrom}_{tss}: {reason}", path.display())]
+    InvalidStoredContact {
+        /// The folder of the contacts.
+        path: PathBuf,
+        /// The chromosome.
+        chrom: String,
+        /// The start site, 0-based.
+        tss: u64,
+        /// What is wrong.
+        reason: &'static str,
+    },
+
     /// Two tables have no gene in common.
     #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}", path.display(), genes.display())]
     NoCommonGene {
@@ -326,6 +359,11 @@ fn count_more(n_more: usize) -> String {
         0 => String::new(),
         n => format!(", and {n} more differ"),
     }
+}
+
+fn list_files(missing: &[(String, PathBuf)]) -> String {
+    let named = |(role, path): &(String, PathBuf)| format!("{role} {}", path.display());
+    missing.iter().map(named).collect::<Vec<_>>().join("; ")
 }
 
 impl DatasetError {

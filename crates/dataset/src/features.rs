@@ -1,6 +1,6 @@
 //! The nine features of a gene that do not come from its window's positions.
 
-use genome::MrnaFeatures;
+use genome::{MrnaFeatures, N_STANDARDISED};
 use serde::{Deserialize, Serialize};
 
 /// Number of features.
@@ -68,6 +68,40 @@ impl FeatureScaling {
             length_sd_log10p1: lengths.each_ref().map(|list| population_sd(list) as f32),
             ratio_mean: ratios.each_ref().map(|list| mean(list) as f32),
         }
+    }
+
+    /// For features that were standardised before: lengths are left as they are, and a gene without
+    /// any takes the mean of the training genes, which is all that is computed here.
+    pub fn of_standardised<'a>(
+        training: impl IntoIterator<Item = &'a [f64; N_STANDARDISED]>,
+    ) -> Self {
+        let mut n_genes = 0;
+        let mut ratios: [Vec<f64>; N_RATIOS] = Default::default();
+        for values in training {
+            n_genes += 1;
+            for (list, value) in ratios.iter_mut().zip(&values[N_LENGTHS..]) {
+                list.push(*value);
+            }
+        }
+        FeatureScaling {
+            n_genes,
+            length_mean_log10p1: [0.0; N_LENGTHS],
+            length_sd_log10p1: [1.0; N_LENGTHS],
+            ratio_mean: ratios.each_ref().map(|list| mean(list) as f32),
+        }
+    }
+
+    /// The nine features of a gene whose first eight were standardised before.
+    pub fn standardised_features(
+        &self,
+        values: Option<&[f64; N_STANDARDISED]>,
+        promoter_activity: f64,
+    ) -> [f32; N_FEATURES] {
+        let mut features = self.features(None, promoter_activity);
+        for (feature, value) in features.iter_mut().zip(values.into_iter().flatten()) {
+            *feature = *value as f32;
+        }
+        features
     }
 
     /// The nine features of a gene.

@@ -5,7 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, assembly_of, read_annotation, read_regions,
+    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, StoredContacts, assembly_of,
+    read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
@@ -72,7 +73,7 @@ impl FileTable {
         let rows: Vec<FileRow> = config
             .source_files()
             .into_iter()
-            .filter(|(role, _)| !matches!(role.as_str(), "expression" | "mrna_features"))
+            .filter(|(role, _)| !TABLES_BY_GENE.contains(&role.as_str()))
             .map(|(role, path)| FileRow {
                 chroms: read_chroms(config, &role, path),
                 path: path.to_path_buf(),
@@ -97,6 +98,9 @@ impl FileTable {
         self.rows.iter().find(|row| row.role == role)
     }
 }
+
+/// Roles of tables that name no chromosome.
+const TABLES_BY_GENE: [&str; 4] = ["expression", "mrna_features", "promoter_activity", "split"];
 
 fn named(sizes: &ChromSizes) -> Vec<FileChrom> {
     sizes
@@ -151,6 +155,9 @@ fn read_chroms(
                     .collect(),
             )
         }
+        CONTACT_TRACK if path.is_dir() => {
+            names_only(StoredContacts::open(path)?.chroms().collect())
+        }
         CONTACT_TRACK => match &config.contact {
             Some(contact) => {
                 let map = ContactMap::open(path, contact.resolution, contact.normalization)?;
@@ -195,6 +202,21 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
         let Ok(chroms) = &row.chroms else { continue };
         match row.role.as_str() {
             "genome" | "genes" => {}
+            CONTACT_TRACK if row.path.is_dir() => {
+                for (chrom, n_genes) in &needed {
+                    if !chroms.iter().any(|found| found.name == *chrom) {
+                        problems.push(
+                            DatasetError::MissingChrom {
+                                path: row.path.clone(),
+                                chrom: chrom.to_string(),
+                                n_genes: *n_genes,
+                                hint: "it needs hic_feat_<chromosome>.h5".to_string(),
+                            }
+                            .to_string(),
+                        );
+                    }
+                }
+            }
             "annotation" | "include" | "exclude" | "tss_peaks" => {
                 let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
                 if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {

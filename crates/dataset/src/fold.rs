@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use genome::{ChromSizes, Gene};
+use genome::{ChromSizes, Gene, read_text_column};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
@@ -100,6 +100,8 @@ impl Fold {
 pub enum Assignment {
     /// It belongs to a split.
     Use(Split),
+    /// It is left out, because the table of the split does not list it.
+    NotListed,
     /// It is left out, because its window overlaps that of a gene of another split.
     Overlaps {
         /// The other gene's split.
@@ -111,13 +113,15 @@ pub enum Assignment {
 
 /// Divides genes as the configuration says; the output is in the order of `genes`.
 ///
-/// `path` is the gene table, for messages. Only [`SplitConfig::Blocks`] leaves genes out.
+/// `path` is the gene table, for messages. Only [`SplitConfig::Blocks`] and [`SplitConfig::Table`]
+/// leave genes out.
 ///
 /// # Units
 /// - `length`: bases of a window
 ///
 /// # Errors
 /// [`DatasetError::UnknownSplit`] when a gene's column `split` is empty or something else;
+/// [`DatasetError::Genome`] when the table of a split cannot be read;
 /// [`DatasetError::Config`] when a chromosome list names a chromosome the genome does not have.
 pub fn assign_splits(
     config: &SplitConfig,
@@ -194,6 +198,28 @@ pub fn assign_splits(
                 true => leave_out_overlaps(genes, &splits, length),
                 false => splits.into_iter().map(Assignment::Use).collect(),
             })
+        }
+        SplitConfig::Table {
+            path: table,
+            key,
+            column,
+        } => {
+            let words = read_text_column(table, key, column)?;
+            let assign = |gene: &Gene| match words
+                .get(&gene.gene_id)
+                .or_else(|| words.get(&gene.symbol))
+            {
+                None => Ok(Assignment::NotListed),
+                Some((word, line)) => Split::parse(word).map(Assignment::Use).ok_or_else(|| {
+                    DatasetError::UnknownSplit {
+                        path: table.clone(),
+                        line: *line,
+                        symbol: gene.symbol.clone(),
+                        found: Some(word.clone()),
+                    }
+                }),
+            };
+            genes.iter().map(assign).collect()
         }
         SplitConfig::All {} => Ok(by_chrom(genes, |_| Split::Test)),
     }

@@ -8,6 +8,7 @@
 //!
 //! Every coordinate is 0-based and half-open. There are no tensors in this crate.
 
+mod activity_table;
 mod chrom_alias;
 mod config;
 mod contact_config;
@@ -25,6 +26,7 @@ mod one_hot;
 mod prepared;
 mod region_file;
 mod region_mask;
+mod released;
 mod selection;
 mod source;
 mod split_config;
@@ -34,6 +36,7 @@ mod tracks;
 mod tss_peaks;
 mod window;
 
+pub use activity_table::ActivityConfig;
 pub use config::{CONTACT_TRACK, DataConfig};
 pub use contact_config::{ContactConfig, ContactFallback};
 pub use error::DatasetError;
@@ -51,6 +54,7 @@ pub use prepared::{
     Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, write_prepared,
 };
 pub use region_mask::{RegionCode, region_codes};
+pub use released::{RELEASED_KEYS, Released, ReleasedCell, ReleasedTarget};
 pub use selection::{SkipCounts, SkipReason, SkippedGene};
 pub use source::ExampleSource;
 pub use split_config::SplitConfig;

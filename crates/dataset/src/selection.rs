@@ -35,6 +35,8 @@ pub enum SkipReason {
     },
     /// Its expression was not measured ([`MissingExpression::Skip`]).
     NoExpression,
+    /// The table of the split does not list it ([`SplitConfig::Table`]).
+    NotListed,
     /// Its window overlaps the window of a gene of another split ([`SplitConfig::Blocks`]).
     Overlaps {
         /// The other gene's split.
@@ -49,6 +51,7 @@ impl fmt::Display for SkipReason {
         match self {
             SkipReason::GeneType { gene_type } => write!(f, "gene type {gene_type} is not kept"),
             SkipReason::NoExpression => f.write_str("no measured expression"),
+            SkipReason::NotListed => f.write_str("not listed in the table of the split"),
             SkipReason::Overlaps { split, symbol } => {
                 write!(f, "its window overlaps that of {symbol} ({split})")
             }
@@ -64,6 +67,8 @@ pub struct SkipCounts {
     pub gene_type: usize,
     /// Their expression was not measured.
     pub no_expression: usize,
+    /// The table of the split does not list them.
+    pub not_listed: usize,
     /// Their window overlaps that of a gene of another split.
     pub overlaps: usize,
 }
@@ -76,6 +81,7 @@ impl SkipCounts {
             match gene.reason {
                 SkipReason::GeneType { .. } => counts.gene_type += 1,
                 SkipReason::NoExpression => counts.no_expression += 1,
+                SkipReason::NotListed => counts.not_listed += 1,
                 SkipReason::Overlaps { .. } => counts.overlaps += 1,
             }
         }
@@ -110,6 +116,7 @@ pub(crate) fn select_genes(
     for gene in &mut genes {
         gene.chrom = alias.genome_name(&gene.chrom).to_string();
     }
+    let (mut genes, mut skipped) = leave_out_unlisted(config, genes, sizes)?;
     genome::check_genes_against(&config.genes, &genes, sizes)?;
     let tss = config
         .tss_peaks
@@ -117,8 +124,7 @@ pub(crate) fn select_genes(
         .map(|peaks| move_to_peaks(peaks, &mut genes, sizes, alias))
         .transpose()?;
     check_expression_names(config, &genes, expression)?;
-    let n_genes = genes.len();
-    let mut skipped = Vec::new();
+    let n_genes = genes.len() + skipped.len();
     let mut skip = |gene: &Gene, reason| {
         skipped.push(SkippedGene {
             symbol: gene.symbol.clone(),
@@ -183,6 +189,7 @@ pub(crate) fn select_genes(
                 selection.splits.push(split);
                 selection.targets.push(target);
             }
+            Assignment::NotListed => skip(&gene, SkipReason::NotListed),
             Assignment::Overlaps { split, symbol } => {
                 skip(&gene, SkipReason::Overlaps { split, symbol });
             }
@@ -192,6 +199,31 @@ pub(crate) fn select_genes(
     selection.skipped = skipped;
     selection.check_splits(config, n_genes)?;
     Ok(selection)
+}
+
+/// Leaves out the genes that the table of the split does not list, wherever they lie: a table is
+/// often of the genes that matter, and the list of genes of more.
+fn leave_out_unlisted(
+    config: &DataConfig,
+    genes: Vec<Gene>,
+    sizes: &ChromSizes,
+) -> Result<(Vec<Gene>, Vec<SkippedGene>), DatasetError> {
+    if !matches!(config.split, SplitConfig::Table { .. }) {
+        return Ok((genes, Vec::new()));
+    }
+    let assignments = assign_splits(&config.split, &genes, sizes, config.length, &config.genes)?;
+    let (mut kept, mut skipped) = (Vec::new(), Vec::new());
+    for (gene, assignment) in genes.into_iter().zip(assignments) {
+        match assignment {
+            Assignment::NotListed => skipped.push(SkippedGene {
+                symbol: gene.symbol,
+                line: gene.line,
+                reason: SkipReason::NotListed,
+            }),
+            _ => kept.push(gene),
+        }
+    }
+    Ok((kept, skipped))
 }
 
 impl Selection {
@@ -221,6 +253,11 @@ impl Selection {
             }
             (_, SplitConfig::Column {}) => {
                 "write train, valid and test into its column split, or choose another split".into()
+            }
+            (_, SplitConfig::Table { column, .. }) => {
+                format!(
+                    "write train, valid and test into column {column:?} of its table, or choose another column"
+                )
             }
             (_, SplitConfig::Chromosomes { .. } | SplitConfig::Fold { .. }) => {
                 "the genes lie on too few chromosomes; choose other chromosomes, or split by blocks"

@@ -1,5 +1,7 @@
 //! How genes are divided into training, validation and test genes.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use crate::fold::FOLDS;
@@ -42,6 +44,17 @@ pub enum SplitConfig {
         #[serde(default = "default_exclusion_zone")]
         exclusion_zone: bool,
     },
+    /// By a table of genes, for example the folds of the released data set; genes that it does not
+    /// list are left out.
+    Table {
+        /// TSV, or CSV when its name ends in `.csv`.
+        path: PathBuf,
+        /// Column with the gene's identifier or symbol. Default: `gene_id`.
+        #[serde(default = "default_key")]
+        key: String,
+        /// Column that holds `train`, `valid` or `test`, for example `fold_11`.
+        column: String,
+    },
     /// Every gene is a test gene: for prediction with a trained model.
     All {},
 }
@@ -50,11 +63,31 @@ fn default_exclusion_zone() -> bool {
     true
 }
 
+fn default_key() -> String {
+    "gene_id".to_string()
+}
+
 impl SplitConfig {
+    /// The file of the split, if it has one of its own.
+    pub(crate) fn path(&self) -> Option<&PathBuf> {
+        match self {
+            SplitConfig::Table { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// As [`path`](Self::path), to be changed.
+    pub(crate) fn path_mut(&mut self) -> Option<&mut PathBuf> {
+        match self {
+            SplitConfig::Table { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Adds every problem that can be seen without looking at genes.
     pub(crate) fn validate(&self, problems: &mut Vec<String>) {
         match self {
-            SplitConfig::Column {} | SplitConfig::All {} => {}
+            SplitConfig::Column {} | SplitConfig::Table { .. } | SplitConfig::All {} => {}
             SplitConfig::Chromosomes { valid, test } => {
                 for chrom in valid.iter().filter(|chrom| test.contains(chrom)) {
                     problems.push(format!("split: {chrom:?} is both in valid and in test"));

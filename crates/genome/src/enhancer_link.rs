@@ -94,7 +94,10 @@ mod tests {
         );
         assert_eq!((links.len(), links[1].contact), (2, None));
         for (text, part) in [
-            (header.replace("distance", "d"), "e.txt:1: no column \"distance\""),
+            (
+                header.replace("distance", "d"),
+                "e.txt:1: no column \"distance\"",
+            ),
             (
                 format!("{header}{}", near.replace("\t20\t", "\t9\t")),
                 "e.txt:2: end \"9\" is not the end of an interval on a chromosome",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use dataset::DataConfig;
+use dataset::{DataConfig, RELEASED_KEYS, Released};
 use model::NetworkConfig;
 use serde::{Deserialize, Serialize};
 
@@ -75,23 +75,35 @@ impl ExperimentConfig {
             path: path.to_path_buf(),
             message: source.to_string().trim_end().to_string(),
         };
-        // The text itself is read first, so that its mistakes are reported with line and column.
-        let mut config: Self = toml::from_str(text).map_err(syntax)?;
         let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        // The text itself is read first, so that its mistakes are reported with line and column.
+        if released_of(&table).is_none() {
+            toml::from_str::<Self>(text).map_err(syntax)?;
+        }
         for item in overrides {
             apply_override(&mut table, item)?;
         }
+        write_out_released(&mut table).map_err(|problems| RunError::ConfigInvalid {
+            path: path.to_path_buf(),
+            problems,
+        })?;
         let written = match table.get("model") {
             Some(toml::Value::Table(model)) => model.clone(),
             _ => toml::Table::new(),
         };
-        if !overrides.is_empty() {
-            let read = |source: toml::de::Error| RunError::Override {
-                item: overrides.join(" "),
-                message: source.to_string().trim_end().to_string(),
-            };
-            config = table.try_into().map_err(read)?;
-        }
+        let mut config: Self = table.try_into().map_err(|source: toml::de::Error| {
+            let message = source.to_string().trim_end().to_string();
+            match overrides.is_empty() {
+                true => RunError::ConfigSyntax {
+                    path: path.to_path_buf(),
+                    message,
+                },
+                false => RunError::Override {
+                    item: overrides.join(" "),
+                    message,
+                },
+            }
+        })?;
         let problems = connect_tracks(&config.data, &mut config.model, &written);
         match problems.is_empty() {
             true => Ok(config),
@@ -193,6 +205,45 @@ impl ExperimentConfig {
             problems: vec![source.to_string()],
         })
     }
+}
+
+/// The key that stands for the files of the released data set.
+fn released_of(table: &toml::Table) -> Option<&toml::Value> {
+    table.get("data")?.get("released")
+}
+
+/// Replaces `data.released` by the keys that it stands for.
+///
+/// # Errors
+/// Every problem: a value that is no [`Released`], and each key that is given beside it.
+fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<String>> {
+    let Some(released) = released_of(table).cloned() else {
+        return Ok(());
+    };
+    let released: Released = released
+        .try_into()
+        .map_err(|error: toml::de::Error| vec![format!("[data] released: {}", error.message())])?;
+    let mut problems = Vec::new();
+    released.validate(&mut problems);
+    let Some(toml::Value::Table(data)) = table.get_mut("data") else {
+        return Ok(());
+    };
+    for key in RELEASED_KEYS.iter().filter(|key| data.contains_key(**key)) {
+        problems.push(format!(
+            "{key} is given beside released, which stands for it; remove one of the two"
+        ));
+    }
+    if !problems.is_empty() {
+        return Err(problems.iter().map(|p| format!("[data] {p}")).collect());
+    }
+    data.remove("released");
+    for (key, value) in released.data_keys() {
+        // Strings, numbers and lists of them: TOML holds them all.
+        if let Ok(value) = toml::Value::try_from(value) {
+            data.insert(key, value);
+        }
+    }
+    Ok(())
 }
 
 /// Sets `a.b.0.c=value` in `table`; list items are addressed by index, and a value that is not TOML is a string.
@@ -323,6 +374,34 @@ mod tests {
             let text = "name = 'x'\n[[track]]\npath = 'a'\n";
             let error = overridden(text, item).expect_err(item).to_string();
             assert!(error.contains(item), "{error}");
+        }
+    }
+
+    #[test]
+    fn released_is_written_out_and_excludes_what_it_stands_for() {
+        let text = "[data]\nlength = 4000\nreleased = { folder = '/d', cell = 'K562', fold = 2 }\n";
+        let mut table = overridden(text, "data.released.cell=GM12878").expect("a cell type");
+        write_out_released(&mut table).expect("nothing is in the way");
+        let data: DataConfig = table["data"].clone().try_into().expect("a configuration");
+        assert_eq!(data.length, 4000);
+        assert_eq!(data.expression.value, "GM12878_CAGE_128*3_sum");
+        assert_eq!(data.genome, Path::new("/d/hg38/hg38.ml.fa"));
+        assert_eq!(data.validate(), [] as [String; 0]);
+
+        for (line, part) in [
+            ("genome = 'g.fa'", "[data] genome is given beside released"),
+            ("released.fold = 13", "fold 13 must be 1 to 12"),
+            ("released.cell = 'HeLa'", "expected `K562` or `GM12878`"),
+            ("released.x = 1", "unknown field `x`"),
+        ] {
+            let text = format!("[data]\nreleased.folder = '/d'\nreleased.cell = 'K562'\n{line}\n");
+            let text = match line.contains("cell") {
+                true => text.replace("released.cell = 'K562'\n", ""),
+                false => text,
+            };
+            let mut table: toml::Table = toml::from_str(&text).expect("TOML");
+            let problems = write_out_released(&mut table).expect_err(line);
+            assert!(problems[0].contains(part), "{problems:?}");
         }
     }
 }

@@ -4,17 +4,20 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use genome::{
-    Annotation, BigWig, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures, RegionIndex,
-    read_annotation, read_expression, read_gene_table, read_mrna_table,
+    Annotation, BigWig, ChosenBy, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures,
+    N_STANDARDISED, RegionIndex, StoredContacts, read_annotation, read_expression, read_gene_table,
+    read_mrna_table, read_standardised_mrna, read_transformed_expression,
 };
 
 use super::{Example, ExampleParts};
+use crate::activity_table::ActivityTable;
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::contact_config::ContactConfig;
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
-use crate::features::{FeatureScaling, promoter_activity};
+use crate::expression_config::ExpressionTransform;
+use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
 use crate::fold::Split;
 use crate::one_hot::{NO_BASE, base_code};
 use crate::region_file::read_region_file;
@@ -36,7 +39,9 @@ pub struct ExampleReader {
     config: DataConfig,
     genome: Fasta,
     selection: Selection,
-    mrna: Vec<Option<MrnaFeatures>>,
+    mrna: Mrna,
+    transcript_choices: BTreeMap<ChosenBy, usize>,
+    activity_table: Option<ActivityTable>,
     scaling: FeatureScaling,
     tracks: Vec<Track>,
     activity_tracks: Vec<usize>,
@@ -77,10 +82,15 @@ impl ExampleReader {
         if !problems.is_empty() {
             return Err(DatasetError::Config { problems });
         }
+        check_files(config)?;
         let genome = Fasta::open(&config.genome)?;
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
-        let expression = read_expression(
+        let read_target = match config.expression.transform {
+            ExpressionTransform::Log10p1 => read_expression,
+            ExpressionTransform::None => read_transformed_expression,
+        };
+        let expression = read_target(
             &config.expression.path,
             &config.expression.key,
             &config.expression.value,
@@ -107,22 +117,23 @@ impl ExampleReader {
         let exclude = read_region_file(config.exclude.as_deref(), &alias, sizes)?;
         let include = read_region_file(config.include.as_deref(), &alias, sizes)?;
 
-        let mrna = read_mrna(config, &selection.genes, &genome, &alias)?;
-        let training = selection
-            .splits
-            .iter()
-            .zip(&mrna)
-            .filter(|(split, _)| **split == Split::Train)
-            .filter_map(|(_, mrna)| mrna.as_ref());
+        let (mrna, transcript_choices) = read_mrna(config, &selection.genes, &genome, &alias)?;
         let scaling = scaling
             .copied()
-            .unwrap_or_else(|| FeatureScaling::of(training));
+            .unwrap_or_else(|| mrna.scaling_of(&selection.splits));
+        let activity_table = config
+            .promoter_activity
+            .as_ref()
+            .map(ActivityTable::open)
+            .transpose()?;
         Ok(ExampleReader {
             activity_tracks: config.activity_track_indices(),
             config: config.clone(),
             genome,
             selection,
             mrna,
+            transcript_choices,
+            activity_table,
             scaling,
             tracks,
             contact,
@@ -161,9 +172,15 @@ impl ExampleReader {
         self.selection
             .genes
             .iter()
-            .zip(&self.mrna)
-            .filter(|(_, mrna)| mrna.is_none())
-            .map(|(gene, _)| gene)
+            .enumerate()
+            .filter(|(index, _)| !self.mrna.has(*index))
+            .map(|(_, gene)| gene)
+    }
+
+    /// How the transcripts were chosen from which mRNA features were computed, with the number of
+    /// genes of each; empty when the features were read.
+    pub fn transcript_choices(&self) -> &BTreeMap<ChosenBy, usize> {
+        &self.transcript_choices
     }
 
     /// The chromosomes without data of each track that lacks some, each with the number of examples
@@ -247,11 +264,14 @@ impl ExampleReader {
             .iter()
             .map(|&column| activities[column])
             .collect();
-        let activity = match self.config.activity_transform {
-            TrackTransform::Raw => promoter_activity(&activities),
-            TrackTransform::Log10p1 => (promoter_activity(&activities) + 1.0).log10(),
+        let activity = match &self.activity_table {
+            Some(table) => table.get(&gene, &self.config.genes)?,
+            None => promoter_activity(&activities),
         };
-        let mrna = self.mrna.get(index).and_then(Option::as_ref);
+        let activity = match self.config.activity_transform {
+            TrackTransform::Raw => activity,
+            TrackTransform::Log10p1 => (activity + 1.0).log10(),
+        };
         let regions = region_codes(
             &window,
             self.exclude
@@ -268,7 +288,7 @@ impl ExampleReader {
             tracks,
             n_tracks,
             regions,
-            features: self.scaling.features(mrna, activity),
+            features: self.mrna.features(index, &self.scaling, activity),
             target: self.selection.targets[index],
             split: self.selection.splits[index],
             window,
@@ -312,6 +332,60 @@ impl ExampleSource for ExampleReader {
     }
 }
 
+/// What is known of the mature transcript of each gene; nothing for a gene without a coding one.
+#[derive(Debug)]
+enum Mrna {
+    Raw(Vec<Option<MrnaFeatures>>),
+    Standardised(Vec<Option<[f64; N_STANDARDISED]>>),
+}
+
+impl Mrna {
+    fn has(&self, index: usize) -> bool {
+        match self {
+            Mrna::Raw(list) => matches!(list.get(index), Some(Some(_))),
+            Mrna::Standardised(list) => matches!(list.get(index), Some(Some(_))),
+        }
+    }
+
+    /// The scaling by the training genes.
+    fn scaling_of(&self, splits: &[Split]) -> FeatureScaling {
+        let is_training = |index: &usize| splits.get(*index) == Some(&Split::Train);
+        let training = (0..splits.len()).filter(is_training);
+        match self {
+            Mrna::Raw(list) => {
+                FeatureScaling::of(training.filter_map(|index| list.get(index)?.as_ref()))
+            }
+            Mrna::Standardised(list) => FeatureScaling::of_standardised(
+                training.filter_map(|index| list.get(index)?.as_ref()),
+            ),
+        }
+    }
+
+    fn features(&self, index: usize, scaling: &FeatureScaling, activity: f64) -> [f32; N_FEATURES] {
+        match self {
+            Mrna::Raw(list) => scaling.features(list.get(index).and_then(Option::as_ref), activity),
+            Mrna::Standardised(list) => {
+                let values = list.get(index).and_then(Option::as_ref);
+                scaling.standardised_features(values, activity)
+            }
+        }
+    }
+}
+
+/// Names every file of the configuration that does not exist, not only the first.
+fn check_files(config: &DataConfig) -> Result<(), DatasetError> {
+    let missing: Vec<_> = config
+        .source_files()
+        .into_iter()
+        .filter(|(_, path)| !path.exists())
+        .map(|(role, path)| (role, path.to_path_buf()))
+        .collect();
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(DatasetError::MissingFiles { missing }),
+    }
+}
+
 /// Reads the gene table, or the genes of a GTF or GFF3.
 pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
     let name = path.to_string_lossy();
@@ -332,10 +406,21 @@ fn read_mrna(
     genes: &[Gene],
     genome: &Fasta,
     alias: &ChromAlias,
-) -> Result<Vec<Option<MrnaFeatures>>, DatasetError> {
+) -> Result<(Mrna, BTreeMap<ChosenBy, usize>), DatasetError> {
+    let mut choices = BTreeMap::new();
+    if let Some(path) = &config.mrna_features
+        && let Some(table) = read_standardised_mrna(path)?
+    {
+        let find = |gene: &Gene| table.get(&gene.gene_id).or_else(|| table.get(&gene.symbol));
+        let values: Vec<_> = genes.iter().map(|gene| find(gene).copied()).collect();
+        return match genes.first() {
+            Some(gene) if values.iter().all(Option::is_none) => Err(no_mrna(path, config, gene)),
+            _ => Ok((Mrna::Standardised(values), choices)),
+        };
+    }
     let (path, features): (_, Vec<Option<MrnaFeatures>>) =
         match (&config.mrna_features, &config.annotation) {
-            (None, None) => return Ok(vec![None; genes.len()]),
+            (None, None) => return Ok((Mrna::Raw(vec![None; genes.len()]), choices)),
             (Some(path), _) => {
                 let table = read_mrna_table(path)?;
                 let find = |gene: &Gene| {
@@ -350,8 +435,14 @@ fn read_mrna(
                 let annotation = read_annotation(path)?;
                 let features = genes
                     .iter()
-                    .map(|gene| mrna_of(gene, &annotation, genome, alias))
-                    .collect::<Result<_, _>>()?;
+                    .map(|gene| {
+                        let found = mrna_of(gene, &annotation, genome, alias)?;
+                        if let Some((_, chosen_by)) = &found {
+                            *choices.entry(*chosen_by).or_insert(0) += 1;
+                        }
+                        Ok(found.map(|(features, _)| features))
+                    })
+                    .collect::<Result<_, DatasetError>>()?;
                 (path, features)
             }
         };
@@ -360,13 +451,17 @@ fn read_mrna(
         .map(|mrna| mrna.filter(|mrna| mrna.cds_len > 0))
         .collect();
     match genes.first() {
-        Some(gene) if features.iter().all(Option::is_none) => Err(DatasetError::NoMrna {
-            path: path.clone(),
-            genes: config.genes.clone(),
-            symbol: gene.symbol.clone(),
-            gene_id: gene.gene_id.clone(),
-        }),
-        _ => Ok(features),
+        Some(gene) if features.iter().all(Option::is_none) => Err(no_mrna(path, config, gene)),
+        _ => Ok((Mrna::Raw(features), choices)),
+    }
+}
+
+fn no_mrna(path: &Path, config: &DataConfig, first: &Gene) -> DatasetError {
+    DatasetError::NoMrna {
+        path: path.to_path_buf(),
+        genes: config.genes.clone(),
+        symbol: first.symbol.clone(),
+        gene_id: first.gene_id.clone(),
     }
 }
 
@@ -377,13 +472,13 @@ fn mrna_of(
     annotation: &Annotation,
     genome: &Fasta,
     alias: &ChromAlias,
-) -> Result<Option<MrnaFeatures>, DatasetError> {
+) -> Result<Option<(MrnaFeatures, ChosenBy)>, DatasetError> {
     for name in alias.names_of(&gene.chrom) {
         let named = Gene {
             chrom: name.to_string(),
             ..gene.clone()
         };
-        let Some((transcript, _)) = annotation.representative(&named) else {
+        let Some((transcript, chosen_by)) = annotation.representative(&named) else {
             continue;
         };
         let rename = |pieces: &[Interval]| {
@@ -396,7 +491,8 @@ fn mrna_of(
         transcript.exons = rename(&transcript.exons)?;
         transcript.cds = rename(&transcript.cds)?;
         transcript.chrom = gene.chrom.clone();
-        return Ok(Some(MrnaFeatures::from_transcript(&transcript, genome)?));
+        let features = MrnaFeatures::from_transcript(&transcript, genome)?;
+        return Ok(Some((features, chosen_by)));
     }
     Ok(None)
 }
@@ -412,6 +508,23 @@ fn open_contact(
             resolution: u64::from(config.resolution),
         });
     };
+    if path.is_dir() {
+        let contacts = StoredContacts::open(path)?;
+        for (chrom, n_genes) in needed {
+            if !contacts.chroms().any(|found| found == *chrom) {
+                return Err(DatasetError::MissingChrom {
+                    path: path.clone(),
+                    chrom: chrom.to_string(),
+                    n_genes: *n_genes,
+                    hint: "it needs hic_feat_<chromosome>.h5".to_string(),
+                });
+            }
+        }
+        return Ok(ContactTrack::Stored {
+            contacts,
+            resolution: u64::from(config.resolution),
+        });
+    }
     let map = ContactMap::open(path, config.resolution, config.normalization)?;
     let names = alias.names_in(path, map.chrom_sizes(), needed, config.absent)?;
     Ok(ContactTrack::Measured { map, names })

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use genome::ChosenBy;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -67,6 +68,9 @@ pub struct DataDescription {
     pub tss: Option<TssCounts>,
     /// Windows that share bases with one of a split before.
     pub overlaps: Vec<SplitOverlap>,
+    /// How the transcripts of the mRNA features were chosen, with the number of genes of each.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub transcripts: BTreeMap<ChosenBy, usize>,
     /// Genes without a coding transcript, whose mRNA features are the mean.
     pub genes_without_mrna: Vec<String>,
     /// Number of genes of the table that are no examples, by reason.
@@ -139,7 +143,7 @@ pub fn describe_data(reader: &ExampleReader) -> Result<DataDescription, DatasetE
         .source_files()
         .into_par_iter()
         .map(|(role, path)| {
-            let (size_bytes, sha256) = digest_file(path)?;
+            let (size_bytes, sha256) = digest_source(path)?;
             Ok(SourceFile {
                 role,
                 path: path.to_path_buf(),
@@ -173,6 +177,7 @@ impl DataDescription {
             examples: SplitCounts::of(reader),
             tss: reader.tss_counts(),
             overlaps: reader.split_overlaps(),
+            transcripts: reader.transcript_choices().clone(),
             genes_without_mrna: reader
                 .genes_without_mrna()
                 .map(|gene| gene.symbol.clone())
@@ -196,6 +201,29 @@ impl DataDescription {
         let bytes = serde_json::to_vec(&content).unwrap_or_default();
         hex(&Sha256::digest(bytes))
     }
+}
+
+/// Size in bytes and SHA-256 in hexadecimal of a file, or of names, sizes and digests of the files
+/// of a folder, sorted.
+fn digest_source(path: &Path) -> Result<(u64, String), DatasetError> {
+    if !path.is_dir() {
+        return digest_file(path);
+    }
+    let entries = std::fs::read_dir(path).map_err(DatasetError::io(path, "open"))?;
+    let mut files = entries
+        .map(|entry| Ok(entry.map_err(DatasetError::io(path, "read"))?.path()))
+        .collect::<Result<Vec<PathBuf>, DatasetError>>()?;
+    files.retain(|file| file.is_file());
+    files.sort_unstable();
+    let mut hasher = Sha256::new();
+    let mut total = 0;
+    for file in &files {
+        let (size, digest) = digest_file(file)?;
+        let name = file.file_name().unwrap_or_default().to_string_lossy();
+        hasher.update(format!("{name}\t{size}\t{digest}\n"));
+        total += size;
+    }
+    Ok((total, hex(&hasher.finalize())))
 }
 
 /// Size in bytes and SHA-256 in hexadecimal of a file.

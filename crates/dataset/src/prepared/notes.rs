@@ -12,6 +12,10 @@ impl DataDescription {
             (self.left_out.gene_type, "of a kind that is not kept"),
             (self.left_out.no_expression, "without measured expression"),
             (
+                self.left_out.not_listed,
+                "that the table of the split does not list",
+            ),
+            (
                 self.left_out.overlaps,
                 "whose window shares bases with one of another split",
             ),
@@ -48,6 +52,12 @@ impl DataDescription {
                 "track {track} has no data for {} and is 0 there, as declared",
                 chroms.join(", ")
             ));
+        }
+        if !self.transcripts.is_empty() {
+            let counts: Vec<String> = (self.transcripts.iter())
+                .map(|(chosen_by, n_genes)| format!("{n_genes} by {chosen_by}"))
+                .collect();
+            notes.push(format!("transcripts were chosen: {}", counts.join(", ")));
         }
         if let Some(first) = self.genes_without_mrna.first() {
             notes.push(format!(

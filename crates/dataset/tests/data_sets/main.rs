@@ -4,5 +4,6 @@ mod bad_input;
 mod k562_chr22;
 mod polars;
 mod prepared;
+mod released;
 mod tiny_genome;
 mod walk;

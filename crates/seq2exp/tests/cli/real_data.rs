@@ -78,7 +78,7 @@ fn k562_multilocus_runs_from_files_to_report() {
     // 199 genes, 81 + 37 + 57 of them protein-coding, of which 77 + 37 + 57 were measured.
     assert_eq!(
         description["left_out"],
-        serde_json::json!({ "gene_type": 24, "no_expression": 4, "overlaps": 0 })
+        serde_json::json!({ "gene_type": 24, "no_expression": 4, "not_listed": 0, "overlaps": 0 })
     );
     assert_eq!(description["contact"], "power_law");
     let overlaps = description["overlaps"].as_array().expect("a list");
