@@ -79,6 +79,20 @@ impl ChromAlias {
         std::iter::once(chrom).chain(aliases)
     }
 
+    /// The genome's chromosomes with their lengths, under every name that a file may use.
+    pub(crate) fn sizes_by_any_name(&self) -> ChromSizes {
+        let aliases = self
+            .table
+            .iter()
+            .filter_map(|(alias, chrom)| Some((alias.clone(), self.sizes.get(chrom)?)));
+        let own = self.sizes.iter();
+        ChromSizes::new(
+            own.map(|(name, length)| (name.to_string(), length))
+                .chain(aliases)
+                .collect(),
+        )
+    }
+
     /// Finds each needed chromosome in a file and compares its length with the genome's.
     ///
     /// # Errors

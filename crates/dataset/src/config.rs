@@ -20,7 +20,7 @@ use crate::tss_peaks::TssPeaksConfig;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DataConfig {
-    /// Reference genome: FASTA, plain or bgzip. Its chromosome names are the ones that count.
+    /// Reference genome: FASTA, plain or bgzip, or `.2bit`. Its chromosome names are the ones that count.
     pub genome: PathBuf,
     /// Gene table (TSV, see [`genome::read_gene_table`]), or a GTF when the name ends in `.gtf` or
     /// `.gtf.gz`.

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    BigWig, ChromSizes, ContactMap, Fasta, GenomeError, StoredContacts, assembly_of,
-    read_annotation, read_regions,
+    ChromSizes, ContactMap, GenomeError, ReadFilter, Reference, StoredContacts, TrackFile,
+    assembly_of, read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
@@ -70,12 +70,13 @@ impl FileTable {
     /// Tables keyed by gene (expression, mRNA features) name no chromosome and are left out. A file
     /// that cannot be read becomes a row with its error, and a problem.
     pub fn read(config: &DataConfig) -> Self {
+        let known = known_chroms(config);
         let rows: Vec<FileRow> = config
             .source_files()
             .into_iter()
             .filter(|(role, _)| !TABLES_BY_GENE.contains(&role.as_str()))
             .map(|(role, path)| FileRow {
-                chroms: read_chroms(config, &role, path),
+                chroms: read_chroms(config, &known, &role, path),
                 path: path.to_path_buf(),
                 role,
             })
@@ -113,8 +114,22 @@ fn named(sizes: &ChromSizes) -> Vec<FileChrom> {
         .collect()
 }
 
+/// The genome's chromosomes under every name that a file may use; none when it cannot be read,
+/// which its own row says.
+fn known_chroms(config: &DataConfig) -> ChromSizes {
+    let Ok(genome) = Reference::open(&config.genome) else {
+        return ChromSizes::default();
+    };
+    let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, genome.chrom_sizes());
+    alias.map_or_else(
+        |_| genome.chrom_sizes().clone(),
+        |alias| alias.sizes_by_any_name(),
+    )
+}
+
 fn read_chroms(
     config: &DataConfig,
+    known: &ChromSizes,
     role: &str,
     path: &Path,
 ) -> Result<Vec<FileChrom>, DatasetError> {
@@ -127,7 +142,7 @@ fn read_chroms(
         names.into_iter().map(chrom).collect()
     };
     Ok(match role {
-        "genome" => named(Fasta::open(path)?.chrom_sizes()),
+        "genome" => named(Reference::open(path)?.chrom_sizes()),
         "genes" => count_genes_by_chrom(&read_genes(path)?)
             .into_iter()
             .map(|(name, n_genes)| FileChrom {
@@ -165,7 +180,11 @@ fn read_chroms(
             }
             None => Vec::new(),
         },
-        _ => named(BigWig::open(path)?.chrom_sizes()),
+        _ => {
+            let track = config.tracks.iter().find(|track| track.path == path);
+            let reads = track.map_or_else(ReadFilter::default, |track| track.reads);
+            named(TrackFile::open(path, known, &config.genome, &reads)?.chrom_sizes())
+        }
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use genome::{ReadFilter, TrackKind};
 use serde::{Deserialize, Serialize};
 
 use crate::mask_prior::validate_constants;
@@ -14,8 +15,13 @@ use crate::mask_prior::validate_constants;
 pub struct TrackConfig {
     /// Name of the track, unique, for example `dnase`.
     pub name: String,
-    /// bigWig file.
+    /// bigWig; or bedGraph (`.bedgraph`, `.bdg`, `.bg`, also with `.gz`) or aligned reads (`.bam`,
+    /// `.cram`: reads over each base per million), which are read once into a bigWig beside them,
+    /// see [`genome::TrackFile`].
     pub path: PathBuf,
+    /// Which aligned reads count. Default: all that are mapped, primary and no duplicates.
+    #[serde(default)]
+    pub reads: ReadFilter,
     /// What was measured, in words, for the reader of the manifest. Default: none.
     #[serde(default)]
     pub assay: Option<String>,
@@ -95,6 +101,13 @@ impl TrackConfig {
                 self.name
             ));
         }
+        if self.reads != ReadFilter::default() && TrackKind::of(&self.path) != TrackKind::Alignment
+        {
+            problems.push(format!(
+                "track {:?} says which reads count, but its file is no .bam or .cram",
+                self.name
+            ));
+        }
         validate_constants(&self.name, self.beta, self.weight, problems);
     }
 
@@ -170,6 +183,7 @@ mod tests {
             ("scale = 0", "must be above 0"),
             ("clip = [1, 1]", "then a higher one"),
             ("clip = [nan, 1]", "then a higher one"),
+            ("reads = { min_mapping_quality = 9 }", "is no .bam or .cram"),
             ("beta = -1", "has beta -1"),
             ("weight = inf", "has weight inf"),
         ];

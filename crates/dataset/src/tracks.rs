@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use genome::{BigWig, Interval};
+use genome::{Conversion, Interval, TrackFile};
 
 use crate::chrom_alias::ChromNames;
 use crate::error::DatasetError;
@@ -19,7 +19,7 @@ pub const ACTIVITY_FLANK: u64 = 500;
 #[derive(Debug)]
 pub(crate) struct Track {
     config: TrackConfig,
-    file: BigWig,
+    file: TrackFile,
     names: ChromNames,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct TrackValues {
 }
 
 impl Track {
-    pub(crate) fn new(config: &TrackConfig, file: BigWig, names: ChromNames) -> Self {
+    pub(crate) fn new(config: &TrackConfig, file: TrackFile, names: ChromNames) -> Self {
         Track {
             config: config.clone(),
             file,
@@ -43,6 +43,11 @@ impl Track {
     /// Chromosomes that genes lie on and the file does not have.
     pub(crate) fn absent_chroms(&self) -> &BTreeMap<String, usize> {
         self.names.absent()
+    }
+
+    /// What the track's file was converted into, when it is no bigWig.
+    pub(crate) fn conversion(&self) -> Option<&Conversion> {
+        self.file.conversion()
     }
 
     /// Reads the track over a window.

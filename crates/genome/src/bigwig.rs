@@ -1,6 +1,5 @@
 //! One track file: bigWig in, one value per base out; and bigWig out.
 
-mod positional_file;
 mod tile_cache;
 mod write;
 
@@ -11,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bigwig::BigWigReader;
 
-use self::positional_file::PositionalFile;
 use self::tile_cache::{Run, TILE_LENGTH, Tile, TileCache};
-pub use self::write::write_bigwig;
+pub use self::write::{BigWigRows, write_bigwig, write_bigwig_with};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::interval::Interval;
 use crate::panic_guard::catch_panic;
+use crate::positional_file::PositionalFile;
 
 /// A bigWig file, open for reading from any number of threads.
 ///

@@ -186,6 +186,17 @@ pub enum GenomeError {
         reason: String,
     },
 
+    /// A record of a binary file cannot be used.
+    #[error("{}: record {record}: {reason}", path.display())]
+    InvalidRecord {
+        /// The file.
+        path: PathBuf,
+        /// The record, counted from 1.
+        record: u64,
+        /// What is wrong, with the remedy if there is one.
+        reason: String,
+    },
+
     /// The data of a region cannot be decoded.
     #[error("{}: {region}: {reason}", path.display())]
     CorruptRegion {

@@ -5,10 +5,12 @@
 //! outside its chromosome returns an error; nothing is clipped or padded here. There are no
 //! arrays and no tensors in this crate.
 
+mod alignment;
 mod annotation;
 mod assembly;
 mod atomic;
 mod bed;
+mod bed_graph;
 mod bedpe;
 mod bigwig;
 mod chrom_sizes;
@@ -22,18 +24,23 @@ mod interval;
 mod mask_pickle;
 mod mrna;
 mod panic_guard;
+mod positional_file;
 mod power_law;
+mod reference;
 mod region_index;
 mod standardised_mrna;
 mod table;
 mod text_column;
+mod track_file;
+mod two_bit;
 
+pub use alignment::{ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
 pub use assembly::{assembly_of, assembly_of_chrom};
 pub use atomic::{AtomicFile, write_atomic};
 pub use bed::{Region, read_regions, write_bed_tabix};
 pub use bedpe::{RegionPair, read_pairs};
-pub use bigwig::{BigWig, write_bigwig};
+pub use bigwig::{BigWig, BigWigRows, write_bigwig, write_bigwig_with};
 pub use chrom_sizes::{ChromSizes, read_chrom_sizes};
 pub use contact::{
     ContactMap, ContactProfile, Normalization, StoredContacts, UnknownNormalizationName,
@@ -47,6 +54,9 @@ pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
 pub use mrna::{MrnaFeatures, read_mrna_table};
 pub use panic_guard::catch_panic;
 pub use power_law::power_law_contact;
+pub use reference::Reference;
 pub use region_index::RegionIndex;
 pub use standardised_mrna::{N_STANDARDISED, read_standardised_mrna};
 pub use text_column::read_text_column;
+pub use track_file::{Conversion, ConversionPlace, TrackFile, TrackKind};
+pub use two_bit::TwoBit;

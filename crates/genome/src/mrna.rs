@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::annotation::Transcript;
 use crate::error::GenomeError;
-use crate::fasta::Fasta;
 use crate::interval::{Interval, Strand};
+use crate::reference::Reference;
 use crate::table::{Row, Table};
 
 /// Lengths, base composition and junctions of one transcript; raw values.
@@ -70,8 +70,11 @@ impl MrnaFeatures {
     /// Computes the features of a transcript from its exons and the reference sequence.
     ///
     /// # Errors
-    /// As [`Fasta::read_bases`], for example when an exon lies outside its chromosome.
-    pub fn from_transcript(transcript: &Transcript, fasta: &Fasta) -> Result<Self, GenomeError> {
+    /// As [`Reference::read_bases`], for example when an exon lies outside its chromosome.
+    pub fn from_transcript(
+        transcript: &Transcript,
+        reference: &Reference,
+    ) -> Result<Self, GenomeError> {
         let exons = transcript.exons.as_slice();
         let intron_len = exons
             .windows(2)
@@ -104,7 +107,7 @@ impl MrnaFeatures {
                 continue;
             };
             let offset = first.start();
-            let bases = fasta.read_bases(&Interval::try_new(
+            let bases = reference.read_bases(&Interval::try_new(
                 first.shared_chrom(),
                 offset,
                 last.end(),
@@ -267,7 +270,7 @@ mod tests {
         const HALF_A_DIGIT: f64 = 0.5e-4 + 1e-12;
         let expected = read_mrna_table(example("mrna_features.tsv")).unwrap();
         let annotation = read_annotation(example("genes.gtf.gz")).unwrap();
-        let fasta = Fasta::open(example("genome.fa.gz")).unwrap();
+        let reference = Reference::open(example("genome.fa.gz")).unwrap();
         let mut n_compared = 0;
         for gene in read_gene_table(example("genes.tsv")).unwrap() {
             let Some(expected) = expected.get(&gene.symbol) else {
@@ -279,7 +282,7 @@ mod tests {
                 continue;
             };
             let (transcript, _) = annotation.representative(&gene).unwrap();
-            let found = MrnaFeatures::from_transcript(transcript, &fasta).unwrap();
+            let found = MrnaFeatures::from_transcript(transcript, &reference).unwrap();
             let counts = |f: &MrnaFeatures| {
                 [
                     f.utr5_len,
@@ -311,7 +314,7 @@ mod tests {
         let path = folder.path().join("g.fa");
         //                         0123456789012345678901
         std::fs::write(&path, ">c\nggccaattNNGCATgcTTTTAC\n").unwrap();
-        let fasta = Fasta::open(&path).unwrap();
+        let reference = Reference::open(&path).unwrap();
         let interval = |start, end| Interval::try_new("c", start, end).unwrap();
         let mut transcript = Transcript {
             gene_id: "G".into(),
@@ -349,7 +352,7 @@ mod tests {
                 expected
             );
         };
-        let of = |transcript: &Transcript| MrnaFeatures::from_transcript(transcript, &fasta);
+        let of = |transcript: &Transcript| MrnaFeatures::from_transcript(transcript, &reference);
         close(of(&transcript).unwrap(), forward);
         transcript.strand = Strand::Reverse;
         let reverse = MrnaFeatures {

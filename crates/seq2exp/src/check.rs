@@ -139,7 +139,11 @@ impl CheckReport {
         Ok(Self {
             file_table: files.to_string(),
             files: files.rows.iter().map(FileReport::of).collect(),
-            notes: DataDescription::without_sources(&reader).notes(),
+            notes: DataDescription::without_sources(&reader)
+                .notes()
+                .into_iter()
+                .chain(reader.conversions().map(ToString::to_string))
+                .collect(),
             skipped,
             device: device.name.clone(),
             threads: rayon::current_num_threads(),

@@ -146,6 +146,11 @@ impl Experiment {
             return Ok(PreparedReader::open(&folder)?);
         }
         let reader = ExampleReader::open(&self.config.data)?;
+        if self.machine.progress != ProgressMode::Silent {
+            for conversion in reader.conversions() {
+                eprintln!("{conversion}");
+            }
+        }
         let mut progress: Option<(Progress, usize)> = None;
         let mut advance = |n_done: usize, n_genes: usize| {
             let (progress, n_shown) = progress.get_or_insert_with(|| {

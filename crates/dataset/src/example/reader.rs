@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use genome::{
-    Annotation, BigWig, ChosenBy, ChromSizes, ContactMap, Fasta, Gene, Interval, MrnaFeatures,
-    N_STANDARDISED, RegionIndex, StoredContacts, read_annotation, read_expression, read_gene_table,
-    read_mrna_table, read_standardised_mrna, read_transformed_expression,
+    Annotation, ChosenBy, ChromSizes, ContactMap, Conversion, Gene, Interval, MrnaFeatures,
+    N_STANDARDISED, Reference, RegionIndex, StoredContacts, TrackFile, read_annotation,
+    read_expression, read_gene_table, read_mrna_table, read_standardised_mrna,
+    read_transformed_expression,
 };
 
 use super::{Example, ExampleParts};
@@ -37,7 +38,7 @@ use crate::window::Window;
 #[derive(Debug)]
 pub struct ExampleReader {
     config: DataConfig,
-    genome: Fasta,
+    genome: Reference,
     selection: Selection,
     mrna: Mrna,
     transcript_choices: BTreeMap<ChosenBy, usize>,
@@ -83,7 +84,7 @@ impl ExampleReader {
             return Err(DatasetError::Config { problems });
         }
         check_files(config)?;
-        let genome = Fasta::open(&config.genome)?;
+        let genome = Reference::open(&config.genome)?;
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
         let read_target = match config.expression.transform {
@@ -99,11 +100,12 @@ impl ExampleReader {
         let selection = select_genes(config, genes, &expression, sizes, &alias)?;
         let needed = count_genes_by_chrom(&selection.genes);
 
+        let known = alias.sizes_by_any_name();
         let tracks = config
             .tracks
             .iter()
             .map(|track| {
-                let file = BigWig::open(&track.path)?;
+                let file = TrackFile::open(&track.path, &known, &config.genome, &track.reads)?;
                 let names =
                     alias.names_in(&track.path, file.chrom_sizes(), &needed, track.absent)?;
                 Ok(Track::new(track, file, names))
@@ -160,6 +162,11 @@ impl ExampleReader {
     /// The genes of the table that are no examples, with the reason, in the order of the table.
     pub fn skipped(&self) -> &[SkippedGene] {
         &self.selection.skipped
+    }
+
+    /// What each track that is no bigWig was converted into.
+    pub fn conversions(&self) -> impl Iterator<Item = &Conversion> {
+        self.tracks.iter().filter_map(Track::conversion)
     }
 
     /// How features are standardised.
@@ -404,7 +411,7 @@ pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
 fn read_mrna(
     config: &DataConfig,
     genes: &[Gene],
-    genome: &Fasta,
+    genome: &Reference,
     alias: &ChromAlias,
 ) -> Result<(Mrna, BTreeMap<ChosenBy, usize>), DatasetError> {
     let mut choices = BTreeMap::new();
@@ -470,7 +477,7 @@ fn no_mrna(path: &Path, config: &DataConfig, first: &Gene) -> DatasetError {
 fn mrna_of(
     gene: &Gene,
     annotation: &Annotation,
-    genome: &Fasta,
+    genome: &Reference,
     alias: &ChromAlias,
 ) -> Result<Option<(MrnaFeatures, ChosenBy)>, DatasetError> {
     for name in alias.names_of(&gene.chrom) {

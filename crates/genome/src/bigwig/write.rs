@@ -1,9 +1,10 @@
 //! Writing a track as bigWig.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::Path;
 
-use bigwig::{ChromIdOrder, ChromInfo, WriterOptions};
+use bigwig::{BigWigWriter, ChromIdOrder, ChromInfo, WriterOptions};
 
 use crate::atomic::AtomicFile;
 use crate::chrom_sizes::ChromSizes;
@@ -15,9 +16,10 @@ const BATCH_LEN: usize = 4096;
 
 /// Writes a bigWig file with zoom levels: each interval gets one value, all others no data.
 ///
-/// The chromosome tree precedes the data, as IGV and igv.js need it. Intervals come in the order
-/// of `chrom_sizes`, then by start, and do not overlap. The file appears whole or not at all,
-/// and its bytes depend on the arguments only. Chromosomes of length 0 are left out.
+/// The chromosome tree precedes the data, as IGV and igv.js need it. Intervals come chromosome by
+/// chromosome in the order of `chrom_sizes`, by start within each, and do not overlap. The file
+/// appears whole or not at all, and its bytes depend on the arguments only. Chromosomes of length
+/// 0 are left out.
 ///
 /// # Errors
 /// Rows count from 1. [`GenomeError::UnknownChrom`] or [`GenomeError::OutsideChrom`] for an
@@ -29,42 +31,107 @@ pub fn write_bigwig(
     chrom_sizes: &ChromSizes,
     values: impl IntoIterator<Item = (Interval, f32)>,
 ) -> Result<(), GenomeError> {
+    write_bigwig_with(path, chrom_sizes, |rows| {
+        values
+            .into_iter()
+            .try_for_each(|(interval, value)| rows.push(interval, value))
+    })
+}
+
+/// Writes a bigWig file, as [`write_bigwig`] does, from whatever `write` hands in.
+///
+/// For values that are computed or read on the way: when `write` fails, nothing is written.
+///
+/// # Errors
+/// What `write` returns, and what [`BigWigRows::push`] and the file system refuse.
+pub fn write_bigwig_with(
+    path: impl AsRef<Path>,
+    chrom_sizes: &ChromSizes,
+    write: impl FnOnce(&mut BigWigRows<'_>) -> Result<(), GenomeError>,
+) -> Result<(), GenomeError> {
     let path = path.as_ref();
     let chroms = chrom_infos(path, chrom_sizes)?;
     let mut file = AtomicFile::create(path)?;
-    let failed = |error: bigwig::Error| match error {
+    {
+        let writer = WriterOptions::new()
+            .chrom_id_order(ChromIdOrder::Listed)
+            .create_with(file.writer(), &chroms)
+            .map_err(|error| failed(path, error))?;
+        let mut rows = BigWigRows {
+            path,
+            chrom_sizes,
+            writer,
+            batch: Vec::with_capacity(BATCH_LEN),
+            previous: None,
+            row: 0,
+        };
+        write(&mut rows)?;
+        rows.push_batch()?;
+        rows.writer.finish().map_err(|error| failed(path, error))?;
+    }
+    file.commit()
+}
+
+/// Takes the intervals of a bigWig that is being written, one after the other.
+pub struct BigWigRows<'a> {
+    path: &'a Path,
+    chrom_sizes: &'a ChromSizes,
+    writer: BigWigWriter<&'a mut BufWriter<File>>,
+    /// Start, end and value of rows on one chromosome, not yet handed on.
+    batch: Vec<(u32, u32, f32)>,
+    /// The last row and the number of its chromosome.
+    previous: Option<(usize, Interval)>,
+    row: u64,
+}
+
+impl BigWigRows<'_> {
+    /// Gives an interval its value.
+    ///
+    /// # Errors
+    /// As [`write_bigwig`].
+    pub fn push(&mut self, interval: Interval, value: f32) -> Result<(), GenomeError> {
+        self.row += 1;
+        let (start, end) = check_row(
+            self.path,
+            self.chrom_sizes,
+            self.previous.as_ref(),
+            self.row,
+            &interval,
+            value,
+        )?;
+        let chrom_index = self
+            .chrom_sizes
+            .index_of(interval.chrom())
+            .unwrap_or(usize::MAX);
+        if self.batch.len() == BATCH_LEN
+            || self
+                .previous
+                .as_ref()
+                .is_some_and(|(last_index, _)| *last_index != chrom_index)
+        {
+            self.push_batch()?;
+        }
+        self.batch.push((start, end, value));
+        self.previous = Some((chrom_index, interval));
+        Ok(())
+    }
+
+    fn push_batch(&mut self) -> Result<(), GenomeError> {
+        if let Some((_, last)) = &self.previous {
+            self.writer
+                .push_intervals(last.chrom(), &self.batch)
+                .map_err(|error| failed(self.path, error))?;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+}
+
+fn failed(path: &Path, error: bigwig::Error) -> GenomeError {
+    match error {
         bigwig::Error::Io(source) => GenomeError::io(path, "write to")(source),
         other => GenomeError::io(path, "write to")(io::Error::other(other)),
-    };
-    let mut writer = WriterOptions::new()
-        .chrom_id_order(ChromIdOrder::Listed)
-        .create_with(file.writer(), &chroms)
-        .map_err(failed)?;
-
-    let mut batch: Vec<(u32, u32, f32)> = Vec::with_capacity(BATCH_LEN);
-    let mut previous: Option<(usize, Interval)> = None;
-    for (index, (interval, value)) in values.into_iter().enumerate() {
-        let row = index as u64 + 1;
-        let span = check_row(path, chrom_sizes, previous.as_ref(), row, &interval, value)?;
-        let chrom_index = chrom_sizes.index_of(interval.chrom()).unwrap_or(usize::MAX);
-        if let Some((last_index, last)) = &previous
-            && (*last_index != chrom_index || batch.len() == BATCH_LEN)
-        {
-            writer
-                .push_intervals(last.chrom(), &batch)
-                .map_err(failed)?;
-            batch.clear();
-        }
-        batch.push((span.0, span.1, value));
-        previous = Some((chrom_index, interval));
     }
-    if let Some((_, last)) = &previous {
-        writer
-            .push_intervals(last.chrom(), &batch)
-            .map_err(failed)?;
-    }
-    writer.finish().map_err(failed)?;
-    file.commit()
 }
 
 fn chrom_infos(path: &Path, chrom_sizes: &ChromSizes) -> Result<Vec<ChromInfo>, GenomeError> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libdeflater::Decompressor;
 
 use crate::error::GenomeError;
+use crate::positional_file::read_exact_at;
 use crate::table::{Packing, check_bgzf_end};
 
 /// Bytes of a BGZF block's header up to and with the size field (SAM specification, 4.1).
@@ -367,24 +368,4 @@ fn walk_from(
         at = end;
     }
     Ok(())
-}
-
-/// Reads at an offset without moving a cursor that other threads share.
-fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
-    }
-    #[cfg(windows)]
-    {
-        let mut n_read = 0;
-        while n_read < out.len() {
-            let at = offset + n_read as u64;
-            match std::os::windows::fs::FileExt::seek_read(file, &mut out[n_read..], at)? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                n => n_read += n,
-            }
-        }
-        Ok(())
-    }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 ///
 /// There is no buffer: each read is one system call for exactly the bytes asked for.
 #[derive(Debug)]
-pub(super) struct PositionalFile {
+pub(crate) struct PositionalFile {
     file: Arc<File>,
     length: u64,
     position: u64,
@@ -16,7 +16,7 @@ pub(super) struct PositionalFile {
 
 impl PositionalFile {
     /// Starts at the first byte.
-    pub(super) fn new(file: Arc<File>) -> io::Result<Self> {
+    pub(crate) fn new(file: Arc<File>) -> io::Result<Self> {
         let length = file.metadata()?.len();
         Ok(PositionalFile {
             file,
@@ -46,6 +46,26 @@ impl Seek for PositionalFile {
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
         Ok(self.position)
+    }
+}
+
+/// Reads at an offset without moving a cursor that other threads share.
+pub(crate) fn read_exact_at(file: &File, out: &mut [u8], offset: u64) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::FileExt::read_exact_at(file, out, offset)
+    }
+    #[cfg(windows)]
+    {
+        let mut n_read = 0;
+        while n_read < out.len() {
+            let at = offset + n_read as u64;
+            match std::os::windows::fs::FileExt::seek_read(file, &mut out[n_read..], at)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => n_read += n,
+            }
+        }
+        Ok(())
     }
 }
 
