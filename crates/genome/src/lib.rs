@@ -33,6 +33,7 @@ mod table;
 mod text_column;
 mod track_file;
 mod two_bit;
+mod variant;
 
 pub use alignment::{ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
@@ -60,3 +61,4 @@ pub use standardised_mrna::{N_STANDARDISED, read_standardised_mrna};
 pub use text_column::read_text_column;
 pub use track_file::{Conversion, ConversionPlace, TrackFile, TrackKind};
 pub use two_bit::TwoBit;
+pub use variant::{Allele, ReferenceCheck, VariantFile, VariantPlace, VariantRecord};

@@ -1,4 +1,4 @@
-//! 2bit, aligned reads against py2bit and deepTools; `oracle/source_expected.py`.
+//! 2bit, aligned reads and variants against py2bit, deepTools and pysam; `oracle/source_expected.py`.
 
 use std::path::{Path, PathBuf};
 
@@ -100,4 +100,42 @@ fn coverage_equals_bam_coverage() {
             assert_eq!(n_bases, 3741, "{setting}");
         }
     }
+}
+
+#[test]
+fn variants_equal_pysam() {
+    let genome = Reference::open(golden("genome.fa")).unwrap();
+    let rows = rows("variants.tsv");
+    assert_eq!(rows.len(), 62);
+    let mut n_different = 0;
+    for name in ["variants.vcf", "variants.vcf.gz", "variants.bcf"] {
+        let mut file = VariantFile::open(golden(name)).unwrap();
+        for (index, row) in rows.iter().enumerate() {
+            let record = file.next_record().unwrap().unwrap();
+            let alternates: Vec<String> =
+                record.alternates.iter().map(ToString::to_string).collect();
+            let found = [
+                record.chrom.clone(),
+                record.start.to_string(),
+                record.id.clone().unwrap_or(".".into()),
+                record.reference.clone(),
+                match alternates.is_empty() {
+                    true => ".".into(),
+                    false => alternates.join(","),
+                },
+            ];
+            assert_eq!(found, row[..5], "{name} {}", record.place);
+            if name.ends_with("bcf") {
+                assert_eq!(record.place, VariantPlace::Record(index as u64 + 1));
+            }
+            let is_same = record.check_reference(&genome).unwrap() == ReferenceCheck::Same;
+            assert_eq!(is_same, row[5] == "True", "{name} {}", record.place);
+            n_different += usize::from(!is_same);
+        }
+        assert_eq!(file.next_record().unwrap(), None);
+    }
+    assert!(
+        n_different > 0,
+        "the fixture has records that differ from the genome"
+    );
 }

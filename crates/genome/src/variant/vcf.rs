@@ -1,0 +1,129 @@
+//! VCF: one record a line.
+
+use std::path::{Path, PathBuf};
+
+use super::{Allele, VariantPlace, VariantRecord, is_bases, parse_allele};
+use crate::error::{GenomeError, shorten};
+use crate::table::Lines;
+
+/// The columns that every VCF has, in this order.
+const COLUMNS: [&str; 8] = [
+    "#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO",
+];
+
+/// The lines of a VCF behind its header.
+pub(super) struct VcfLines {
+    path: PathBuf,
+    lines: Lines,
+}
+
+impl VcfLines {
+    /// Opens a file and reads its header.
+    pub(super) fn open(path: &Path) -> Result<Self, GenomeError> {
+        let mut lines = Lines::open(path)?;
+        loop {
+            let Some((line, text)) = lines.next_line()? else {
+                return Err(GenomeError::Empty {
+                    path: path.to_path_buf(),
+                    what: "header line (#CHROM, POS, …)",
+                });
+            };
+            if line == 1 && !text.starts_with("##fileformat=VCF") {
+                return Err(GenomeError::InvalidLine {
+                    path: path.to_path_buf(),
+                    line,
+                    reason: "a VCF starts with ##fileformat=VCF; a BCF must be called .bcf".into(),
+                });
+            }
+            if text.starts_with("##") {
+                continue;
+            }
+            if !text.split('\t').take(COLUMNS.len()).eq(COLUMNS) {
+                return Err(GenomeError::InvalidLine {
+                    path: path.to_path_buf(),
+                    line,
+                    reason: format!(
+                        "the header line with the columns {} is missing",
+                        COLUMNS.join(", ")
+                    ),
+                });
+            }
+            return Ok(VcfLines {
+                path: path.to_path_buf(),
+                lines,
+            });
+        }
+    }
+
+    pub(super) fn next_record(&mut self) -> Result<Option<VariantRecord>, GenomeError> {
+        loop {
+            match self.lines.next_line()? {
+                None => return Ok(None),
+                Some((_, text)) if text.trim().is_empty() => {}
+                Some((line, text)) => return parse_record(&self.path, line, text).map(Some),
+            }
+        }
+    }
+}
+
+fn parse_record(path: &Path, line: u64, text: &str) -> Result<VariantRecord, GenomeError> {
+    let mut fields = text.split('\t');
+    // The first five are read; the rest must be there.
+    let (Some(chrom), Some(position), Some(id), Some(reference), Some(alternates), Some(_)) = (
+        fields.next(),
+        fields.next(),
+        fields.next(),
+        fields.next(),
+        fields.next(),
+        fields.nth(2),
+    ) else {
+        return Err(GenomeError::FieldCount {
+            path: path.to_path_buf(),
+            line,
+            expected: format!("at least {}", COLUMNS.len()),
+            found: text.split('\t').count(),
+        });
+    };
+    let invalid = |column: &str, text: &str, expected| GenomeError::InvalidField {
+        path: path.to_path_buf(),
+        line,
+        column: column.to_string(),
+        value: shorten(text),
+        expected,
+    };
+    // Position 0, the end of a chromosome before its first base, has no base to compare.
+    let start = position
+        .parse::<u64>()
+        .ok()
+        .and_then(|position| position.checked_sub(1))
+        .ok_or_else(|| invalid("POS", position, "a position: a whole number from 1"))?;
+    if !is_bases(reference) {
+        return Err(invalid("REF", reference, "one or more bases"));
+    }
+    let alternates: Vec<Allele> = match alternates {
+        "." => Vec::new(),
+        list => list
+            .split(',')
+            .map(|text| {
+                let expected = "bases, *, a <name> or a breakend";
+                parse_allele(text).ok_or_else(|| invalid("ALT", text, expected))
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    let record = VariantRecord {
+        chrom: chrom.to_string(),
+        start,
+        id: (id != "." && !id.is_empty()).then(|| id.to_string()),
+        reference: reference.to_string(),
+        alternates,
+        place: VariantPlace::Line(line),
+    };
+    match record.interval() {
+        Ok(_) => Ok(record),
+        Err(error) => Err(GenomeError::InvalidLine {
+            path: path.to_path_buf(),
+            line,
+            reason: error.to_string(),
+        }),
+    }
+}
