@@ -251,21 +251,22 @@ mod tests {
         assert_eq!(names.get("chr1").unwrap().as_deref(), Some("chr1"));
         assert_eq!(names.get("chr22").unwrap(), None);
 
-        let cases: [(&[(&str, u64)], AbsentChrom, &str); 3] = [
+        let other = [("x", 1)];
+        let cases = [
             (
-                &[("chr1", 100)],
+                [("chr1", 100)],
                 AbsentChrom::Error,
                 "no chromosome \"chr22\" (3 genes); there are chr1;",
             ),
             (
-                &[("x", 1)],
+                other,
                 AbsentChrom::Error,
                 "no chromosome \"chr1\" (7 genes), \"chr22\" (3 genes); there are x;",
             ),
-            (&[("x", 1)], AbsentChrom::NoData, "does not cover"),
+            (other, AbsentChrom::NoData, "does not cover"),
         ];
         for (file, absent, part) in cases {
-            let error = names_in(file, absent).unwrap_err().to_string();
+            let error = names_in(&file, absent).unwrap_err().to_string();
             assert!(error.contains(part), "{error}");
         }
     }

@@ -94,7 +94,7 @@ impl ContactTrack {
             }
             ContactTrack::Measured { map, names } => {
                 let Some(chrom) = names.get(window.chrom())? else {
-                    let resolution = u64::from(map.resolution());
+                    let resolution = map.resolution();
                     let (first_bin, end_bin) = bins_of(window.inside(), resolution);
                     return Ok(ContactBins {
                         resolution,

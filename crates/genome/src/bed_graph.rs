@@ -177,7 +177,10 @@ mod tests {
 
     use super::*;
 
-    fn read_all(text: &[u8]) -> Result<(Vec<(String, f32)>, Vec<(String, u64)>), String> {
+    /// Rows by interval, and the number of rows left out by chromosome.
+    type Rows = (Vec<(String, f32)>, Vec<(String, u64)>);
+
+    fn read_all(text: &[u8]) -> Result<Rows, String> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.bedGraph");
         std::fs::write(&path, text).unwrap();

@@ -54,7 +54,7 @@ impl Journal {
             .split_inclusive('\n')
             .filter_map(|line| line.strip_suffix('\n'));
         let is_ours = lines.next() == Some(data_digest);
-        let last = lines.filter_map(Checkpoint::parse).last();
+        let last = lines.filter_map(Checkpoint::parse).next_back();
         let mut journal = Journal {
             path: path.to_path_buf(),
             file: OpenOptions::new()

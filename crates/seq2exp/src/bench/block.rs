@@ -161,9 +161,9 @@ impl BlockBench {
         for run in 0..=self.n_runs.max(1) {
             let repetitions = [
                 Repetition::of(forward)?,
-                Repetition::of(&of_forward)?,
+                Repetition::of(of_forward)?,
                 Repetition::of(both)?,
-                Repetition::of(&of_both)?,
+                Repetition::of(of_both)?,
             ];
             // The first fills caches and buffers.
             if run > 0 {
