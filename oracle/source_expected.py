@@ -233,6 +233,32 @@ def write_variants(rng, bases):
             out.write("\t".join(map(str, row)) + "\n")
 
 
+def write_cage_sums():
+    """The sum of real CAGE over [tss - 192, tss + 192) of each gene's strand, by pyBigWig."""
+    folder = Path("../shared/data/cage_windows")
+    if not folder.exists():
+        print(f"{folder} is not there: cage_tss.tsv stays as it is")
+        return
+    strands = {"+": "plus", "-": "minus"}
+    files = {
+        strand: pyBigWig.open(str(folder / f"cage_cd4_tcell_{name}.bw"))
+        for strand, name in strands.items()
+    }
+    lines = (folder / "genes.tsv").read_text().splitlines()
+    columns = lines[0].split("\t")
+    with open(GOLDEN / "cage_tss.tsv", "w") as out:
+        out.write("# pyBigWig 0.3.29 over data/cage_windows; oracle/source_expected.py\n")
+        out.write("symbol\tchrom\ttss\tstrand\tsum\n")
+        for line in lines[1:]:
+            gene = dict(zip(columns, line.split("\t")))
+            file, tss = files[gene["strand"]], int(gene["tss"])
+            end = min(tss + 192, file.chroms(gene["chrom"]))
+            values = file.values(gene["chrom"], max(0, tss - 192), end)
+            total = sum(value for value in values if value == value)
+            row = (gene["symbol"], gene["chrom"], tss, gene["strand"], repr(total))
+            out.write("\t".join(map(str, row)) + "\n")
+
+
 def main():
     GOLDEN.mkdir(parents=True, exist_ok=True)
     rng = random.Random(22)
@@ -243,6 +269,7 @@ def main():
     write_reads(rng, bases)
     write_coverage_expected(GOLDEN / "coverage.tsv")
     write_variants(rng, bases)
+    write_cage_sums()
 
 
 if __name__ == "__main__":

@@ -106,6 +106,7 @@ impl DataConfig {
             Some(&mut self.expression.path),
             self.annotation.as_mut(),
             self.mrna_features.as_mut(),
+            self.expression.minus.as_mut(),
             self.include.as_mut(),
             self.exclude.as_mut(),
             self.tss_peaks.as_mut().map(|peaks| &mut peaks.path),
@@ -142,6 +143,7 @@ impl DataConfig {
             ),
             ("annotation", self.annotation.as_ref()),
             ("mrna_features", self.mrna_features.as_ref()),
+            ("expression minus", self.expression.minus.as_ref()),
             ("include", self.include.as_ref()),
             ("exclude", self.exclude.as_ref()),
             (
@@ -264,6 +266,14 @@ impl DataConfig {
             problems.push("promoter_activity names no column".into());
         }
         self.split.validate(&mut problems);
+        self.expression.validate(&mut problems);
+        if self.tss_peaks.is_some() && self.expression.is_track() {
+            problems.push(
+                "expression is read from a track at the start sites of the gene table, which \
+                 tss_peaks would move; give a table of expression, or remove tss_peaks"
+                    .into(),
+            );
+        }
         problems
     }
 

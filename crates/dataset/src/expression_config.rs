@@ -2,25 +2,69 @@
 
 use std::path::PathBuf;
 
+use genome::{TSS_SIGNAL_BASES, TrackKind};
 use serde::{Deserialize, Serialize};
 
 /// Where the target is and what is done to it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpressionConfig {
-    /// TSV with a header.
+    /// TSV with a header; or a track of transcript counts, CAGE or RNA-seq, by the ending of its
+    /// name (`.bw`, `.bigwig`, or one that [`TrackKind::of`] knows), whose sum around each start
+    /// site is the expression, see [`genome::TssSignal::read`].
     pub path: PathBuf,
+    /// The track of genes on the minus strand, when `path` is the one of the plus strand.
+    /// Default: none, `path` holds both.
+    #[serde(default)]
+    pub minus: Option<PathBuf>,
+    /// Bases around the start site that are summed, even. Default and published: 384, three bins
+    /// of 128 (reference name `<cell>_CAGE_128*3_sum`).
+    #[serde(default = "default_tss_bases")]
+    pub tss_bases: u64,
     /// Column with the gene's name. Default: `gene`.
     #[serde(default = "default_expression_key")]
     pub key: String,
     /// What `key` holds. Default: `symbol`.
     #[serde(default)]
     pub key_holds: GeneKey,
-    /// Column with the value, for example `tpm`.
+    /// Column with the value, for example `tpm`; for a track, what it counts, for example `cage`.
     pub value: String,
     /// Default and published: `log10p1`.
     #[serde(default)]
     pub transform: ExpressionTransform,
+}
+
+fn default_tss_bases() -> u64 {
+    TSS_SIGNAL_BASES
+}
+
+impl ExpressionConfig {
+    /// Whether the expression is read from a track.
+    pub fn is_track(&self) -> bool {
+        let ending = self
+            .path
+            .extension()
+            .map(|ending| ending.to_ascii_lowercase());
+        ending.is_some_and(|ending| ending == "bw" || ending == "bigwig")
+            || TrackKind::of(&self.path) != TrackKind::BigWig
+    }
+
+    /// Adds what contradicts itself.
+    pub(crate) fn validate(&self, problems: &mut Vec<String>) {
+        if self.minus.is_some() && !self.is_track() {
+            problems.push(
+                "expression has a track of the minus strand, but its path is a table; give the \
+                 track of the plus strand as path"
+                    .into(),
+            );
+        }
+        if self.tss_bases == 0 || !self.tss_bases.is_multiple_of(2) {
+            problems.push(format!(
+                "expression tss_bases {} must be even and at least 2",
+                self.tss_bases
+            ));
+        }
+    }
 }
 
 fn default_expression_key() -> String {

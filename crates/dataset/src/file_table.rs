@@ -74,7 +74,10 @@ impl FileTable {
         let rows: Vec<FileRow> = config
             .source_files()
             .into_iter()
-            .filter(|(role, _)| !TABLES_BY_GENE.contains(&role.as_str()))
+            .filter(|(role, _)| {
+                let is_track = role == "expression" && config.expression.is_track();
+                is_track || !TABLES_BY_GENE.contains(&role.as_str())
+            })
             .map(|(role, path)| FileRow {
                 chroms: read_chroms(config, &known, &role, path),
                 path: path.to_path_buf(),

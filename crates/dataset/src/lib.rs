@@ -31,6 +31,7 @@ mod selection;
 mod source;
 mod split_config;
 mod split_overlap;
+mod target;
 mod track_config;
 mod tracks;
 mod tss_peaks;

@@ -11,6 +11,7 @@ use crate::error::DatasetError;
 use crate::expression_config::{GeneKey, MissingExpression};
 use crate::fold::{Assignment, Split, assign_splits};
 use crate::split_config::SplitConfig;
+use crate::target::expression_key;
 use crate::tss_peaks::{TssCounts, move_to_peaks};
 
 /// A gene of the table that is no example, and why.
@@ -268,13 +269,6 @@ impl Selection {
             }
             (_, SplitConfig::All {}) => "the table must list a gene".into(),
         }
-    }
-}
-
-fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str {
-    match config.expression.key_holds {
-        GeneKey::Symbol => &gene.symbol,
-        GeneKey::GeneId => &gene.gene_id,
     }
 }
 

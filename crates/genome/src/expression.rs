@@ -20,6 +20,23 @@ struct Measurement {
 }
 
 impl Expression {
+    /// Keeps values that were found in another way than in a table; `None` is not measured.
+    ///
+    /// A gene given twice keeps its last value. [`line`](Self::line) is its place in the list.
+    pub fn new(
+        path: impl Into<PathBuf>,
+        values: impl IntoIterator<Item = (String, Option<f64>)>,
+    ) -> Self {
+        let values = (1..)
+            .zip(values)
+            .map(|(line, (key, value))| (key, Measurement { value, line }))
+            .collect();
+        Expression {
+            path: path.into(),
+            values,
+        }
+    }
+
     /// The file the values come from.
     pub fn path(&self) -> &Path {
         &self.path

@@ -32,6 +32,7 @@ mod standardised_mrna;
 mod table;
 mod text_column;
 mod track_file;
+mod tss_signal;
 mod two_bit;
 mod variant;
 
@@ -60,5 +61,6 @@ pub use region_index::RegionIndex;
 pub use standardised_mrna::{N_STANDARDISED, read_standardised_mrna};
 pub use text_column::read_text_column;
 pub use track_file::{Conversion, ConversionPlace, TrackFile, TrackKind};
+pub use tss_signal::{TSS_SIGNAL_BASES, TssSignal};
 pub use two_bit::TwoBit;
 pub use variant::{Allele, ReferenceCheck, VariantFile, VariantPlace, VariantRecord};

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use genome::{
     ChromSizes, Fasta, Interval, ReadFilter, ReadSpan, Reference, ReferenceCheck, TrackFile,
-    TwoBit, VariantFile, VariantPlace,
+    TssSignal, TwoBit, VariantFile, VariantPlace,
 };
 
 fn golden(name: &str) -> PathBuf {
@@ -138,4 +138,32 @@ fn variants_equal_pysam() {
         n_different > 0,
         "the fixture has records that differ from the genome"
     );
+}
+
+#[test]
+fn tss_sums_of_real_cage_equal_pybigwig() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/cage_windows");
+    if !folder.exists() {
+        println!("skipped: {} is not there", folder.display());
+        return;
+    }
+    let open = |strand: &str| {
+        let path = folder.join(format!("cage_cd4_tcell_{strand}.bw"));
+        let none = ChromSizes::default();
+        TrackFile::open(path, &none, Path::new("none.fa"), &ReadFilter::default()).unwrap()
+    };
+    let signal = TssSignal::new(open("plus"), Some(open("minus")), genome::TSS_SIGNAL_BASES);
+    let rows = rows("cage_tss.tsv");
+    assert_eq!(rows.len(), 40);
+    for row in rows {
+        let (tss, strand) = (row[2].parse().unwrap(), row[3].parse().unwrap());
+        let expected: f64 = row[4].parse().unwrap();
+        // The same additions of the same values in the same order.
+        assert_eq!(
+            signal.read(&row[1], tss, strand).unwrap(),
+            expected,
+            "{}",
+            row[0]
+        );
+    }
 }

@@ -6,8 +6,7 @@ use std::path::Path;
 use genome::{
     Annotation, ChosenBy, ChromSizes, ContactMap, Conversion, Gene, Interval, MrnaFeatures,
     N_STANDARDISED, Reference, RegionIndex, StoredContacts, TrackFile, read_annotation,
-    read_expression, read_gene_table, read_mrna_table, read_standardised_mrna,
-    read_transformed_expression,
+    read_gene_table, read_mrna_table, read_standardised_mrna,
 };
 
 use super::{Example, ExampleParts};
@@ -17,7 +16,6 @@ use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::contact_config::ContactConfig;
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
-use crate::expression_config::ExpressionTransform;
 use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
 use crate::fold::Split;
 use crate::one_hot::{NO_BASE, base_code};
@@ -26,6 +24,7 @@ use crate::region_mask::region_codes;
 use crate::selection::{Selection, SkippedGene, select_genes};
 use crate::source::ExampleSource;
 use crate::split_overlap::{SplitOverlap, count_overlaps};
+use crate::target::read_target;
 use crate::track_config::TrackTransform;
 use crate::tracks::Track;
 use crate::tss_peaks::TssCounts;
@@ -87,16 +86,8 @@ impl ExampleReader {
         let genome = Reference::open(&config.genome)?;
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
-        let read_target = match config.expression.transform {
-            ExpressionTransform::Log10p1 => read_expression,
-            ExpressionTransform::None => read_transformed_expression,
-        };
-        let expression = read_target(
-            &config.expression.path,
-            &config.expression.key,
-            &config.expression.value,
-        )?;
         let genes = read_genes(&config.genes)?;
+        let expression = read_target(config, &genes, &alias)?;
         let selection = select_genes(config, genes, &expression, sizes, &alias)?;
         let needed = count_genes_by_chrom(&selection.genes);
 

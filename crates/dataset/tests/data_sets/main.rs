@@ -5,5 +5,6 @@ mod k562_chr22;
 mod polars;
 mod prepared;
 mod released;
+mod sources;
 mod tiny_genome;
 mod walk;

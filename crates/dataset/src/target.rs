@@ -1,0 +1,82 @@
+//! Where the genes' expression comes from: a table, or a track at the start sites.
+
+use std::path::Path;
+
+use genome::{
+    Expression, Gene, ReadFilter, TrackFile, TssSignal, read_expression,
+    read_transformed_expression,
+};
+
+use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
+use crate::config::DataConfig;
+use crate::error::DatasetError;
+use crate::expression_config::{ExpressionTransform, GeneKey};
+use crate::track_config::AbsentChrom;
+
+/// How a table of expression names a gene.
+pub(crate) fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str {
+    match config.expression.key_holds {
+        GeneKey::Symbol => &gene.symbol,
+        GeneKey::GeneId => &gene.gene_id,
+    }
+}
+
+/// Reads the expression of the genes, each keyed as the configuration says.
+///
+/// # Errors
+/// [`DatasetError::Genome`] for a file that cannot be read, or a start site whose values are no
+/// counts; [`DatasetError::MissingChrom`] for genes on a chromosome that a track does not have.
+pub(crate) fn read_target(
+    config: &DataConfig,
+    genes: &[Gene],
+    alias: &ChromAlias,
+) -> Result<Expression, DatasetError> {
+    let expression = &config.expression;
+    if !expression.is_track() {
+        let read = match expression.transform {
+            ExpressionTransform::Log10p1 => read_expression,
+            ExpressionTransform::None => read_transformed_expression,
+        };
+        return Ok(read(&expression.path, &expression.key, &expression.value)?);
+    }
+    let known = alias.sizes_by_any_name();
+    let renamed: Vec<Gene> = genes
+        .iter()
+        .map(|gene| Gene {
+            chrom: alias.genome_name(&gene.chrom).to_string(),
+            ..gene.clone()
+        })
+        // A gene that is not on the genome is refused by name, with its line, later on.
+        .filter(|gene| {
+            known
+                .get(&gene.chrom)
+                .is_some_and(|length| gene.tss < length)
+        })
+        .collect();
+    let needed = count_genes_by_chrom(&renamed);
+    let filter = ReadFilter::default();
+    let open = |path: &Path| TrackFile::open(path, &known, &config.genome, &filter);
+    let forward = open(&expression.path)?;
+    let reverse = expression.minus.as_deref().map(open).transpose()?;
+    let names_in = |file: &TrackFile| {
+        alias.names_in(file.path(), file.chrom_sizes(), &needed, AbsentChrom::Error)
+    };
+    let forward_names = names_in(&forward)?;
+    let reverse_names = reverse.as_ref().map(names_in).transpose()?;
+    let signal = TssSignal::new(forward, reverse, expression.tss_bases);
+    let values = renamed
+        .iter()
+        .map(|gene| {
+            let names = match (&reverse_names, gene.strand) {
+                (Some(names), genome::Strand::Reverse) => names,
+                _ => &forward_names,
+            };
+            let sum = names
+                .get(&gene.chrom)?
+                .map(|chrom| signal.read(&chrom, gene.tss, gene.strand))
+                .transpose()?;
+            Ok((expression_key(config, gene).to_string(), sum))
+        })
+        .collect::<Result<Vec<_>, DatasetError>>()?;
+    Ok(Expression::new(&expression.path, values))
+}
