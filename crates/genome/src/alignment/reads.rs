@@ -376,3 +376,6 @@ impl Adapter for ReferenceBases {
         Some(read())
     }
 }
+
+#[cfg(test)]
+mod tests;
