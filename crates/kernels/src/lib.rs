@@ -20,6 +20,8 @@ mod scratch;
 pub mod selective_scan;
 pub mod shape;
 pub mod simd_level;
+#[cfg(all(test, feature = "gpu"))]
+mod test_device;
 
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,

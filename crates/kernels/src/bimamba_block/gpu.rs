@@ -1,20 +1,44 @@
-//! The block of tensors on a device: computed on the CPU, arguments and results copied over.
+//! The block on a device: CubeCL kernels around burn's matrix products, one source for every runtime.
+//!
+//! Both directions are walked in one launch, each in the order of its own steps. Only positions that the outputs asked
+//! for depend on are scanned, and only those are gated and projected out. Sequences of a batch that would need a
+//! buffer larger than the device allows are computed in groups.
 
-use burn::backend::Flex;
+mod channel;
+mod convolution;
+mod extent;
+mod gate;
+mod norm;
+mod products;
+mod scan;
+mod scan_backward;
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{DType, TensorMetadata};
+use burn::tensor::Slice;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
+use self::extent::Extent;
+use self::products::{
+    cast, product, reshape, slice_first, sum_axis, sum_of_outer_products, transposed,
+};
+use self::scan::ScanTensors;
 use super::autodiff::{BimambaBackend, BimambaKernel};
+use super::layout::BlockSizes;
 use super::plan::BlockPlan;
-use crate::device_transfer::{to_device, to_host};
+
+/// Most bytes of one temporary, where the device allows more.
+const BUFFER_BYTES: usize = 1 << 30;
 
 impl BimambaBackend for CubeBackend {
     fn bimamba_block(x: CubeTensor, params: CubeTensor, plan: BlockPlan) -> CubeTensor {
-        let device = x.device.clone();
-        to_device(
-            Flex::bimamba_block(to_host(x), to_host(params), plan),
-            &device,
-        )
+        Block::new(&x, params, plan).forward(x, None)
     }
 }
 
@@ -24,9 +48,9 @@ impl BimambaKernel for CubeBackend {
         params: CubeTensor,
         plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
-        let device = x.device.clone();
-        let (out, states) = Flex::bimamba_block_saving(to_host(x), to_host(params), plan);
-        (to_device(out, &device), to_device(states, &device))
+        let mut states = Vec::new();
+        let out = Block::new(&x, params, plan).forward(x, Some(&mut states));
+        (out, join(states))
     }
 
     fn bimamba_block_backward(
@@ -36,9 +60,274 @@ impl BimambaKernel for CubeBackend {
         dout: CubeTensor,
         plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
-        let device = x.device.clone();
-        let [x, params, saved, dout] = [x, params, saved, dout].map(to_host);
-        let (dx, dparams) = Flex::bimamba_block_backward(x, params, saved, dout, plan);
-        (to_device(dx, &device), to_device(dparams, &device))
+        Block::new(&x, params, plan).backward(x, saved, dout)
     }
+}
+
+/// Joins tensors along their first axis.
+fn join(mut tensors: Vec<CubeTensor>) -> CubeTensor {
+    if tensors.len() == 1 {
+        tensors.remove(0)
+    } else {
+        CubeBackend::float_cat(tensors, 0)
+    }
+}
+
+/// Parameters on the device and what is computed with them.
+struct Block {
+    sizes: BlockSizes,
+    outputs: Range<usize>,
+    /// All parameters in the order of [`BlockSizes::layout`], single precision.
+    params: CubeTensor,
+    /// Type of the activations between the kernels and of the operands of products.
+    dtype: DType,
+    /// Most bytes of one temporary.
+    buffer_bytes: usize,
+}
+
+/// What both passes compute first.
+struct Inputs {
+    /// Normalised rows, `[batch length, d_model]`.
+    h: CubeTensor,
+    /// The same at the positions asked for, `[batch output, d_model]`.
+    h_out: CubeTensor,
+    /// Convolution input, `[batch length, d_inner]`.
+    v: CubeTensor,
+    /// Gate, `[batch output, d_inner]`.
+    z: CubeTensor,
+    scan: ScanTensors,
+}
+
+impl Block {
+    fn new(x: &CubeTensor, params: CubeTensor, plan: BlockPlan) -> Self {
+        Self {
+            sizes: plan.sizes,
+            outputs: plan.outputs,
+            params: into_contiguous(params),
+            dtype: DType::F32,
+            buffer_bytes: BUFFER_BYTES.min(x.client.properties().memory.max_page_size as usize),
+        }
+    }
+
+    /// Output of every sequence, `[batch, output, d_model]`; the states before each chunk go to `keep`.
+    fn forward(&self, x: CubeTensor, mut keep: Option<&mut Vec<CubeTensor>>) -> CubeTensor {
+        let outputs = self.groups(x).map(|x| {
+            let (out, states) = self.forward_group(&x);
+            if let Some(keep) = &mut keep {
+                keep.push(states);
+            }
+            out
+        });
+        join(outputs.collect())
+    }
+
+    /// Gradients of the sequences and of all parameters.
+    fn backward(
+        &self,
+        x: CubeTensor,
+        states: CubeTensor,
+        dout: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        let (mut state_rows, mut output_rows) = (0, 0);
+        let (mut dx, mut dparams) = (Vec::new(), Vec::new());
+        for x in self.groups(x) {
+            let extent = self.extent(&x);
+            let next = state_rows + extent.n_sequence() * extent.n_chunk();
+            let states = into_contiguous(slice_first(states.clone(), state_rows..next));
+            state_rows = next;
+            let next = output_rows + extent.batch;
+            let dout = into_contiguous(slice_first(dout.clone(), output_rows..next));
+            output_rows = next;
+            let (dx_group, dparams_group) = self.backward_group(&x, states, dout);
+            dx.push(dx_group);
+            dparams.push(dparams_group);
+        }
+        let dparams = dparams.into_iter().reduce(CubeBackend::float_add);
+        let dparams = dparams.expect("a checked batch has at least one sequence");
+        (join(dx), dparams)
+    }
+
+    fn extent(&self, x: &CubeTensor) -> Extent {
+        let [batch, length, _] = x.shape().dims::<3>();
+        Extent {
+            sizes: self.sizes,
+            batch,
+            length,
+            outputs: self.outputs.clone(),
+        }
+    }
+
+    /// The sequences of `x`, as many at a time as the largest temporary allows.
+    fn groups(&self, x: CubeTensor) -> impl Iterator<Item = CubeTensor> + use<> {
+        let [batch, length, _] = x.shape().dims::<3>();
+        let widest = 2 * self.sizes.d_inner.max(self.sizes.d_x_proj());
+        let bytes = length * widest * size_of::<f32>();
+        let group = (self.buffer_bytes / bytes).clamp(1, batch);
+        let x = into_contiguous(x);
+        (0..batch).step_by(group).map(move |start| {
+            let end = (start + group).min(batch);
+            into_contiguous(slice_first(x.clone(), start..end))
+        })
+    }
+
+    /// A matrix among the parameters, `[1, rows, columns]`, in the type of the products.
+    fn matrix(&self, place: Range<usize>, rows: usize) -> CubeTensor {
+        let columns = place.len() / rows;
+        let matrix = reshape(slice_first(self.params.clone(), place), &[1, rows, columns]);
+        cast(matrix, self.dtype)
+    }
+
+    /// The projections to step size, B and C of both directions, `[2, dt_rank + 2 d_state, d_inner]`.
+    fn x_projs(&self) -> CubeTensor {
+        let [forward, reverse] = self.sizes.layout().directions.map(|direction| {
+            let rows = self.sizes.d_x_proj();
+            self.matrix(direction.x_proj, rows)
+        });
+        CubeBackend::float_cat(vec![forward, reverse], 0)
+    }
+
+    /// The projections to convolution input and gate, `[1, d_inner, d_model]` each.
+    fn in_projs(&self) -> [CubeTensor; 2] {
+        let place = self.sizes.layout().in_proj;
+        let middle = place.start + place.len() / 2;
+        [place.start..middle, middle..place.end].map(|half| self.matrix(half, self.sizes.d_inner))
+    }
+
+    fn out_proj(&self) -> CubeTensor {
+        self.matrix(self.sizes.layout().out_proj, self.sizes.d_model)
+    }
+
+    /// Rows `[batch length, columns]` at the positions asked for, `[batch output, columns]`.
+    fn at_outputs(&self, extent: &Extent, rows: &CubeTensor) -> CubeTensor {
+        if extent.n_out() == extent.length {
+            return rows.clone();
+        }
+        let columns = rows.shape()[1];
+        let rows = reshape(rows.clone(), &[extent.batch, extent.length, columns]);
+        let slices = [Slice::full(), Slice::from(self.outputs.clone())];
+        let rows = into_contiguous(CubeBackend::float_slice(rows, &slices));
+        reshape(rows, &[extent.batch * extent.n_out(), columns])
+    }
+
+    fn inputs(&self, extent: &Extent, x: &CubeTensor) -> Inputs {
+        let (dtype, sizes) = (self.dtype, self.sizes);
+        let h = norm::rms_norm(extent, x, &self.params, dtype);
+        let h_out = self.at_outputs(extent, &h);
+        let [in_v, in_z] = self.in_projs();
+        let v = rows(product(batched(h.clone()), transposed(in_v), dtype));
+        let z = rows(product(batched(h_out.clone()), transposed(in_z), dtype));
+        let u = convolution::convolve_silu(extent, &v, &self.params);
+        let n_row = extent.batch * extent.steps();
+        let by_direction = reshape(u.clone(), &[2, n_row, sizes.d_inner]);
+        let projected = product(by_direction, transposed(self.x_projs()), DType::F32);
+        Inputs {
+            h,
+            h_out,
+            v,
+            z,
+            scan: ScanTensors {
+                u,
+                projected: reshape(projected, &[2 * n_row, sizes.d_x_proj()]),
+                params: self.params.clone(),
+            },
+        }
+    }
+
+    /// Output of a group of sequences, and the states before each chunk.
+    fn forward_group(&self, x: &CubeTensor) -> (CubeTensor, CubeTensor) {
+        let extent = self.extent(x);
+        let Inputs { z, scan, .. } = self.inputs(&extent, x);
+        let states = scan::chunk_states(&extent, &scan);
+        let y = scan::scan_outputs(&extent, &scan, &states);
+        let gated = gate::gate(&extent, y, z);
+        let mixed = product(batched(gated), transposed(self.out_proj()), DType::F32);
+        let shape = [extent.batch * extent.length, self.sizes.d_model];
+        let x_out = self.at_outputs(&extent, &reshape(x.clone(), &shape));
+        let out = CubeBackend::float_add(x_out, rows(mixed));
+        let shape = [extent.batch, extent.n_out(), self.sizes.d_model];
+        (reshape(out, &shape), states)
+    }
+
+    /// Gradients of a group's sequences and of all parameters.
+    fn backward_group(
+        &self,
+        x: &CubeTensor,
+        states: CubeTensor,
+        dout: CubeTensor,
+    ) -> (CubeTensor, CubeTensor) {
+        let (dtype, sizes) = (self.dtype, self.sizes);
+        let extent = self.extent(x);
+        let Inputs {
+            h,
+            h_out,
+            v,
+            z,
+            scan,
+        } = self.inputs(&extent, x);
+        let n_out_row = extent.batch * extent.n_out();
+        let dout = reshape(dout, &[n_out_row, sizes.d_model]);
+        let dmixed = cast(dout.clone(), dtype);
+
+        let q = rows(product(batched(dmixed.clone()), self.out_proj(), dtype));
+        let dy = gate::output_gradient(&extent, &q, &z);
+        let scanned = scan_backward::scan_gradients(&extent, &scan, states, dy);
+        let (dz, gated) = gate::gate_and_gradient(&extent, scanned.y, q, z);
+        let out_proj = sum_of_outer_products(dmixed, gated);
+
+        let n_row = extent.batch * extent.steps();
+        let dprojected = cast(sum_axis(scanned.partial_rows, 0), dtype);
+        let dprojected = reshape(dprojected, &[2, n_row, sizes.d_x_proj()]);
+        let du_projected = product(dprojected.clone(), self.x_projs(), dtype);
+        let du_projected = reshape(du_projected, &[2 * n_row, sizes.d_inner]);
+        let dprojected = reshape(dprojected, &[2 * n_row, sizes.d_x_proj()]);
+        let x_proj = [0, 1].map(|direction| {
+            let steps = direction * n_row..(direction + 1) * n_row;
+            sum_of_outer_products(
+                into_contiguous(slice_first(dprojected.clone(), steps.clone())),
+                into_contiguous(slice_first(scan.u.clone(), steps)),
+            )
+        });
+
+        let (dv, conv) = convolution::convolve_silu_gradient(
+            &extent,
+            &v,
+            &self.params,
+            scanned.du,
+            du_projected,
+        );
+        let in_proj = [(&dv, h), (&dz, h_out)]
+            .map(|(gradient, h)| sum_of_outer_products(gradient.clone(), h));
+        let [in_v, in_z] = self.in_projs();
+        let dh = rows(product(batched(dv), in_v, DType::F32));
+        let dh_out = rows(product(batched(dz), in_z, DType::F32));
+        let (dx, norm) = norm::rms_norm_gradient(&extent, x, &self.params, dh, dh_out, dout);
+
+        let mut parts = vec![sum_axis(norm, 0)];
+        parts.extend(in_proj);
+        parts.push(out_proj);
+        let (conv, scan) = (sum_axis(conv, 1), sum_axis(scanned.partial_params, 1));
+        for (direction, x_proj) in x_proj.into_iter().enumerate() {
+            let of_direction =
+                |sums: &CubeTensor| slice_first(sums.clone(), direction..direction + 1);
+            parts.extend([of_direction(&conv), x_proj, of_direction(&scan)]);
+        }
+        let flat = |part: CubeTensor| {
+            let len = part.shape().num_elements();
+            reshape(part, &[len])
+        };
+        let dparams = CubeBackend::float_cat(parts.into_iter().map(flat).collect(), 0);
+        (dx, dparams)
+    }
+}
+
+/// `[rows, columns]` as one matrix of a batch.
+fn batched(tensor: CubeTensor) -> CubeTensor {
+    let [rows, columns] = tensor.shape().dims::<2>();
+    reshape(tensor, &[1, rows, columns])
+}
+
+/// One matrix of a batch as `[rows, columns]`.
+fn rows(tensor: CubeTensor) -> CubeTensor {
+    let [_, rows, columns] = tensor.shape().dims::<3>();
+    reshape(tensor, &[rows, columns])
 }

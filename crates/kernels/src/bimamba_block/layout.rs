@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 /// Sizes that define a BiMamba block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockSizes {
     /// Channels of the residual stream.
     pub d_model: usize,

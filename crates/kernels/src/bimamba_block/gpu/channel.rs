@@ -1,0 +1,115 @@
+//! What every kernel of the block shares: functions of one value, and the parameters of one channel.
+
+use burn::backend::DType;
+use burn::backend::cubecl::dtype_to_storage_type;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use crate::bimamba_block::layout::BlockSizes;
+
+/// Channels that one cube works on, one per unit.
+pub(super) const CHANNELS: usize = 64;
+
+/// Steps that one cube walks in kernels without a recurrence.
+pub(super) const WALK: usize = 32;
+
+/// The type of a kernel's elements.
+pub(super) fn element(dtype: DType) -> ElemType {
+    dtype_to_storage_type(dtype)
+}
+
+/// Floats from a parameter of the first direction to the same of the second.
+pub(super) fn direction_stride(sizes: BlockSizes) -> usize {
+    let [forward, reverse] = sizes.layout().directions;
+    reverse.conv_weight.start - forward.conv_weight.start
+}
+
+/// 1 / (1 + exp(-x))
+#[cube]
+pub(super) fn sigmoid(x: f32) -> f32 {
+    1.0f32 / (1.0f32 + f32::exp(-x))
+}
+
+/// x sigmoid(x)
+#[cube]
+pub(super) fn silu(x: f32) -> f32 {
+    x * sigmoid(x)
+}
+
+/// Derivative of [`silu`].
+#[cube]
+pub(super) fn silu_slope(x: f32) -> f32 {
+    let s = sigmoid(x);
+    s * (1.0f32 + x * (1.0f32 - s))
+}
+
+/// log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|).
+///
+/// Devices promise an absolute error of 5e-7 for a logarithm near 1, as much as a small step itself; hence
+/// log(1 + e) = 2 atanh(e / (2 + e)) as a series, whose argument is at most 1/3: the first term left out is 5e-9 of
+/// the sum.
+#[cube]
+pub(super) fn softplus(x: f32) -> f32 {
+    let e = f32::exp(-f32::abs(x));
+    let s = e / (2.0f32 + e);
+    let q = s * s;
+    let series = q * (1.0f32 / 15.0f32) + 1.0f32 / 13.0f32;
+    let series = series * q + 1.0f32 / 11.0f32;
+    let series = series * q + 1.0f32 / 9.0f32;
+    let series = series * q + 1.0f32 / 7.0f32;
+    let series = series * q + 1.0f32 / 5.0f32;
+    let series = series * q + 1.0f32 / 3.0f32;
+    let series = series * q + 1.0f32;
+    select(x > 0.0f32, x, 0.0f32) + 2.0f32 * s * series
+}
+
+/// The position that a direction reads at a step.
+#[cube]
+pub(super) fn position(step: usize, length: usize, direction: usize) -> usize {
+    select(direction == 0, step, length - 1 - step)
+}
+
+/// Reads a channel's rates A = -exp(a_log) and row of the step-size projection; returns the projection's bias.
+#[cube]
+pub(super) fn load_channel(
+    params: &Tensor<f32>,
+    direction: usize,
+    channel: usize,
+    rates: &mut Array<f32>,
+    dt_weight: &mut Array<f32>,
+    #[comptime] sizes: BlockSizes,
+) -> f32 {
+    let stride = comptime!(direction_stride(sizes));
+    let a_log = comptime!(sizes.layout().directions[0].a_log.start);
+    let weight = comptime!(sizes.layout().directions[0].dt_weight.start);
+    let bias = comptime!(sizes.layout().directions[0].dt_bias.start);
+    let n_state = comptime!(sizes.d_state);
+    let rank = comptime!(sizes.dt_rank);
+    let start = direction * stride;
+    #[unroll]
+    for n in 0..n_state {
+        rates[n] = -f32::exp(params[start + a_log + channel * n_state + n]);
+    }
+    #[unroll]
+    for j in 0..rank {
+        dt_weight[j] = params[start + weight + channel * rank + j];
+    }
+    params[start + bias + channel]
+}
+
+/// A channel's step size before softplus, from the row of step-size inputs at `row`.
+#[cube]
+pub(super) fn raw_step_size(
+    projected: &Tensor<f32>,
+    row: usize,
+    dt_weight: &Array<f32>,
+    bias: f32,
+    #[comptime] rank: usize,
+) -> f32 {
+    let mut raw = bias;
+    #[unroll]
+    for j in 0..rank {
+        raw += projected[row + j] * dt_weight[j];
+    }
+    raw
+}

@@ -1,0 +1,86 @@
+//! Matrix products on a device, through burn's, with single-precision accumulation whatever the operands' type.
+
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{DType, Shape, TensorMetadata};
+use burn::tensor::Slice;
+use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::kernel::matmul::{MatmulStrategy, matmul};
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+
+/// Rows that one part of a long sum over rows has at least, and the most parts.
+///
+/// A product of two tall matrices has few outputs, each a sum over every row: in parts, it fills the device.
+const PART_ROWS: usize = 512;
+const PARTS: usize = 64;
+
+/// Gives a tensor another shape of as many elements.
+pub(super) fn reshape(tensor: CubeTensor, shape: &[usize]) -> CubeTensor {
+    CubeBackend::float_reshape(tensor, Shape::from(shape.to_vec()))
+}
+
+/// Converts to another type, if it is another.
+pub(super) fn cast(tensor: CubeTensor, dtype: DType) -> CubeTensor {
+    if tensor.dtype() == dtype {
+        tensor
+    } else {
+        CubeBackend::float_cast(tensor, dtype.into())
+    }
+}
+
+/// Part of the first axis.
+pub(super) fn slice_first(tensor: CubeTensor, range: std::ops::Range<usize>) -> CubeTensor {
+    let mut slices = vec![Slice::full(); tensor.shape().num_dims()];
+    slices[0] = Slice::from(range);
+    CubeBackend::float_slice(tensor, &slices)
+}
+
+/// Sum over one axis, which stays with size 1.
+pub(super) fn sum_axis(tensor: CubeTensor, axis: usize) -> CubeTensor {
+    if tensor.shape()[axis] == 1 {
+        tensor
+    } else {
+        into_contiguous(CubeBackend::float_sum_dim(tensor, axis))
+    }
+}
+
+/// Exchanges rows and columns of every matrix, without moving them.
+pub(super) fn transposed(tensor: CubeTensor) -> CubeTensor {
+    let last = tensor.shape().num_dims() - 1;
+    CubeBackend::float_swap_dims(tensor, last - 1, last)
+}
+
+/// Products of the matrices of two tensors of rank 3, `[n, rows, inner] x [n, inner, columns]`.
+pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> CubeTensor {
+    let [n, rows, _] = left.shape().dims::<3>();
+    let [_, _, columns] = right.shape().dims::<3>();
+    let out = empty_device_contiguous_dtype(
+        left.client.clone(),
+        left.device.clone(),
+        Shape::from([n, rows, columns]),
+        dtype,
+    );
+    matmul(left, right, Some(out), MatmulStrategy::default(), dtype)
+        .expect("burn has a product for every pair of shapes that agree")
+}
+
+/// Sum over rows of the outer products of two tensors' rows, `[rows, m] and [rows, n] -> [m, n]`.
+pub(super) fn sum_of_outer_products(left: CubeTensor, right: CubeTensor) -> CubeTensor {
+    let [rows, m] = left.shape().dims::<2>();
+    let [_, n] = right.shape().dims::<2>();
+    let part = PART_ROWS.max(rows.div_ceil(PARTS)).min(rows);
+    let n_part = rows / part;
+    let whole = n_part * part;
+    let sum = |range: std::ops::Range<usize>, n_part: usize| {
+        let part = range.len() / n_part;
+        let left = reshape(slice_first(left.clone(), range.clone()), &[n_part, part, m]);
+        let right = reshape(slice_first(right.clone(), range), &[n_part, part, n]);
+        sum_axis(product(transposed(left), right, DType::F32), 0)
+    };
+    let mut total = sum(0..whole, n_part);
+    if whole < rows {
+        total = CubeBackend::float_add(total, sum(whole..rows, 1));
+    }
+    reshape(total, &[m, n])
+}

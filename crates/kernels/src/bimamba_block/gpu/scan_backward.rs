@@ -1,0 +1,426 @@
+//! The adjoint of the selective scan, parallel over chunks of steps, walking each chunk from its end.
+//!
+//! In the letters of `docs/kernels/bimamba_block.md`: Q = G + y' C, G <- exp(delta A) Q. Two kernels as in the
+//! forward pass give the G that is carried into each chunk; the third recomputes the chunk's states from the one that
+//! the forward pass kept (two levels: at the start of every run of steps, then every step of one run at a time) and
+//! has every gradient of the scan, of the step sizes and of their projection. Sums over channels are formed in
+//! shared memory, one row of step-size input, B and C at a time; sums over steps stay in registers until the chunk
+//! ends, and are added up over chunks in a fixed order by the caller.
+
+#![allow(
+    clippy::manual_div_ceil,
+    reason = "kernels are written in what CubeCL translates"
+)]
+
+use burn::backend::{DType, TensorMetadata};
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::ir::ElemType;
+use cubecl::prelude::*;
+
+use super::channel::{
+    CHANNELS, direction_stride, element, load_channel, position, raw_step_size, sigmoid, softplus,
+};
+use super::extent::Extent;
+use super::scan::{CHUNK, ScanTensors, carry_states, channel_blocks, scan_grid};
+use crate::bimamba_block::layout::BlockSizes;
+
+/// Steps whose states are held at a time.
+const RUN: usize = 8;
+
+/// Shared memory that a cube may use: what every Vulkan device has.
+const SHARED_BYTES: usize = 16 * 1024;
+
+/// Gradient of the outputs at a step; 0 where no output is asked for.
+#[cube]
+fn output_gradient<E: Float>(
+    dy: &Tensor<E>,
+    at: usize,
+    channel: usize,
+    batch_index: usize,
+    out_start: usize,
+    n_out: usize,
+    #[comptime] d_inner: usize,
+) -> f32 {
+    let mut gradient = 0.0f32;
+    if at >= out_start && at < out_start + n_out {
+        let row = batch_index * n_out + at - out_start;
+        gradient = f32::cast_from(dy[row * d_inner + channel]);
+    }
+    gradient
+}
+
+/// G before the first step of each chunk, from a G of zero behind its last, and the chunk's sum of step sizes.
+#[cube(launch)]
+fn chunk_adjoints<E: Float>(
+    dy: &Tensor<E>,
+    projected: &Tensor<f32>,
+    params: &Tensor<f32>,
+    adjoints: &mut Tensor<f32>,
+    step_sums: &mut Tensor<f32>,
+    batch: usize,
+    length: usize,
+    steps: usize,
+    out_start: usize,
+    n_out: usize,
+    #[comptime] sizes: BlockSizes,
+    #[comptime] chunk_len: usize,
+    #[define(E)] _element: ElemType,
+) {
+    let channel = ABSOLUTE_POS_X as usize;
+    let chunk = CUBE_POS_Y as usize;
+    let sequence = CUBE_POS_Z as usize;
+    let n_chunk = CUBE_COUNT_Y as usize;
+    let d_inner = comptime!(sizes.d_inner);
+    let n_state = comptime!(sizes.d_state);
+    let rank = comptime!(sizes.dt_rank);
+    let width = comptime!(sizes.d_x_proj());
+    if channel >= d_inner {
+        terminate!();
+    }
+    let direction = sequence / batch;
+    let batch_index = sequence % batch;
+    let mut rates = Array::<f32>::new(n_state);
+    let mut dt_weight = Array::<f32>::new(rank);
+    let bias = load_channel(
+        params,
+        direction,
+        channel,
+        &mut rates,
+        &mut dt_weight,
+        sizes,
+    );
+    let mut g = Array::<f32>::new(n_state);
+    #[unroll]
+    for n in 0..n_state {
+        g[n] = 0.0f32;
+    }
+    let mut sum = 0.0f32;
+    let first = chunk * chunk_len;
+    let end = clamp_max::<usize>(first + chunk_len, steps);
+    for k in 0..(end - first) {
+        let step = end - 1 - k;
+        let row = (sequence * steps + step) * width;
+        let raw = raw_step_size(projected, row, &dt_weight, bias, rank);
+        let delta = softplus(raw);
+        sum += delta;
+        let at = position(step, length, direction);
+        let y = output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
+        #[unroll]
+        for n in 0..n_state {
+            g[n] = f32::exp(delta * rates[n]) * (g[n] + y * projected[row + rank + n_state + n]);
+        }
+    }
+    let at = (sequence * n_chunk + chunk) * d_inner;
+    #[unroll]
+    for n in 0..n_state {
+        adjoints[at * n_state + n * d_inner + channel] = g[n];
+    }
+    step_sums[at + channel] = sum;
+}
+
+/// Every gradient of a chunk, from the state before it and the G behind it.
+///
+/// `partial_rows` holds the gradients of step-size inputs, B and C of each block of channels,
+/// `[channel block, sequence, step, dt_rank + 2 d_state]`; `partial_params` those of dt_weight, dt_bias, a_log and d of
+/// each chunk, in the order of the parameters, `[sequence, chunk, ..]`.
+#[cube(launch)]
+fn chunk_gradients<E: Float>(
+    dy: &Tensor<E>,
+    u: &Tensor<E>,
+    projected: &Tensor<f32>,
+    params: &Tensor<f32>,
+    states: &Tensor<f32>,
+    adjoints: &Tensor<f32>,
+    y: &mut Tensor<E>,
+    du: &mut Tensor<E>,
+    partial_rows: &mut Tensor<f32>,
+    partial_params: &mut Tensor<f32>,
+    batch: usize,
+    length: usize,
+    steps: usize,
+    out_start: usize,
+    n_out: usize,
+    #[comptime] sizes: BlockSizes,
+    #[comptime] chunk_len: usize,
+    #[comptime] run_len: usize,
+    #[comptime] channels: usize,
+    #[define(E)] _element: ElemType,
+) {
+    let chunk = CUBE_POS_Y as usize;
+    let sequence = CUBE_POS_Z as usize;
+    let n_chunk = CUBE_COUNT_Y as usize;
+    let n_sequence = CUBE_COUNT_Z as usize;
+    let unit = UNIT_POS_X as usize;
+    let d_inner = comptime!(sizes.d_inner);
+    let n_state = comptime!(sizes.d_state);
+    let rank = comptime!(sizes.dt_rank);
+    let width = comptime!(sizes.d_x_proj());
+    let direction = sequence / batch;
+    let batch_index = sequence % batch;
+    // Units without a channel stay for the barriers, on the last channel, and add nothing.
+    let active = (ABSOLUTE_POS_X as usize) < d_inner;
+    let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
+    let counted = select(active, 1.0f32, 0.0f32);
+
+    let mut shared = Shared::<[f32]>::new_slice(comptime!(sizes.d_x_proj() * (channels + 1)));
+    let mut rates = Array::<f32>::new(n_state);
+    let mut dt_weight = Array::<f32>::new(rank);
+    let bias = load_channel(
+        params,
+        direction,
+        channel,
+        &mut rates,
+        &mut dt_weight,
+        sizes,
+    );
+    let skip_at = comptime!(sizes.layout().directions[0].d.start);
+    let stride = comptime!(direction_stride(sizes));
+    let skip = params[direction * stride + skip_at + channel];
+
+    let mut h = Array::<f32>::new(n_state);
+    let mut g = Array::<f32>::new(n_state);
+    let mut da = Array::<f32>::new(n_state);
+    let mut dweight = Array::<f32>::new(rank);
+    let mut dbias = 0.0f32;
+    let mut dskip = 0.0f32;
+    let at_chunk = (sequence * n_chunk + chunk) * d_inner;
+    #[unroll]
+    for n in 0..n_state {
+        h[n] = states[at_chunk * n_state + n * d_inner + channel];
+        g[n] = adjoints[at_chunk * n_state + n * d_inner + channel];
+        da[n] = 0.0f32;
+    }
+    #[unroll]
+    for j in 0..rank {
+        dweight[j] = 0.0f32;
+    }
+
+    let first = chunk * chunk_len;
+    let end = clamp_max::<usize>(first + chunk_len, steps);
+    let n_run = (end - first + run_len - 1) / run_len;
+    let mut starts = Array::<f32>::new(comptime!(chunk_len / run_len * sizes.d_state));
+    let mut before = Array::<f32>::new(comptime!(run_len * sizes.d_state));
+    for run in 0..n_run {
+        #[unroll]
+        for n in 0..n_state {
+            starts[run * n_state + n] = h[n];
+        }
+        let run_first = first + run * run_len;
+        let run_end = clamp_max::<usize>(run_first + run_len, end);
+        for step in run_first..run_end {
+            let row = sequence * steps + step;
+            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
+            let delta = softplus(raw);
+            let input = delta * f32::cast_from(u[row * d_inner + channel]);
+            #[unroll]
+            for n in 0..n_state {
+                h[n] =
+                    f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
+            }
+        }
+    }
+
+    for run_back in 0..n_run {
+        let run = n_run - 1 - run_back;
+        let run_first = first + run * run_len;
+        let run_end = clamp_max::<usize>(run_first + run_len, end);
+        #[unroll]
+        for n in 0..n_state {
+            h[n] = starts[run * n_state + n];
+        }
+        for step in run_first..run_end {
+            let row = sequence * steps + step;
+            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
+            let delta = softplus(raw);
+            let input = delta * f32::cast_from(u[row * d_inner + channel]);
+            #[unroll]
+            for n in 0..n_state {
+                before[(step - run_first) * n_state + n] = h[n];
+                h[n] =
+                    f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
+            }
+        }
+        for k in 0..(run_end - run_first) {
+            let step = run_end - 1 - k;
+            let row = sequence * steps + step;
+            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
+            let delta = softplus(raw);
+            let value = f32::cast_from(u[row * d_inner + channel]);
+            let at = position(step, length, direction);
+            let dout =
+                output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
+            let mut output = skip * value;
+            let mut dinput = 0.0f32;
+            let mut ddelta = 0.0f32;
+            #[unroll]
+            for n in 0..n_state {
+                let b = projected[row * width + rank + n];
+                let c = projected[row * width + rank + n_state + n];
+                let decay = f32::exp(delta * rates[n]);
+                let h_before = before[(step - run_first) * n_state + n];
+                let h_after = decay * h_before + delta * value * b;
+                let q = g[n] + dout * c;
+                output += h_after * c;
+                shared[(rank + n) * (channels + 1) + unit] = counted * q * delta * value;
+                shared[(rank + n_state + n) * (channels + 1) + unit] = counted * dout * h_after;
+                dinput += q * b;
+                g[n] = q * decay;
+                let dexponent = g[n] * h_before;
+                ddelta += dexponent * rates[n];
+                da[n] += dexponent * delta;
+            }
+            let draw = (ddelta + dinput * value) * sigmoid(raw);
+            #[unroll]
+            for j in 0..rank {
+                shared[j * (channels + 1) + unit] = counted * draw * dt_weight[j];
+                dweight[j] += draw * projected[row * width + j];
+            }
+            dbias += draw;
+            dskip += dout * value;
+            if active {
+                du[row * d_inner + channel] = E::cast_from(dinput * delta + dout * skip);
+                if at >= out_start && at < out_start + n_out {
+                    y[(sequence * n_out + at - out_start) * d_inner + channel] =
+                        E::cast_from(output);
+                }
+            }
+            sync_cube();
+            let block_row = (CUBE_POS_X as usize * n_sequence * steps + row) * width;
+            #[unroll]
+            for turn in 0..comptime!(sizes.d_x_proj().div_ceil(channels)) {
+                let column = unit + turn * channels;
+                if column < width {
+                    let mut sum = 0.0f32;
+                    for other in 0..channels {
+                        sum += shared[column * (channels + 1) + other];
+                    }
+                    partial_rows[block_row + column] = sum;
+                }
+            }
+            sync_cube();
+        }
+    }
+
+    if active {
+        let weight_len = comptime!(sizes.d_inner * sizes.dt_rank);
+        let a_log_at = comptime!(sizes.d_inner * (sizes.dt_rank + 1));
+        let skip_grad_at = comptime!(sizes.d_inner * (sizes.dt_rank + 1 + sizes.d_state));
+        let row_len = comptime!(scan_params_len(sizes));
+        let row = (sequence * n_chunk + chunk) * row_len;
+        #[unroll]
+        for j in 0..rank {
+            partial_params[row + channel * rank + j] = dweight[j];
+        }
+        partial_params[row + weight_len + channel] = dbias;
+        #[unroll]
+        for n in 0..n_state {
+            partial_params[row + a_log_at + channel * n_state + n] = da[n] * rates[n];
+        }
+        partial_params[row + skip_grad_at + channel] = dskip;
+    }
+}
+
+/// Floats of one direction's dt_weight, dt_bias, a_log and d, which lie one after the other.
+pub(super) fn scan_params_len(sizes: BlockSizes) -> usize {
+    sizes.d_inner * (sizes.dt_rank + 1 + sizes.d_state + 1)
+}
+
+/// Channels whose contributions to a row of step-size input, B and C fit in shared memory.
+fn channels_that_fit(sizes: BlockSizes) -> usize {
+    let fits =
+        |channels: usize| sizes.d_x_proj() * (channels + 1) * size_of::<f32>() <= SHARED_BYTES;
+    let mut channels = CHANNELS;
+    while channels > 1 && !fits(channels) {
+        channels /= 2;
+    }
+    channels
+}
+
+/// What the adjoint scan leaves; see [`chunk_gradients`] for the partial sums.
+#[derive(Debug)]
+pub(super) struct ScanGradients {
+    /// The scan's outputs again, `[sequence, output, d_inner]`.
+    pub(super) y: CubeTensor,
+    /// Gradient of `u` through the scan, `[sequence, step, d_inner]`.
+    pub(super) du: CubeTensor,
+    pub(super) partial_rows: CubeTensor,
+    pub(super) partial_params: CubeTensor,
+}
+
+/// Gradients of the scan from those of its outputs, `dy`, `[batch, output, d_inner]`, the same for both directions.
+pub(super) fn scan_gradients(
+    extent: &Extent,
+    scan: &ScanTensors,
+    states: CubeTensor,
+    dy: CubeTensor,
+) -> ScanGradients {
+    let sizes = extent.sizes;
+    let dtype: DType = scan.u.dtype();
+    let adjoints = extent.new_states(&scan.u);
+    let step_sums = extent.new_step_sums(&scan.u);
+    chunk_adjoints::launch(
+        &scan.u.client,
+        scan_grid(extent, CHANNELS),
+        CubeDim::new_1d(CHANNELS as u32),
+        dy.clone().into_tensor_arg(),
+        scan.projected.clone().into_tensor_arg(),
+        scan.params.clone().into_tensor_arg(),
+        adjoints.clone().into_tensor_arg(),
+        step_sums.clone().into_tensor_arg(),
+        extent.batch,
+        extent.length,
+        extent.steps(),
+        extent.outputs.start,
+        extent.n_out(),
+        sizes,
+        CHUNK,
+        element(dtype),
+    );
+    carry_states(extent, &scan.params, step_sums, &adjoints, true);
+
+    let channels = channels_that_fit(sizes);
+    let n_block = channel_blocks(sizes.d_inner, channels) as usize;
+    let rows = extent.n_sequence() * extent.steps();
+    let new = |shape: &[usize], dtype| extent.new_tensor(&scan.u, shape, dtype);
+    let y = new(
+        &[extent.n_sequence() * extent.n_out(), sizes.d_inner],
+        dtype,
+    );
+    let du = new(&[rows, sizes.d_inner], dtype);
+    let partial_rows = new(&[n_block, rows, sizes.d_x_proj()], DType::F32);
+    let partial_params = new(
+        &[2, extent.batch * extent.n_chunk(), scan_params_len(sizes)],
+        DType::F32,
+    );
+    chunk_gradients::launch(
+        &scan.u.client,
+        scan_grid(extent, channels),
+        CubeDim::new_1d(channels as u32),
+        dy.into_tensor_arg(),
+        scan.u.clone().into_tensor_arg(),
+        scan.projected.clone().into_tensor_arg(),
+        scan.params.clone().into_tensor_arg(),
+        states.into_tensor_arg(),
+        adjoints.into_tensor_arg(),
+        y.clone().into_tensor_arg(),
+        du.clone().into_tensor_arg(),
+        partial_rows.clone().into_tensor_arg(),
+        partial_params.clone().into_tensor_arg(),
+        extent.batch,
+        extent.length,
+        extent.steps(),
+        extent.outputs.start,
+        extent.n_out(),
+        sizes,
+        CHUNK,
+        RUN,
+        channels,
+        element(dtype),
+    );
+    ScanGradients {
+        y,
+        du,
+        partial_rows,
+        partial_params,
+    }
+}

@@ -1,0 +1,244 @@
+//! The block's suite on a device, Mesa's software Vulkan included.
+
+use burn::backend::DispatchDevice;
+use burn::backend::ops::FloatTensorOps;
+use burn::tensor::{Tensor, TensorData, read_sync};
+use burn_cubecl::CubeBackend;
+use burn_cubecl::tensor::CubeTensor;
+
+use super::scan::CHUNK;
+use super::{Block, join};
+use crate::bimamba_block::bimamba_block;
+use crate::bimamba_block::layout::BlockSizes;
+use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Storage};
+use crate::bimamba_block::reference::{
+    bimamba_block as bimamba_block_reference, bimamba_block_backward,
+};
+use crate::bimamba_block::tests::{
+    Numbers, PRIME, assert_params_close, random_params, tensor_params, to_f64, to_vec,
+};
+use crate::golden::assert_close;
+use crate::test_device::test_device;
+
+/// Share of a tensor's largest magnitude that a device's single precision may lose: as on the CPU, 2e-5, but with
+/// exponentials that WGSL promises to 3 + 2 |x| units in the last place instead of 1.
+const DEVICE_SHARE: f64 = 4e-5;
+
+/// Compares output and gradients of the operation with the reference.
+fn check_against_reference(batch: usize, length: usize, sizes: BlockSizes) {
+    let Some(device) = test_device() else { return };
+    let device = device.autodiff();
+    let mut numbers = Numbers(length as u64);
+    let params = random_params(sizes, &mut numbers);
+    let x = numbers.vec(batch * length * sizes.d_model, 1.0);
+    let dout = numbers.vec(x.len(), 1.0);
+
+    let shape = [batch, length, sizes.d_model];
+    let x_tensor =
+        Tensor::<3>::from_data(TensorData::new(x.clone(), shape), &device).require_grad();
+    let params_tensor =
+        Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device)
+            .require_grad();
+    let dout_tensor = Tensor::<3>::from_data(TensorData::new(dout.clone(), shape), &device);
+    let out = bimamba_block(
+        x_tensor.clone(),
+        tensor_params(&params_tensor, sizes),
+        BlockOptions::default(),
+    )
+    .expect("shapes agree");
+    let gradients = (out.clone() * dout_tensor).sum().backward();
+    let dx = to_vec(x_tensor.grad(&gradients).expect("x is tracked"));
+    let dparams = to_vec(
+        params_tensor
+            .grad(&gradients)
+            .expect("parameters are tracked"),
+    );
+
+    let (x, params, dout) = (to_f64(&x), to_f64(&params), to_f64(&dout));
+    let what = format!("{batch} x {length} {sizes:?}");
+    let expected = bimamba_block_reference(&x, &params, sizes, length);
+    assert_close(&what, &to_vec(out), &expected, DEVICE_SHARE);
+    let (expected_dx, expected_dparams) = bimamba_block_backward(&x, &params, sizes, length, &dout);
+    assert_close(&format!("{what}: dx"), &dx, &expected_dx, DEVICE_SHARE);
+    assert_params_close(&what, sizes, &dparams, &expected_dparams, DEVICE_SHARE);
+}
+
+#[test]
+fn device_agrees_with_reference() {
+    for (batch, length) in [(2, 1), (3, 2), (2, 37), (1, 1000), (1, 4096 + 3)] {
+        check_against_reference(batch, length, PRIME);
+    }
+}
+
+#[test]
+fn device_agrees_with_reference_across_chunk_boundaries() {
+    for length in [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 1] {
+        check_against_reference(1, length, PRIME);
+    }
+}
+
+#[test]
+fn device_agrees_with_reference_for_more_channels_than_a_cube() {
+    let sizes = BlockSizes {
+        d_model: 19,
+        d_inner: 70,
+        d_state: 16,
+        d_conv: 4,
+        dt_rank: 3,
+    };
+    check_against_reference(2, 150, sizes);
+}
+
+/// A call for every position.
+fn plan(sizes: BlockSizes, length: usize) -> BlockPlan {
+    BlockPlan {
+        sizes,
+        outputs: 0..length,
+        storage: Storage::F32,
+    }
+}
+
+/// Puts values on the test device.
+fn on_device<const D: usize>(values: &[f32], shape: [usize; D]) -> Option<CubeTensor> {
+    let device = test_device()?;
+    let DispatchDevice::Cube(device) = device.as_dispatch() else {
+        panic!("the test device runs CubeCL kernels");
+    };
+    let data = TensorData::new(values.to_vec(), shape);
+    Some(CubeBackend::float_from_data(data, device))
+}
+
+fn to_host(tensor: CubeTensor) -> Vec<f32> {
+    let data = read_sync(CubeBackend::float_into_data(tensor)).expect("the device computed it");
+    data.try_to_vec::<f32>().expect("f32 data")
+}
+
+/// Compares both passes of a block that was changed by `set` with the reference at its outputs.
+fn check_block(batch: usize, length: usize, share: f64, set: impl Fn(&mut Block)) {
+    let sizes = PRIME;
+    let mut numbers = Numbers(length as u64);
+    let params = random_params(sizes, &mut numbers);
+    let x = numbers.vec(batch * length * sizes.d_model, 1.0);
+    let shape = [batch, length, sizes.d_model];
+    let Some(x_device) = on_device(&x, shape) else {
+        return;
+    };
+    let params_device = on_device(&params, [params.len()]).expect("the device is there");
+    let mut block = Block::new(&x_device, params_device, plan(sizes, length));
+    set(&mut block);
+    let outputs = block.outputs.clone();
+    let asked = |row: usize| outputs.contains(&(row % length));
+    let at_outputs = |values: &[f64]| -> Vec<f64> {
+        let rows = values.chunks(sizes.d_model).enumerate();
+        rows.filter(|(row, _)| asked(*row))
+            .flat_map(|(_, values)| values.to_vec())
+            .collect()
+    };
+    let mut dout = numbers.vec(x.len(), 1.0);
+    for (row, values) in dout.chunks_mut(sizes.d_model).enumerate() {
+        if !asked(row) {
+            values.fill(0.0);
+        }
+    }
+    let dout_out: Vec<f32> = at_outputs(&to_f64(&dout))
+        .iter()
+        .map(|&v| v as f32)
+        .collect();
+    let dout_device =
+        on_device(&dout_out, [batch, outputs.len(), sizes.d_model]).expect("the device is there");
+
+    let mut states = Vec::new();
+    let out = block.forward(x_device.clone(), Some(&mut states));
+    let (dx, dparams) = block.backward(x_device, join(states), dout_device);
+
+    let (x, params, dout) = (to_f64(&x), to_f64(&params), to_f64(&dout));
+    let what = format!("{batch} x {length}, outputs {outputs:?}");
+    let expected = at_outputs(&bimamba_block_reference(&x, &params, sizes, length));
+    assert_close(&what, &to_host(out), &expected, share);
+    let (expected_dx, expected_dparams) = bimamba_block_backward(&x, &params, sizes, length, &dout);
+    assert_close(&format!("{what}: dx"), &to_host(dx), &expected_dx, share);
+    assert_params_close(&what, sizes, &to_host(dparams), &expected_dparams, share);
+}
+
+#[test]
+fn outputs_of_a_range_agree_with_reference() {
+    let long = 2 * CHUNK + 9;
+    for (length, outputs) in [
+        (1, 0..1),
+        (37, 0..1),
+        (37, 36..37),
+        (37, 12..20),
+        (long, CHUNK - 3..CHUNK + 5),
+        (long, 0..long),
+    ] {
+        check_block(2, length, DEVICE_SHARE, |block| {
+            block.outputs = outputs.clone()
+        });
+    }
+}
+
+#[test]
+fn sequences_in_groups_agree_with_reference() {
+    // Two sequences of 37 positions, 2 x 8 values of 4 bytes each, fit in 5,000 bytes: groups of 2 and 1.
+    check_block(3, 37, DEVICE_SHARE, |block| block.buffer_bytes = 5000);
+    check_block(3, 37, DEVICE_SHARE, |block| block.buffer_bytes = 1);
+}
+
+#[test]
+fn results_are_the_same_from_run_to_run() {
+    let (sizes, length) = (PRIME, 2 * CHUNK + 9);
+    let mut numbers = Numbers(3);
+    let params = random_params(sizes, &mut numbers);
+    let x = numbers.vec(length * sizes.d_model, 1.0);
+    let dout = numbers.vec(x.len(), 1.0);
+    let shape = [1, length, sizes.d_model];
+    let run = || -> Option<[Vec<f32>; 3]> {
+        let x = on_device(&x, shape)?;
+        let block = Block::new(&x, on_device(&params, [params.len()])?, plan(sizes, length));
+        let mut states = Vec::new();
+        let out = block.forward(x.clone(), Some(&mut states));
+        let (dx, dparams) = block.backward(x, join(states), on_device(&dout, shape)?);
+        Some([out, dx, dparams].map(to_host))
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn nan_in_the_input_reaches_the_output_of_a_device() {
+    let (sizes, length) = (PRIME, 37);
+    let mut numbers = Numbers(17);
+    let params = random_params(sizes, &mut numbers);
+    let mut x = numbers.vec(length * sizes.d_model, 1.0);
+    x[5 * sizes.d_model] = f32::NAN;
+    let Some(x) = on_device(&x, [1, length, sizes.d_model]) else {
+        return;
+    };
+    let params = on_device(&params, [params.len()]).expect("the device is there");
+    let out = to_host(Block::new(&x, params, plan(sizes, length)).forward(x, None));
+    // Every position reads position 5 through one of the two directions.
+    assert!(out.iter().all(|v| v.is_nan()));
+}
+
+#[test]
+fn strided_input_of_a_device_gives_the_same_as_a_copy() {
+    let (sizes, length) = (PRIME, 11);
+    let Some(device) = test_device() else { return };
+    let mut numbers = Numbers(4);
+    let params = random_params(sizes, &mut numbers);
+    let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
+    let values = numbers.vec(length * sizes.d_model, 1.0);
+    let turned =
+        Tensor::<3>::from_data(TensorData::new(values, [1, sizes.d_model, length]), &device)
+            .swap_dims(1, 2);
+    let copied = Tensor::<3>::from_data(
+        TensorData::new(to_vec(turned.clone()), [1, length, sizes.d_model]),
+        &device,
+    );
+    let run = |x| {
+        to_vec(
+            bimamba_block(x, tensor_params(&params, sizes), BlockOptions::default())
+                .expect("shapes agree"),
+        )
+    };
+    assert_eq!(run(turned), run(copied));
+}
