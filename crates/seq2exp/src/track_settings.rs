@@ -63,10 +63,15 @@ pub(crate) fn connect_tracks(
             }
             continue;
         }
+        // A track is known with both constants only; the one that is declared is not what it lacks.
+        let lacking = known
+            .iter()
+            .zip(declared)
+            .map(|(known, declared)| known.or(declared));
         for (name, _) in names
             .iter()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
+            .zip(lacking)
+            .filter(|(_, value)| value.is_none())
         {
             problems.push(format!(
                 "[data] track {name:?} has no {}, which the mask needs (published: h3k27ac beta 1.5 \

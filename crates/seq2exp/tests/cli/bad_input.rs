@@ -36,10 +36,16 @@ fn fails(experiment: &TinyExperiment, arguments: &[&str], expected: &[&str]) {
 
 #[test]
 fn missing_file_is_named() {
-    for name in ["genome.fa", "genes.tsv", "expression.tsv", "dnase.bw"] {
+    let opened_first = "No such file";
+    for (name, reason) in [
+        ("genome.fa", opened_first),
+        ("genes.tsv", opened_first),
+        ("expression.tsv", "missing: expression "),
+        ("dnase.bw", "missing: track "),
+    ] {
         let experiment = TinyExperiment::new();
         std::fs::remove_file(experiment.path(name)).expect(name);
-        check_fails(&experiment, &[name, "No such file"]);
+        check_fails(&experiment, &[name, reason]);
     }
     let experiment = TinyExperiment::new();
     fails(
