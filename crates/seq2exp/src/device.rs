@@ -9,8 +9,9 @@ use serde::Serialize;
 use crate::error::RunError;
 
 /// What a build without GPU support says to do.
-pub const GPU_BUILD_REMEDY: &str =
-    "build one with `cargo build --release --features gpu`, or use --device cpu";
+///
+/// The feature `gpu` compiles the block's device kernels; no command chooses an adapter yet.
+pub const GPU_BUILD_REMEDY: &str = "commands of this version run on the CPU only; use --device cpu";
 
 /// A device as `--device` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
