@@ -64,7 +64,7 @@ fn missing_file_is_named() {
 fn device_that_is_not_there_is_refused_not_replaced() {
     let expected = [
         "--device gpu:99: this build has no GPU support",
-        "--features gpu",
+        "use --device cpu",
     ];
     let experiment = TinyExperiment::new();
     for command in ["check", "train", "run"] {
