@@ -1,4 +1,4 @@
-//! Differentiable operations a tensor framework lacks: the BiMamba block and the Beta mask.
+//! Differentiable operations a tensor framework lacks: the BiMamba block, the Beta mask and Hyena's operator.
 //!
 //! Each operation lives in one file that states its contract, checks shapes and picks an implementation,
 //! beside a folder with the definition in plain `f64` loops (`reference`), the fused CPU path (`cpu`) and the
@@ -12,6 +12,7 @@ mod device_transfer;
 mod flex_tensor;
 #[cfg(test)]
 mod golden;
+pub mod hyena_operator;
 mod lanes;
 mod matmul;
 pub mod random;
@@ -28,6 +29,7 @@ pub use beta_mask::{
 };
 pub use bimamba_block::plan::{BlockOptions, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
+pub use hyena_operator::{HyenaArguments, hyena_operator};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;
 pub use selective_scan::{
