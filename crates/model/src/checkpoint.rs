@@ -3,6 +3,7 @@
 mod atomic;
 mod lightning;
 mod released;
+mod released_config;
 mod state_dict;
 
 use std::collections::HashMap;
@@ -16,7 +17,8 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 pub use atomic::write_atomic;
-pub use released::{ReleasedName, import_values, released_config, released_names};
+pub use released::{ReleasedName, import_values, released_names};
+pub use released_config::released_config;
 pub(crate) use state_dict::parse_safetensors;
 pub use state_dict::{NamedTensor, StateDict, read_state_dict};
 
@@ -229,25 +231,15 @@ fn parse_meta(path: &Path, bytes: &[u8]) -> Result<CheckpointMeta, ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{NetworkKind, Seq2ExpConfig};
+    use crate::config::{NetworkKind, NetworkSize, Seq2ExpConfig};
 
     fn small(kind: NetworkKind) -> NetworkConfig {
-        let mut config = kind.preset();
-        match &mut config {
-            NetworkConfig::Seq2Exp(config) => {
-                (
-                    config.d_model,
-                    config.n_layer_generator,
-                    config.n_layer_predictor,
-                ) = (8, 1, 1);
-                config.promoter = 7;
-                config.n_positions = config.n_positions.min(23);
-            }
-            NetworkConfig::Caduceus(config) => {
-                (config.d_model, config.n_layer, config.promoter) = (8, 2, 7)
-            }
-        }
-        config
+        kind.preset().with_size(NetworkSize {
+            d_model: 8,
+            n_layer: 1,
+            promoter: 7,
+            length: 23,
+        })
     }
 
     #[test]

@@ -5,10 +5,14 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
+pub use crate::enformer::EnformerConfig;
+pub use crate::hyena::HyenaConfig;
 pub use crate::initialization::{InitializationConfig, OutProjLayers};
 pub use crate::mamba::MambaConfig;
+pub use crate::mamba_regressor::MambaRegressorConfig;
 pub use crate::mask::{MaskConfig, MaskDecoding, TrainDecoding};
 pub use crate::predictor::{MaskSite, Packing, PredictorWeights};
+pub use crate::prism::PrismConfig;
 
 /// The published networks that this crate builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,15 +28,27 @@ pub enum NetworkKind {
     Caduceus,
     /// Caduceus on the sequence and the tracks.
     CaduceusSignals,
+    /// Mamba, causal, on the sequence alone.
+    Mamba,
+    /// HyenaDNA on the sequence alone.
+    Hyena,
+    /// Prism: Caduceus on sequence and tracks, with interventions on the tracks in training.
+    Prism,
+    /// Enformer on the sequence alone.
+    Enformer,
 }
 
 impl NetworkKind {
     /// Every kind, in the order they are listed to a user.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 8] = [
         Self::Seq2ExpSoft,
         Self::Seq2ExpHard,
         Self::Caduceus,
         Self::CaduceusSignals,
+        Self::Mamba,
+        Self::Hyena,
+        Self::Prism,
+        Self::Enformer,
     ];
 
     /// The name in an experiment file.
@@ -42,6 +58,26 @@ impl NetworkKind {
             Self::Seq2ExpHard => "seq2exp_hard",
             Self::Caduceus => "caduceus",
             Self::CaduceusSignals => "caduceus_signals",
+            Self::Mamba => "mamba",
+            Self::Hyena => "hyena",
+            Self::Prism => "prism",
+            Self::Enformer => "enformer",
+        }
+    }
+
+    /// What it is and reads, in one line.
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Seq2ExpSoft => "Seq2Exp, a learned soft mask scales the predictor's input",
+            Self::Seq2ExpHard => "Seq2Exp, a learned hard mask selects the predictor's positions",
+            Self::Caduceus => "bidirectional Mamba on the sequence",
+            Self::CaduceusSignals => "bidirectional Mamba on sequence and tracks",
+            Self::Mamba => "causal Mamba on the sequence",
+            Self::Hyena => "HyenaDNA, long convolutions on the sequence",
+            Self::Prism => {
+                "Prism, Caduceus on sequence and tracks with interventions on the tracks"
+            }
+            Self::Enformer => "Enformer, convolutions and attention on the sequence",
         }
     }
 
@@ -56,6 +92,10 @@ impl NetworkKind {
             Self::CaduceusSignals => {
                 NetworkConfig::Caduceus(CaduceusConfig::published(BackboneInput::SequenceAndTracks))
             }
+            Self::Mamba => NetworkConfig::Mamba(MambaRegressorConfig::published()),
+            Self::Hyena => NetworkConfig::Hyena(HyenaConfig::published()),
+            Self::Prism => NetworkConfig::Prism(PrismConfig::published()),
+            Self::Enformer => NetworkConfig::Enformer(EnformerConfig::published()),
         }
     }
 }
@@ -67,6 +107,41 @@ pub enum NetworkConfig {
     Seq2Exp(Seq2ExpConfig),
     /// One backbone and an expression head.
     Caduceus(CaduceusConfig),
+    /// Causal blocks and an expression head.
+    Mamba(MambaRegressorConfig),
+    /// Long convolutions and an expression head.
+    Hyena(HyenaConfig),
+    /// Caduceus with intervened branches.
+    Prism(PrismConfig),
+    /// Convolutions, attention over bins and an expression head.
+    Enformer(EnformerConfig),
+}
+
+/// Evaluates an expression with the settings of whatever network bound to a name.
+macro_rules! with_fields {
+    ($config:expr, $fields:ident => $value:expr) => {
+        match $config {
+            NetworkConfig::Seq2Exp($fields) => $value,
+            NetworkConfig::Caduceus($fields) => $value,
+            NetworkConfig::Mamba($fields) => $value,
+            NetworkConfig::Hyena($fields) => $value,
+            NetworkConfig::Prism($fields) => $value,
+            NetworkConfig::Enformer($fields) => $value,
+        }
+    };
+}
+
+/// Sizes that every network has, for trials on another scale than the published one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkSize {
+    /// Width of the residual stream.
+    pub d_model: usize,
+    /// Blocks of each backbone.
+    pub n_layer: usize,
+    /// Central bases that are pooled, in bp.
+    pub promoter: usize,
+    /// Bases per window.
+    pub length: usize,
 }
 
 /// Settings of Seq2Exp.
@@ -268,62 +343,114 @@ impl NetworkConfig {
                 NetworkKind::Caduceus
             }
             Self::Caduceus(_) => NetworkKind::CaduceusSignals,
+            Self::Mamba(_) => NetworkKind::Mamba,
+            Self::Hyena(_) => NetworkKind::Hyena,
+            Self::Prism(_) => NetworkKind::Prism,
+            Self::Enformer(_) => NetworkKind::Enformer,
         }
     }
 
     /// Every problem of these settings, each with its field and the remedy; empty when they can be built.
     pub fn validate(&self) -> Vec<String> {
-        match self {
-            Self::Seq2Exp(config) => config.problems(),
-            Self::Caduceus(config) => config.problems(),
-        }
+        with_fields!(self, fields => fields.problems())
     }
 
     /// Width of the residual stream.
     pub fn d_model(&self) -> usize {
-        match self {
-            Self::Seq2Exp(config) => config.d_model,
-            Self::Caduceus(config) => config.d_model,
-        }
+        with_fields!(self, fields => fields.d_model)
     }
 
     /// Central bases that are pooled, in bp.
     pub fn promoter(&self) -> usize {
-        match self {
-            Self::Seq2Exp(config) => config.promoter,
-            Self::Caduceus(config) => config.promoter,
-        }
+        with_fields!(self, fields => fields.promoter)
     }
 
     /// Signal tracks per base that an input must carry.
     pub fn n_tracks(&self) -> usize {
-        match self {
-            Self::Seq2Exp(config) => config.n_tracks,
-            Self::Caduceus(config) => config.n_tracks,
-        }
+        with_fields!(self, fields => fields.n_tracks)
     }
 
     /// Sets the signal tracks per base that an input must carry.
     pub fn set_n_tracks(&mut self, n_tracks: usize) {
-        match self {
-            Self::Seq2Exp(config) => config.n_tracks = n_tracks,
-            Self::Caduceus(config) => config.n_tracks = n_tracks,
-        }
+        with_fields!(self, fields => fields.n_tracks = n_tracks);
     }
 
     /// The latent mask, of a network that has one.
     pub fn mask_mut(&mut self) -> Option<&mut MaskConfig> {
         match self {
             Self::Seq2Exp(config) => Some(&mut config.mask),
-            Self::Caduceus(_) => None,
+            _ => None,
         }
     }
 
     /// Features of the messenger RNA that an input must carry.
     pub fn n_features(&self) -> usize {
+        with_fields!(self, fields => fields.n_features)
+    }
+
+    /// The same network for windows of another length.
+    pub fn with_length(mut self, length: usize) -> Self {
+        match &mut self {
+            Self::Seq2Exp(fields) if fields.n_positions != 0 => fields.n_positions = length,
+            Self::Hyena(fields) if fields.filter_length != 0 => fields.filter_length = length + 2,
+            Self::Enformer(fields) if fields.crop > length => fields.shorten(length),
+            _ => {}
+        }
+        self
+    }
+
+    /// The same network in another size.
+    pub fn with_size(self, size: NetworkSize) -> Self {
+        let NetworkSize {
+            d_model, n_layer, ..
+        } = size;
+        let mut config = self.with_length(size.length);
+        with_fields!(&mut config, fields => {
+            fields.d_model = d_model;
+            fields.promoter = size.promoter;
+        });
+        match &mut config {
+            Self::Seq2Exp(fields) => {
+                (fields.n_layer_generator, fields.n_layer_predictor) = (n_layer, n_layer);
+            }
+            Self::Caduceus(fields) => fields.n_layer = n_layer,
+            Self::Mamba(fields) => fields.n_layer = n_layer,
+            Self::Hyena(fields) => (fields.n_layer, fields.d_inner) = (n_layer, 4 * d_model),
+            Self::Prism(fields) => {
+                (fields.n_layer, fields.context_channels) = (n_layer, d_model.div_ceil(4));
+            }
+            Self::Enformer(fields) => {
+                // Two heads and three halvings; the width is what six kinds of positions per head allow.
+                (fields.n_layer, fields.n_heads, fields.n_halvings) = (n_layer, 2, 3);
+                (fields.d_key, fields.d_head, fields.width_multiple) = (8, d_model, 2);
+                fields.d_model = d_model.next_multiple_of(12);
+                fields.crop = size.length / 8 * 8;
+                fields.n_bins = (size.length / 8).div_ceil(2);
+            }
+        }
+        config
+    }
+
+    /// Why these settings do not fit windows of this length, if they do not.
+    pub fn window_problem(&self, length: usize) -> Option<String> {
         match self {
-            Self::Seq2Exp(config) => config.n_features,
-            Self::Caduceus(config) => config.n_features,
+            Self::Seq2Exp(fields) if ![0, length].contains(&fields.n_positions) => Some(format!(
+                "data.length is {length} and model.n_positions {}; make them equal",
+                fields.n_positions
+            )),
+            Self::Hyena(fields) if (1..length).contains(&fields.filter_length) => Some(format!(
+                "data.length is {length} and model.filter_length {}; raise it, or set it to 0",
+                fields.filter_length
+            )),
+            Self::Enformer(fields) if fields.crop > length => Some(format!(
+                "data.length is {length} and model.crop {}; lower it, and model.n_bins with it",
+                fields.crop
+            )),
+            Self::Prism(_) if length < crate::prism::SHORTEST => Some(format!(
+                "data.length is {length}; Prism needs at least {}",
+                crate::prism::SHORTEST
+            )),
+            _ => None,
         }
     }
 
@@ -350,10 +477,7 @@ impl Serialize for NetworkConfig {
             fields: &'a T,
         }
         let kind = self.kind();
-        match self {
-            Self::Seq2Exp(fields) => Tagged { kind, fields }.serialize(serializer),
-            Self::Caduceus(fields) => Tagged { kind, fields }.serialize(serializer),
-        }
+        with_fields!(self, fields => Tagged { kind, fields }.serialize(serializer))
     }
 }
 
@@ -364,20 +488,16 @@ impl<'de> Deserialize<'de> for NetworkConfig {
             .remove("kind")
             .ok_or_else(|| D::Error::missing_field("kind"))?;
         let kind = NetworkKind::deserialize(kind).map_err(D::Error::custom)?;
-        let preset = kind.preset();
-        let mut fields = match &preset {
-            Self::Seq2Exp(config) => serde_json::to_value(config),
-            Self::Caduceus(config) => serde_json::to_value(config),
-        }
-        .map_err(D::Error::custom)?;
-        if let Value::Object(fields) = &mut fields {
+        let mut config = kind.preset();
+        let mut value = with_fields!(&config, fields => serde_json::to_value(fields))
+            .map_err(D::Error::custom)?;
+        if let Value::Object(fields) = &mut value {
             override_fields(fields, overrides);
         }
-        match preset {
-            Self::Seq2Exp(_) => serde_json::from_value(fields).map(Self::Seq2Exp),
-            Self::Caduceus(_) => serde_json::from_value(fields).map(Self::Caduceus),
-        }
-        .map_err(D::Error::custom)
+        with_fields!(&mut config, fields => {
+            *fields = serde_json::from_value(value).map_err(D::Error::custom)?;
+        });
+        Ok(config)
     }
 }
 

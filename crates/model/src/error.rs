@@ -37,6 +37,16 @@ pub enum ModelError {
         /// Positions of the embedding.
         n_positions: usize,
     },
+    /// The window is longer than the filters of a HyenaDNA network.
+    #[error(
+        "the window has {length} bp but model.filter_length is {filter_length}; set it to at least {length}, or 0"
+    )]
+    FilterLength {
+        /// Bases per window.
+        length: usize,
+        /// Positions of the filters.
+        filter_length: usize,
+    },
     /// A sample needs one seed per example.
     #[error("{n_seeds} seeds for {batch} examples; give one per example")]
     Seeds {

@@ -21,12 +21,27 @@ pub struct ExpressionHead {
 }
 
 impl ExpressionHead {
-    /// Draws the parameters.
+    /// Draws the parameters; biases are 0.
     pub fn init(d_model: usize, n_features: usize, initializer: &Initializer<'_>) -> Self {
         Self {
             hidden1: Linear::init(d_model + n_features, d_model, &initializer.at("hidden1")),
             hidden2: Linear::init(d_model, d_model, &initializer.at("hidden2")),
             output: Linear::init(d_model, 1, &initializer.at("output")),
+        }
+    }
+
+    /// Draws the parameters with hidden layers of `d_hidden`; biases are drawn too, as PyTorch does.
+    pub fn init_biased(
+        d_model: usize,
+        d_hidden: usize,
+        n_features: usize,
+        initializer: &Initializer<'_>,
+    ) -> Self {
+        let layer = |n_in, n_out, name| Linear::init_biased(n_in, n_out, &initializer.at(name));
+        Self {
+            hidden1: layer(d_model + n_features, d_hidden, "hidden1"),
+            hidden2: layer(d_hidden, d_hidden, "hidden2"),
+            output: layer(d_hidden, 1, "output"),
         }
     }
 

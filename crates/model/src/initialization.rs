@@ -120,6 +120,26 @@ impl<'a> Initializer<'a> {
         self.param(shape, values)
     }
 
+    /// A parameter drawn from a normal distribution around 0 (Box & Muller 1958).
+    pub fn normal<const D: usize>(
+        &self,
+        name: &str,
+        shape: [usize; D],
+        sd: f64,
+    ) -> Param<Tensor<D>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(stream_of(&self.join(name)));
+        let values = (0..shape.iter().product::<usize>())
+            .map(|_| {
+                // 1 - unit lies in (0, 1], so its logarithm is finite.
+                let radius = (-2.0 * (1.0 - unit(&mut rng)).ln()).sqrt();
+                let angle = std::f64::consts::TAU * unit(&mut rng);
+                (sd * radius * angle.cos()) as f32
+            })
+            .collect();
+        self.param(shape, values)
+    }
+
     /// A parameter whose element at a row-major index is `value(index)`.
     pub fn fill<const D: usize>(
         &self,
@@ -209,5 +229,16 @@ mod tests {
         assert!(mean.abs() < 0.01, "{mean}");
         assert!((variance - 0.25 / 3.0).abs() < 0.002, "{variance}");
         assert!(draws.iter().all(|draw| (-0.5..0.5).contains(draw)));
+    }
+
+    #[test]
+    fn normal_many_draws_have_the_moments_of_the_distribution() {
+        let device = Device::flex();
+        let draws = values(&Initializer::new(2, &device).normal("weight", [200, 100], 0.5));
+        let moment = |power| draws.iter().map(|draw| draw.powi(power)).sum::<f32>() / 20_000.0;
+        // Mean 0 with standard error 0.0035; variance 1/4; fourth moment 3/16.
+        assert!(moment(1).abs() < 0.015, "{}", moment(1));
+        assert!((moment(2) - 0.25).abs() < 0.01, "{}", moment(2));
+        assert!((moment(4) - 0.1875).abs() < 0.02, "{}", moment(4));
     }
 }

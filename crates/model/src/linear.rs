@@ -23,6 +23,30 @@ impl Linear {
         }
     }
 
+    /// Draws weight and bias as PyTorch does.
+    pub fn init_biased(n_in: usize, n_out: usize, initializer: &Initializer<'_>) -> Self {
+        Self {
+            bias: initializer.uniform("bias", [n_out], kaiming_bound(n_in)),
+            ..Self::init(n_in, n_out, initializer)
+        }
+    }
+
+    /// Draws the weight from a normal distribution; the bias is 0.
+    pub fn init_normal(n_in: usize, n_out: usize, sd: f64, initializer: &Initializer<'_>) -> Self {
+        Self {
+            weight: initializer.normal("weight", [n_out, n_in], sd),
+            bias: initializer.fill([n_out], |_| 0.0),
+        }
+    }
+
+    /// Applies the map to every position, one product per example.
+    ///
+    /// # Shapes
+    /// - `x`: `[batch, length, n_in]`; output: `[batch, length, n_out]`
+    pub fn forward_rows(&self, x: Tensor<3>) -> Tensor<3> {
+        project(x, self.weight.val()) + self.bias.val().unsqueeze::<3>()
+    }
+
     /// Applies the map to one row per example, one product per example so that a result does not depend on its
     /// batch mates.
     ///

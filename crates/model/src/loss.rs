@@ -7,31 +7,41 @@ use crate::network::Output;
 /// The loss of a batch, with its parts.
 #[derive(Clone, Debug)]
 pub struct Loss {
-    /// `prediction + kl_weight * kl`: `[1]`.
+    /// What is minimised: `[1]`.
     pub total: Tensor<1>,
     /// Smooth L1 of the prediction: `[1]`.
     pub prediction: Tensor<1>,
     /// Mean divergence of the mask from its marginal, in nats; none for networks without a mask.
     pub kl: Option<Tensor<1>>,
+    /// Smooth L1 of the intervened prediction; none for networks without interventions.
+    pub intervention: Option<Tensor<1>>,
 }
 
 /// Weight of the divergence in the published loss.
 pub const KL_WEIGHT: f64 = 0.01;
 
-/// `smooth_l1(prediction, target) + kl_weight * kl`.
+/// `smooth_l1(prediction, target) + kl_weight * kl`; for networks with interventions
+/// `smooth_l1(prediction, target) + weight * smooth_l1(intervened, target) + uniformity`.
 ///
 /// # Shapes
 /// - `target`: `[batch, 1]`
 pub fn loss(output: &Output, target: Tensor<2>, kl_weight: f64) -> Loss {
-    let prediction = smooth_l1(output.prediction.clone(), target);
-    let total = match &output.kl {
-        Some(kl) => prediction.clone() + kl.clone() * kl_weight,
-        None => prediction.clone(),
-    };
+    let prediction = smooth_l1(output.prediction.clone(), target.clone());
+    let mut total = prediction.clone();
+    if let Some(kl) = &output.kl {
+        total = total + kl.clone() * kl_weight;
+    }
+    let intervention = output.intervention.as_ref().map(|intervention| {
+        let intervened = smooth_l1(intervention.prediction.clone(), target);
+        let uniformity = intervention.uniformity.clone();
+        total = total.clone() + intervened.clone() * intervention.weight + uniformity;
+        intervened
+    });
     Loss {
         total,
         prediction,
         kl: output.kl.clone(),
+        intervention,
     }
 }
 
@@ -49,6 +59,7 @@ pub fn smooth_l1(prediction: Tensor<2>, target: Tensor<2>) -> Tensor<1> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::network::Intervention;
     use burn::tensor::{Device, TensorData};
 
     fn column(values: Vec<f32>) -> Tensor<2> {
@@ -78,9 +89,8 @@ mod tests {
     fn loss_adds_the_weighted_divergence() {
         let kl = Tensor::<1>::from_data(TensorData::from([40.0_f32]), &Device::flex());
         let mut output = Output {
-            prediction: column(vec![2.5]),
-            mask: None,
             kl: Some(kl),
+            ..Output::plain(column(vec![2.5]))
         };
         // 0.125 + 0.01 * 40
         assert!((scalar(&loss(&output, column(vec![2.0]), KL_WEIGHT).total) - 0.525).abs() < 1e-6);
@@ -89,5 +99,22 @@ mod tests {
             scalar(&loss(&output, column(vec![2.0]), KL_WEIGHT).total),
             0.125
         );
+    }
+
+    #[test]
+    fn loss_with_interventions_adds_both_predictions_and_the_uniformity() {
+        let uniformity = Tensor::<1>::from_data(TensorData::from([0.75_f32]), &Device::flex());
+        let output = Output {
+            intervention: Some(Intervention {
+                prediction: column(vec![2.0, 5.0]),
+                weight: 0.5,
+                uniformity,
+            }),
+            ..Output::plain(column(vec![3.0, 1.0]))
+        };
+        // Distances 1 and -1: (0.5 + 0.5) / 2; 0 and 3: (0 + 2.5) / 2; 0.5 + 0.5 * 1.25 + 0.75.
+        let loss = loss(&output, column(vec![2.0, 2.0]), KL_WEIGHT);
+        assert_eq!(scalar(&loss.total), 1.875);
+        assert_eq!(scalar(&loss.intervention.unwrap()), 1.25);
     }
 }

@@ -1,9 +1,9 @@
-//! Parameters of a bidirectional Mamba block.
+//! Parameters of Mamba blocks, bidirectional and causal.
 
 use std::ops::Range;
 
 use burn::module::{Module, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use kernels::{BimambaParams, BlockOptions, DirectionParams, ShapeError, Storage, bimamba_block};
 use serde::{Deserialize, Serialize};
 
@@ -130,6 +130,19 @@ impl MambaDirection {
         }
     }
 
+    /// A direction of the same sizes whose output is exactly 0: its scan reads nothing (B = 0) and skips nothing (D = 0).
+    fn silent(&self, device: &Device) -> DirectionParams {
+        DirectionParams {
+            conv_weight: Tensor::zeros(self.conv_weight.dims(), device),
+            conv_bias: Tensor::zeros(self.conv_bias.dims(), device),
+            x_proj: Tensor::zeros(self.x_proj.dims(), device),
+            dt_weight: Tensor::zeros(self.dt_weight.dims(), device),
+            dt_bias: Tensor::zeros(self.dt_bias.dims(), device),
+            a_log: Tensor::zeros(self.a_log.dims(), device),
+            d: Tensor::zeros(self.d.dims(), device),
+        }
+    }
+
     fn params(&self) -> DirectionParams {
         DirectionParams {
             conv_weight: self.conv_weight.val(),
@@ -190,6 +203,82 @@ impl BiMamba {
                 out_proj: self.out_proj.val(),
                 forward: self.forward.params(),
                 reverse: self.reverse.params(),
+            },
+            BlockOptions {
+                outputs,
+                storage: self.storage,
+            },
+        )
+    }
+}
+
+/// `x + Mamba(RMSNorm(x))`: the scan from the first base to the last alone.
+#[derive(Module, Debug)]
+pub struct CausalMamba {
+    /// `[d_model]`.
+    pub norm_weight: Param<Tensor<1>>,
+    /// Rows of the scanned half, then of the gate: `[2 d_inner, d_model]`.
+    pub in_proj: Param<Tensor<2>>,
+    /// `[d_model, d_inner]`.
+    pub out_proj: Param<Tensor<2>>,
+    /// From the first base to the last.
+    pub forward: MambaDirection,
+    #[module(skip)]
+    storage: Storage,
+}
+
+impl CausalMamba {
+    /// Chooses how the block keeps what its backward pass needs.
+    pub fn set_storage(&mut self, storage: Storage) {
+        self.storage = storage;
+    }
+
+    /// Draws the parameters as [`BiMamba::init`] does.
+    pub fn init(
+        d_model: usize,
+        n_layer: usize,
+        mamba: &MambaConfig,
+        init: &InitializationConfig,
+        initializer: &Initializer<'_>,
+    ) -> Self {
+        let BiMamba {
+            norm_weight,
+            in_proj,
+            out_proj,
+            forward,
+            storage,
+            ..
+        } = BiMamba::init(d_model, n_layer, mamba, init, initializer);
+        Self {
+            norm_weight,
+            in_proj,
+            out_proj,
+            forward,
+            storage,
+        }
+    }
+
+    /// Runs the block, as a bidirectional one whose reverse direction is silent.
+    ///
+    /// # Shapes
+    /// - `x` and output: `[batch, length, d_model]`
+    ///
+    /// # Errors
+    /// [`ShapeError`] when `x`, `outputs` and the parameters disagree.
+    pub fn forward(
+        &self,
+        x: Tensor<3>,
+        outputs: Option<Range<usize>>,
+    ) -> Result<Tensor<3>, ShapeError> {
+        let reverse = self.forward.silent(&x.device());
+        bimamba_block(
+            x,
+            BimambaParams {
+                norm_weight: self.norm_weight.val(),
+                in_proj: self.in_proj.val(),
+                out_proj: self.out_proj.val(),
+                forward: self.forward.params(),
+                reverse,
             },
             BlockOptions {
                 outputs,

@@ -4,12 +4,17 @@ use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use kernels::Storage;
 
+use crate::batch_norm::{BatchStatistic, is_statistic};
 use crate::caduceus::Caduceus;
 use crate::config::NetworkConfig;
+use crate::enformer::Enformer;
 use crate::error::ModelError;
+use crate::hyena::Hyena;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
+use crate::mamba_regressor::MambaRegressor;
 use crate::mask::read;
+use crate::prism::Prism;
 use crate::seq2exp::Seq2Exp;
 
 /// Sees intermediate tensors of a forward pass, by name; every closure with these arguments does.
@@ -44,21 +49,21 @@ impl Observe for Nobody {
 /// Who sees the intermediate tensors of a forward pass.
 pub type Observer<'a> = &'a mut dyn Observe;
 
-/// What kind of mask a forward pass uses.
+/// What a forward pass draws: the mask, dropout; and whether batches normalise themselves.
 #[derive(Clone, Debug)]
 #[allow(
     clippy::large_enum_variant,
     reason = "one value per pass, never stored in bulk"
 )]
 pub enum Pass {
-    /// The evaluation mask of the settings.
+    /// The evaluation mask of the settings, running statistics, nothing dropped.
     Evaluate,
-    /// A sample, as in training.
+    /// A sample, as in training; batch statistics and dropout where the network has them.
     Train {
         /// One per example; with a position it determines the draw there.
         seeds: Vec<u64>,
     },
-    /// The training mask with the mean in the sample's place.
+    /// The training mask with the mean in the sample's place; batch statistics, nothing dropped.
     TrainMean,
     /// The training mask with these values in the sample's place, differentiated as a sample; `[batch, length]`.
     TrainGiven(Tensor<2>),
@@ -73,6 +78,34 @@ pub struct Output {
     pub mask: Option<Tensor<2>>,
     /// Mean over examples and positions of the divergence from the marginal, in nats: `[1]`.
     pub kl: Option<Tensor<1>>,
+    /// The intervened branches of a training pass; none for networks without them.
+    pub intervention: Option<Intervention>,
+    /// What a training pass found for the running statistics; empty for networks without batch normalisation.
+    pub statistics: Vec<BatchStatistic>,
+}
+
+/// The branches of a training pass whose tracks were reweighted.
+#[derive(Clone, Debug)]
+pub struct Intervention {
+    /// Predicted expression from the mean of the branches: `[batch, 1]`.
+    pub prediction: Tensor<2>,
+    /// Weight of its loss beside that of the plain prediction.
+    pub weight: f64,
+    /// How close the reweightings of a gene lie to each other, to be lowered: `[1]`.
+    pub uniformity: Tensor<1>,
+}
+
+impl Output {
+    /// A prediction without anything beside it.
+    pub fn plain(prediction: Tensor<2>) -> Self {
+        Self {
+            prediction,
+            mask: None,
+            kl: None,
+            intervention: None,
+            statistics: Vec::new(),
+        }
+    }
 }
 
 /// A network of any kind.
@@ -86,6 +119,14 @@ pub enum Network {
     Seq2Exp(Seq2Exp),
     /// One backbone and an expression head.
     Caduceus(Caduceus),
+    /// Causal blocks and an expression head.
+    Mamba(MambaRegressor),
+    /// Long convolutions and an expression head.
+    Hyena(Hyena),
+    /// Caduceus with intervened branches.
+    Prism(Prism),
+    /// Convolutions, attention over bins and an expression head.
+    Enformer(Enformer),
 }
 
 /// A parameter's name, shape and key in Burn's gradients.
@@ -111,12 +152,25 @@ impl NamedParameter {
     }
 }
 
-/// Whether weight decay leaves a parameter alone: biases, `a_log` and `d`.
+/// Whether weight decay leaves a parameter alone: biases, `a_log`, `d`, `skip`, layer and batch norms, token embeddings
+/// and Hyena's filters.
 ///
-/// Norm and convolution weights and the positional embedding are decayed, as in the released code.
+/// RMSNorm and convolution weights and the positional embedding are decayed, as in the released code.
 pub fn no_decay(name: &str) -> bool {
-    let field = name.rsplit('.').next().unwrap_or(name);
-    matches!(field, "bias" | "conv_bias" | "dt_bias" | "a_log" | "d")
+    const FIELDS: [&str; 7] = [
+        "bias",
+        "conv_bias",
+        "dt_bias",
+        "short_bias",
+        "a_log",
+        "d",
+        "skip",
+    ];
+    let mut parts = name.rsplit('.');
+    let field = parts.next().unwrap_or(name);
+    FIELDS.contains(&field)
+        || name == "embedding.weight"
+        || parts.any(|module| module.starts_with("norm") || module == "filter")
 }
 
 impl Network {
@@ -134,6 +188,10 @@ impl Network {
         Ok(match config {
             NetworkConfig::Seq2Exp(config) => Self::Seq2Exp(Seq2Exp::init(config, &initializer)),
             NetworkConfig::Caduceus(config) => Self::Caduceus(Caduceus::init(config, &initializer)),
+            NetworkConfig::Mamba(config) => Self::Mamba(MambaRegressor::init(config, &initializer)),
+            NetworkConfig::Hyena(config) => Self::Hyena(Hyena::init(config, &initializer)),
+            NetworkConfig::Prism(config) => Self::Prism(Prism::init(config, &initializer)),
+            NetworkConfig::Enformer(config) => Self::Enformer(Enformer::init(config, &initializer)),
         })
     }
 
@@ -147,6 +205,14 @@ impl Network {
                 }
             }
             Self::Caduceus(network) => network.backbone.set_storage(storage),
+            Self::Mamba(network) => {
+                for block in &mut network.blocks {
+                    block.set_storage(storage);
+                }
+            }
+            Self::Prism(network) => network.backbone.set_storage(storage),
+            // Nothing of theirs has a choice.
+            Self::Hyena(_) | Self::Enformer(_) => {}
         }
         self
     }
@@ -156,6 +222,10 @@ impl Network {
         match self {
             Self::Seq2Exp(network) => NetworkConfig::Seq2Exp(network.config().clone()),
             Self::Caduceus(network) => NetworkConfig::Caduceus(network.config().clone()),
+            Self::Mamba(network) => NetworkConfig::Mamba(network.config().clone()),
+            Self::Hyena(network) => NetworkConfig::Hyena(network.config().clone()),
+            Self::Prism(network) => NetworkConfig::Prism(network.config().clone()),
+            Self::Enformer(network) => NetworkConfig::Enformer(network.config().clone()),
         }
     }
 
@@ -181,11 +251,11 @@ impl Network {
         self.check(input, Some(pass))?;
         match self {
             Self::Seq2Exp(network) => network.forward(input, pass, observe),
-            Self::Caduceus(network) => Ok(Output {
-                prediction: network.forward(input, observe)?,
-                mask: None,
-                kl: None,
-            }),
+            Self::Caduceus(network) => network.forward(input, observe).map(Output::plain),
+            Self::Mamba(network) => network.forward(input, observe).map(Output::plain),
+            Self::Hyena(network) => network.forward(input, pass, observe).map(Output::plain),
+            Self::Prism(network) => network.forward(input, pass, observe),
+            Self::Enformer(network) => network.forward(input, pass, observe),
         }
     }
 
@@ -211,7 +281,7 @@ impl Network {
         )?;
         match self {
             Self::Seq2Exp(network) => network.predict(input, mask, &mut Nobody),
-            Self::Caduceus(network) => network.forward(input, &mut Nobody),
+            _ => Ok(self.forward(input.clone(), &Pass::Evaluate)?.prediction),
         }
     }
 
@@ -251,16 +321,18 @@ impl Network {
         }
     }
 
-    /// Every parameter, in a fixed order.
+    /// Every parameter, in a fixed order; running statistics are among them ([`is_statistic`]).
     pub fn named_parameters(&self) -> Vec<NamedParameter> {
         let mut names = Names::default();
         self.visit(&mut names);
         names.found
     }
 
-    /// Number of trained values.
+    /// Number of trained values: running statistics are left out.
     pub fn n_parameters(&self) -> usize {
-        self.num_params()
+        let named = self.named_parameters();
+        let trained = named.iter().filter(|p| !is_statistic(&p.name));
+        trained.map(NamedParameter::len).sum()
     }
 
     /// The values of every parameter, row-major, in the order of [`Network::named_parameters`].
@@ -420,7 +492,7 @@ impl ModuleMapper for Writer {
 mod tests {
     use super::*;
     use crate::checkpoint::released_names;
-    use crate::config::NetworkKind;
+    use crate::config::{NetworkKind, NetworkSize};
     use std::collections::BTreeSet;
 
     /// Parameters that the released optimiser decays and does not, by released name, for two layers.
@@ -441,26 +513,21 @@ mod tests {
                 .filter(|name| !name.contains("requires_grad=False"))
                 .collect()
         };
+        let other = groups[kind]["other"].as_object().unwrap();
         [
             names(&groups[kind]["weight_decay_1e-6"]),
-            names(&groups[kind]["other"][r#"{"weight_decay": 0.0}"#]),
+            other.values().flat_map(names).collect(),
         ]
     }
 
     fn small(kind: NetworkKind) -> Network {
-        let mut config = kind.preset();
-        match &mut config {
-            NetworkConfig::Seq2Exp(config) => {
-                (
-                    config.d_model,
-                    config.n_layer_generator,
-                    config.n_layer_predictor,
-                ) = (32, 2, 2);
-                (config.promoter, config.n_positions) = (200, config.n_positions.min(1000));
-            }
-            NetworkConfig::Caduceus(config) => (config.d_model, config.n_layer) = (32, 2),
-        }
-        Network::init(&config, 2, &Device::flex()).unwrap()
+        let size = NetworkSize {
+            d_model: 32,
+            n_layer: 2,
+            promoter: 200,
+            length: 1000,
+        };
+        Network::init(&kind.preset().with_size(size), 2, &Device::flex()).unwrap()
     }
 
     #[test]
@@ -469,6 +536,8 @@ mod tests {
             NetworkKind::Seq2ExpSoft,
             NetworkKind::Seq2ExpHard,
             NetworkKind::Caduceus,
+            NetworkKind::Mamba,
+            NetworkKind::Hyena,
         ] {
             let [decayed, free] = released_groups(kind.name());
             let mut ours = [BTreeSet::new(), BTreeSet::new()];
@@ -498,6 +567,23 @@ mod tests {
         assert_eq!(
             count(NetworkKind::Seq2ExpSoft),
             2 * 539_264 + 34_305 + 640 + 512 + 258
+        );
+        // Mamba: 12 tokens; a block has one direction: 128 + 512*128 + 128*256 + 18176 = 116608.
+        assert_eq!(
+            count(NetworkKind::Mamba),
+            12 * 128 + 4 * 116_608 + 128 + 34_305
+        );
+        // Hyena: a filter 64*5+64 + 2*(64*64+64) + 64 + 128*64 = 16960; a mixer 384*128+384 + 384*3+384 + 16960 + 128
+        // + 128*128+128 = 84672; a block two norms 512, 512*128+512 + 128*512+128 = 216896 in all.
+        assert_eq!(
+            count(NetworkKind::Hyena),
+            12 * 128 + 4 * 216_896 + 256 + 34_305
+        );
+        // Prism: Caduceus' backbone and head; 4*128+128 + 3*128+128; convolutions 3*32*7+32, 32*64*5+64, 64*128*3+128,
+        // two values per channel of their norms 2*(32+64+128); 128*256+256 for the weights.
+        assert_eq!(
+            count(NetworkKind::Prism),
+            539_264 + 34_305 + 640 + 512 + 704 + 10_304 + 24_704 + 448 + 33_024
         );
         // Hard: one backbone less, one vector per position more.
         assert_eq!(

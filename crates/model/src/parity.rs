@@ -1,5 +1,6 @@
 //! Compares networks and operations with recorded vectors of the released code.
 
+mod enformer;
 mod folder;
 mod gradient;
 mod network;

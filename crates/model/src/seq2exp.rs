@@ -64,9 +64,9 @@ impl Seq2Exp {
             .draw(logits, input, self.config.promoter, pass)?;
         let prediction = self.predict(input, drawn.mask.clone(), observe)?;
         Ok(Output {
-            prediction,
             mask: Some(drawn.mask),
             kl: Some(drawn.kl.mean()),
+            ..Output::plain(prediction)
         })
     }
 

@@ -13,12 +13,16 @@ fn golden(folder: &str) -> PathBuf {
 
 /// Number of tensors that must have been compared, so that a comparison cannot pass by finding nothing:
 /// counted in the golden files (forward tensors, one gradient per parameter, prediction gradients).
-const CASES: [(&str, usize); 5] = [
+const CASES: [(&str, usize); 9] = [
     ("seq2exp_soft", 225),
     ("seq2exp_hard", 150),
     ("caduceus/", 45),
     ("caduceus_signals", 45),
     ("seq2exp_soft/ckpt", 6),
+    ("mamba", 35),
+    ("hyena", 61),
+    ("prism", 70),
+    ("enformer_tiny", 106),
 ];
 
 #[test]
@@ -120,7 +124,7 @@ fn run_parity_damaged_weights_or_foreign_settings_are_reported() {
     let report = run_parity(copy.path()).unwrap();
     assert!(!report.passed(), "nothing was compared");
     assert!(
-        report.folders[0].skipped[0].contains("not settings of Seq2Exp or Caduceus"),
+        report.folders[0].skipped[0].contains("not settings of a network of this program"),
         "{report}"
     );
     assert!(run_parity(Path::new("absent")).is_err());

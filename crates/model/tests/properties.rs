@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use model::config::{MaskDecoding, NetworkConfig, NetworkKind};
+use model::config::{MaskDecoding, NetworkConfig, NetworkKind, NetworkSize};
 use model::predictor::Packing;
-use model::{ModelInput, Network, Pass, loss};
+use model::{ModelInput, Network, Pass, is_statistic, loss};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,26 +14,18 @@ const PROMOTER: usize = 37;
 
 /// A narrow network whose parameters are all moved from their initial values, so that each matters.
 fn network(kind: NetworkKind, change: impl Fn(&mut NetworkConfig)) -> Network {
-    let mut config = kind.preset();
-    match &mut config {
-        NetworkConfig::Seq2Exp(config) => {
-            (
-                config.d_model,
-                config.n_layer_generator,
-                config.n_layer_predictor,
-            ) = (16, 2, 2);
-            config.promoter = PROMOTER;
-            config.n_positions = config.n_positions.min(LENGTH);
-        }
-        NetworkConfig::Caduceus(config) => {
-            (config.d_model, config.n_layer, config.promoter) = (16, 2, PROMOTER);
-        }
-    }
+    let mut config = kind.preset().with_size(NetworkSize {
+        d_model: 16,
+        n_layer: 2,
+        promoter: PROMOTER,
+        length: LENGTH,
+    });
     change(&mut config);
     let network = Network::init(&config, 22, &Device::flex()).unwrap();
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut values = network.read_parameters().unwrap();
     for value in values.iter_mut().flatten() {
+        // Variances start at 1, so they stay positive.
         *value += rng.random_range(-0.2_f32..0.2);
     }
     network.with_parameters(values).unwrap()
@@ -188,7 +180,13 @@ fn prediction_alone_equals_its_prediction_in_a_batch_bit_for_bit() {
     for kind in NetworkKind::ALL {
         let network = network(kind, |_| {});
         let batch = input(3, 5);
+        // A batch normalises itself in training, so only its evaluation is independent of batch mates.
+        let named = network.named_parameters();
+        let is_normalised = named.iter().any(|parameter| is_statistic(&parameter.name));
         for train in [false, true] {
+            if train && is_normalised {
+                continue;
+            }
             let pass = |seeds: &[u64]| {
                 if train {
                     Pass::Train {

@@ -68,10 +68,10 @@ pub struct BenchRecord {
     pub flops: u64,
     /// `flops / seconds / 1e9`.
     pub gflops: f64,
-    /// Bytes of one repetition, by [`Cost`] or counted.
-    pub bytes: u64,
+    /// Bytes of one repetition, by [`Cost`] or counted; `null` for networks whose traffic is not counted.
+    pub bytes: Option<u64>,
     /// `bytes / seconds / 1e9`.
-    pub gbytes_per_second: f64,
+    pub gbytes_per_second: Option<f64>,
     /// Median seconds of the mask's part of a training step (sample, divergence and their gradients), timed alone;
     /// `null` for forward passes and networks without a mask.
     pub mask_seconds: Option<f64>,
@@ -132,16 +132,19 @@ impl Bench {
                 cost.train_flops(length, batch),
                 cost.train_traffic_bytes(length, batch),
             ),
-            BenchKind::Copy => (self.time_copy(device)?, length as u64, 8 * length as u64),
+            BenchKind::Copy => {
+                let length = length as u64;
+                (self.time_copy(device)?, length, Some(8 * length))
+            }
             BenchKind::Matmul => {
                 let cells = (length * length) as u64;
                 let runs = self.time_matmul(device, DType::F32)?;
-                (runs, 2 * cells * length as u64, 12 * cells)
+                (runs, 2 * cells * length as u64, Some(12 * cells))
             }
             BenchKind::MatmulHalf => {
                 let cells = (length * length) as u64;
                 let runs = self.time_matmul(device, DType::F16)?;
-                (runs, 2 * cells * length as u64, 6 * cells)
+                (runs, 2 * cells * length as u64, Some(6 * cells))
             }
         };
         let seconds = timing.seconds;
@@ -160,7 +163,7 @@ impl Bench {
             flops,
             gflops: flops as f64 / seconds / 1e9,
             bytes,
-            gbytes_per_second: bytes as f64 / seconds / 1e9,
+            gbytes_per_second: bytes.map(|bytes| bytes as f64 / seconds / 1e9),
             mask_seconds,
             mask_share: mask_seconds.map(|mask| mask / seconds),
             length: self.length,
@@ -431,7 +434,7 @@ mod tests {
             };
             let record = bench.run(&OpenDevice::cpu()).expect("it runs");
             assert_eq!(record.timing.runs.len(), 3);
-            assert!(record.timing.seconds > 0.0 && record.gflops > 0.0 && record.bytes > 0);
+            assert!(record.timing.seconds > 0.0 && record.gflops > 0.0 && record.bytes > Some(0));
             let agreement = bench
                 .verify(&OpenDevice::cpu())
                 .expect("the CPU is the CPU");

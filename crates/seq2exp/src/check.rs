@@ -206,12 +206,7 @@ fn time_seconds(
 ) -> Result<f64, RunError> {
     let full_length = config.data.length as usize;
     let length = TRIAL_LENGTH.max(config.model.promoter()).min(full_length);
-    let mut network = config.model.clone();
-    if let NetworkConfig::Seq2Exp(network) = &mut network
-        && network.n_positions != 0
-    {
-        network.n_positions = length;
-    }
+    let network = config.model.clone().with_length(length);
     let bench = Bench {
         kind: BenchKind::Train,
         network,

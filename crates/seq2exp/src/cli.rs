@@ -42,7 +42,9 @@ pub enum Command {
     Parity(ParityArgs),
     /// Time the network or its block on this machine
     Bench(BenchArgs),
-    /// Describe a checkpoint, a prepared data set or a run folder, or list the devices
+    /// Turn released PyTorch weights into a checkpoint of this program
+    Import(ImportArgs),
+    /// Describe a checkpoint, a prepared data set or a run folder; without one list the networks, or the devices
     Info(InfoArgs),
 }
 
@@ -214,11 +216,28 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// Released weights and what they belong to.
+#[derive(Debug, Args)]
+#[group(id = "settings_source", required = true, multiple = false, args = ["settings", "config"])]
+pub struct ImportArgs {
+    /// Weights: a PyTorch or Lightning checkpoint (.ckpt, .pt, .pth) or safetensors with the released names
+    pub weights: PathBuf,
+    /// The released code's resolved settings (JSON)
+    #[arg(long, value_name = "JSON")]
+    pub settings: Option<PathBuf>,
+    /// An experiment file (TOML) whose [model] the weights fit
+    #[arg(long, value_name = "TOML")]
+    pub config: Option<PathBuf>,
+    /// Where the checkpoint goes
+    #[arg(short, long, value_name = "SAFETENSORS")]
+    pub output: PathBuf,
+}
+
 /// A description.
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     /// Checkpoint (.safetensors), prepared data set (.arrow) or run folder
-    #[arg(required_unless_present = "devices", conflicts_with = "devices")]
+    #[arg(conflicts_with = "devices")]
     pub path: Option<PathBuf>,
     /// List the devices that --device can name
     #[arg(long)]

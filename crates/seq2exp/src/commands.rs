@@ -5,6 +5,7 @@ mod check;
 mod chrom_alias;
 mod discover;
 mod evaluate;
+mod import;
 mod info;
 mod parity;
 mod predict;
@@ -51,6 +52,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Report(args) => report::execute(args),
         Command::Parity(args) => parity::execute(args),
         Command::Bench(args) => bench::execute(args),
+        Command::Import(args) => import::execute(args),
         Command::Info(args) => info::execute(args),
     };
     match result {

@@ -178,15 +178,7 @@ impl ExperimentConfig {
                 self.model.n_tracks()
             ));
         }
-        if let NetworkConfig::Seq2Exp(network) = &self.model
-            && network.n_positions != 0
-            && network.n_positions as u64 != self.data.length
-        {
-            problems.push(format!(
-                "data.length is {} and model.n_positions {}; make them equal",
-                self.data.length, network.n_positions
-            ));
-        }
+        problems.extend(self.model.window_problem(self.data.length as usize));
         problems
     }
 

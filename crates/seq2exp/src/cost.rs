@@ -1,7 +1,7 @@
 //! What a network costs before it runs: floating-point operations and memory.
 
 use model::NetworkConfig;
-use model::config::{BackboneInput, MambaConfig};
+use model::config::{BackboneInput, EnformerConfig, HyenaConfig, MambaConfig};
 
 /// Floating-point operations and bytes of one pass over one window.
 ///
@@ -9,22 +9,29 @@ use model::config::{BackboneInput, MambaConfig};
 /// together they stay below 2 % of the blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Operations of a forward pass per base.
+    /// Operations of a forward pass per base, without transforms.
     forward_flops_per_base: u64,
-    /// BiMamba blocks run per pass.
-    n_blocks: u64,
-    d_model: u64,
-    d_inner: u64,
+    /// Rows that a forward pass transforms, there or back, each padded to twice its length.
+    n_transforms: u64,
+    /// Windows that a training pass runs for each of the batch.
+    n_branches: u64,
+    /// Floats that a training pass keeps or uses at its peak, per base of a window.
+    train_floats_per_base: u64,
+    /// Floats that a forward pass moves at least, per base; none for networks whose traffic is not counted.
+    traffic_floats_per_base: Option<u64>,
 }
 
 /// Bytes of an `f32`.
 const FLOAT: u64 = 4;
 
 /// Residual streams that live beside the saved ones: input, masked input, gradient in, gradient out.
-const LIVE_STREAMS: u64 = 4;
+const LIVE_STREAMS: usize = 4;
 
 /// Buffers of `[length, d_inner]` that a block's forward or backward keeps: both directions' scan outputs and gates.
-const INNER_BUFFERS: u64 = 3;
+const INNER_BUFFERS: usize = 3;
+
+/// Transforms of one channel in a forward pass: the gated value's and the filter's, and the product's back.
+const HYENA_TRANSFORMS: usize = 3;
 
 /// Weights, optimiser moments, code and the allocator's slack.
 const FIXED_BYTES: u64 = 120 << 20;
@@ -32,61 +39,133 @@ const FIXED_BYTES: u64 = 120 << 20;
 impl Cost {
     /// The cost of a network.
     pub fn of(config: &NetworkConfig) -> Self {
-        let (mamba, n_blocks) = match config {
-            NetworkConfig::Seq2Exp(config) => (
-                &config.mamba,
-                config.n_layer_generator + config.n_layer_predictor,
-            ),
-            NetworkConfig::Caduceus(config) => (&config.mamba, config.n_layer),
-        };
         let d_model = config.d_model();
-        let tracks_read = match config {
-            NetworkConfig::Caduceus(config) if config.input == BackboneInput::Sequence => 0,
-            _ => config.n_tracks(),
-        };
-        let embedding = 2 * d_model * (5 + tracks_read);
+        let n_tracks = config.n_tracks();
+        match config {
+            NetworkConfig::Seq2Exp(config) => {
+                let n_blocks = config.n_layer_generator + config.n_layer_predictor;
+                Self::of_blocks(&config.mamba, n_blocks, d_model, n_tracks)
+            }
+            NetworkConfig::Caduceus(config) => {
+                let sees_tracks = config.input == BackboneInput::SequenceAndTracks;
+                let n_read = if sees_tracks { n_tracks } else { 0 };
+                Self::of_blocks(&config.mamba, config.n_layer, d_model, n_read)
+            }
+            NetworkConfig::Mamba(config) => {
+                Self::of_blocks(&config.mamba, config.n_layer, d_model, 0)
+            }
+            NetworkConfig::Prism(config) => Self {
+                n_branches: 1 + config.n_context as u64,
+                ..Self::of_blocks(&config.mamba, config.n_layer, d_model, n_tracks)
+            },
+            NetworkConfig::Hyena(config) => Self::of_hyena(config),
+            NetworkConfig::Enformer(config) => Self::of_enformer(config),
+        }
+    }
+
+    fn of_blocks(mamba: &MambaConfig, n_blocks: usize, d_model: usize, n_tracks: usize) -> Self {
+        let embedding = 2 * d_model * (5 + n_tracks);
+        let streams = (n_blocks + LIVE_STREAMS) * d_model;
+        let d_inner = mamba.d_inner(d_model);
+        let inner = INNER_BUFFERS * d_inner;
+        let traffic = n_blocks * (2 * d_model + 4 * d_inner + 2 * 5 * d_inner);
         Self {
             forward_flops_per_base: (n_blocks * block_flops(mamba, d_model) + embedding) as u64,
-            n_blocks: n_blocks as u64,
-            d_model: d_model as u64,
-            d_inner: mamba.d_inner(d_model) as u64,
+            n_transforms: 0,
+            n_branches: 1,
+            train_floats_per_base: (streams + inner) as u64,
+            traffic_floats_per_base: Some(traffic as u64),
+        }
+    }
+
+    fn of_hyena(config: &HyenaConfig) -> Self {
+        let (d_model, d_inner) = (config.d_model, config.d_inner);
+        let linear = |n_in: usize, n_out: usize| 2 * n_in * n_out;
+        let mixer = linear(d_model, 3 * d_model) + linear(d_model, d_model);
+        let short = 2 * config.d_short * 3 * d_model + 4 * d_model;
+        let filter = linear(config.filter_features, config.filter_order)
+            + 2 * linear(config.filter_order, config.filter_order)
+            + linear(config.filter_order, d_model);
+        let feed_forward = 2 * linear(d_model, d_inner) + 8 * d_inner;
+        let block = mixer + short + filter + feed_forward;
+        // Burn keeps the arguments of every elementwise operation: an estimate, neither counted nor measured.
+        let kept = HYENA_KEPT_STREAMS * d_model + HYENA_KEPT_INNER * d_inner;
+        Self {
+            forward_flops_per_base: (config.n_layer * block + linear(5, d_model)) as u64,
+            n_transforms: (HYENA_TRANSFORMS * config.n_layer * d_model) as u64,
+            n_branches: 1,
+            train_floats_per_base: (config.n_layer * kept + LIVE_STREAMS * d_model) as u64,
+            traffic_floats_per_base: None,
+        }
+    }
+
+    fn of_enformer(config: &EnformerConfig) -> Self {
+        let half = config.d_model / 2;
+        let linear = |n_in: usize, n_out: usize| 2 * n_in * n_out;
+        // The first convolution and its residual block at every base; the tower halves the length as its width
+        // doubles over all of it, so its layers together cost about as much as a layer of mean width at half length.
+        let stem = linear(4 * 15, half) + 2 * linear(half, half);
+        let tower = linear(5 * half, config.d_model) + 2 * linear(half, config.d_model);
+        let d_keys = config.n_heads * config.d_key;
+        let n_bins = config.crop >> config.n_halvings;
+        let attention = 2 * linear(config.d_model, d_keys)
+            + 2 * linear(config.d_model, config.d_model)
+            + 2 * linear(n_bins, d_keys)
+            + linear(n_bins, config.d_model);
+        let block = attention + 2 * linear(config.d_model, 2 * config.d_model);
+        let per_bin = config.n_layer * block;
+        Self {
+            forward_flops_per_base: (stem + tower / 2 + (per_bin >> config.n_halvings)) as u64,
+            n_transforms: 0,
+            n_branches: 1,
+            train_floats_per_base: (ENFORMER_KEPT_HALVES * half) as u64,
+            traffic_floats_per_base: None,
         }
     }
 
     /// Bytes that an evaluation pass moves between a device and its memory at least, when each stage of a block reads its
-    /// input and writes its output once, in single precision.
+    /// input and writes its output once, in single precision; none for HyenaDNA and Enformer, which are not counted.
     ///
     /// Per base and block: the residual stream in and out, both halves of the input projection, and in either direction
     /// the convolution's output (written, read by projection and scan) and the scan's.
-    pub fn forward_traffic_bytes(&self, length: usize, batch: usize) -> u64 {
-        let per_base = 2 * self.d_model + 4 * self.d_inner + 2 * 5 * self.d_inner;
-        FLOAT * self.n_blocks * per_base * (length * batch) as u64
+    pub fn forward_traffic_bytes(&self, length: usize, batch: usize) -> Option<u64> {
+        let floats = self.traffic_floats_per_base?;
+        Some(FLOAT * floats * (length * batch) as u64)
     }
 
     /// As [`Cost::forward_traffic_bytes`], of a training step: the forward pass, the same again in the backward pass, and
-    /// there for every tensor its gradient, read and written as often.
-    pub fn train_traffic_bytes(&self, length: usize, batch: usize) -> u64 {
-        3 * self.forward_traffic_bytes(length, batch)
+    /// there for every tensor its gradient, read and written as often; all of it for every branch.
+    pub fn train_traffic_bytes(&self, length: usize, batch: usize) -> Option<u64> {
+        Some(3 * self.n_branches * self.forward_traffic_bytes(length, batch)?)
     }
 
     /// Operations of one evaluation pass over `batch` windows of `length` bases.
     pub fn forward_flops(&self, length: usize, batch: usize) -> u64 {
-        self.forward_flops_per_base * (length * batch) as u64
+        // A real transform of n values costs 5/2 n log2(n).
+        let n = 2.0 * length.max(1) as f64;
+        let transform = (2.5 * n * n.log2()) as u64;
+        batch as u64 * (self.forward_flops_per_base * length as u64 + self.n_transforms * transform)
     }
 
     /// Operations of one training step: forward, the recomputation inside backward, and backward at twice forward.
     pub fn train_flops(&self, length: usize, batch: usize) -> u64 {
-        4 * self.forward_flops(length, batch)
+        4 * self.n_branches * self.forward_flops(length, batch)
     }
 
     /// Bytes that one training step needs at its peak: each block's saved input, the streams and buffers beside them.
     pub fn train_bytes(&self, length: usize, batch: usize) -> u64 {
-        let stream = self.d_model * FLOAT;
-        let inner = self.d_inner * FLOAT * INNER_BUFFERS;
-        let per_base = (self.n_blocks + LIVE_STREAMS) * stream + inner;
+        let per_base = self.train_floats_per_base * FLOAT * self.n_branches;
         FIXED_BYTES + per_base * (length * batch) as u64
     }
 }
+
+/// Floats of `d_model` and of `d_inner` per base and block that a training pass of HyenaDNA keeps; estimated.
+const HYENA_KEPT_STREAMS: usize = 20;
+const HYENA_KEPT_INNER: usize = 8;
+
+/// Floats of half the width per base that a training pass of Enformer keeps, most of them before the first pooling;
+/// estimated.
+const ENFORMER_KEPT_HALVES: usize = 24;
 
 /// Operations of one BiMamba block per base: tied projections once, the rest once per direction.
 fn block_flops(mamba: &MambaConfig, d_model: usize) -> usize {

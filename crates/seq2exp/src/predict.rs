@@ -114,22 +114,17 @@ mod tests {
     use crate::interrupt::Signal;
     use crate::progress::ProgressMode;
     use crate::synthetic::{PROMOTER, SyntheticSource};
-    use model::{NetworkConfig, NetworkKind};
+    use model::{NetworkKind, NetworkSize};
 
     const LENGTH: usize = 37;
 
     fn network(kind: NetworkKind) -> Network {
-        let mut config = kind.preset();
-        match &mut config {
-            NetworkConfig::Seq2Exp(config) => {
-                (config.d_model, config.promoter) = (8, PROMOTER);
-                (config.n_layer_generator, config.n_layer_predictor) = (1, 1);
-                config.n_positions = config.n_positions.min(LENGTH);
-            }
-            NetworkConfig::Caduceus(config) => {
-                (config.d_model, config.promoter, config.n_layer) = (8, PROMOTER, 1);
-            }
-        }
+        let config = kind.preset().with_size(NetworkSize {
+            d_model: 8,
+            n_layer: 1,
+            promoter: PROMOTER,
+            length: LENGTH,
+        });
         Network::init(&config, 2, &Device::flex()).expect("sound settings")
     }
 

@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use super::folder::{Folder, Reference, tensor, values};
 use super::network::compare_output;
 use super::{GRADIENT_FACTOR, GRADIENT_FLOOR, Measure};
+use crate::batch_norm::{BATCH_MOMENTUM, BatchStatistic, is_statistic};
 use crate::checkpoint::{NamedTensor, ReleasedName, released_names};
 use crate::error::ModelError;
 use crate::input::ModelInput;
@@ -32,12 +33,19 @@ pub(super) fn compare_training(
     let parts = loss(&output, target.clone(), KL_WEIGHT);
     folder.forward_f64(reference, "loss", &values(&parts.total)?);
     folder.forward(reference, "pred_loss", &values(&parts.prediction)?);
+    if let Some(intervention) = &parts.intervention {
+        folder.forward(reference, "intervention_loss", &values(intervention)?);
+    }
+    compare_statistics(folder, network, &output.statistics, reference)?;
     let gradients = network.read_gradients(&parts.total.backward())?;
     let names = released_names(network);
     for (name, gradient) in names.iter().zip(&gradients) {
         let Some(released) = name.released.first() else {
             continue;
         };
+        if is_statistic(&name.name) {
+            continue;
+        }
         compare_gradient(folder, reference, released, gradient.as_deref());
     }
     // Constants of the reference receive no gradient; ours are settings and cannot.
@@ -53,6 +61,40 @@ pub(super) fn compare_training(
         compare_mask_gradient(folder, network, input, mask, reference)?;
     }
     folder.finish(reference, "not part of prediction, mask or loss");
+    Ok(())
+}
+
+/// The running statistics after the pass: the batch's, blended into those before.
+fn compare_statistics(
+    folder: &mut Folder,
+    network: &Network,
+    found: &[BatchStatistic],
+    reference: &Reference,
+) -> Result<(), ModelError> {
+    let before = network.read_parameters()?;
+    for (name, before) in released_names(network).iter().zip(before) {
+        if !is_statistic(&name.name) {
+            continue;
+        }
+        let Some(released) = name.released.first() else {
+            continue;
+        };
+        let Some(statistic) = found.iter().find(|statistic| statistic.name == name.name) else {
+            folder
+                .report
+                .failures
+                .push(format!("{}: not collected", name.name));
+            continue;
+        };
+        let after: Vec<f64> = values(&statistic.value)?
+            .into_iter()
+            .zip(before)
+            .map(|(batch, before)| {
+                (1.0 - BATCH_MOMENTUM) * f64::from(before) + BATCH_MOMENTUM * batch
+            })
+            .collect();
+        folder.forward(reference, &format!("after.{released}"), &after);
+    }
     Ok(())
 }
 
@@ -201,7 +243,7 @@ fn compare_mask_gradient(
 }
 
 /// Euclidean norm of the difference over that of the exact values; the norm of the difference where those are 0.
-fn relative_norm(found: &[f64], exact: &[f64]) -> f64 {
+pub(super) fn relative_norm(found: &[f64], exact: &[f64]) -> f64 {
     let difference: f64 = found
         .iter()
         .zip(exact)

@@ -3,21 +3,26 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use burn::module::Param;
 use burn::tensor::{Device, Tensor};
 use kernels::beta_mask::reference::divergence_reference;
 use kernels::concentrations;
 use serde_json::Value;
 
+use super::enformer;
 use super::folder::{Folder, Reference, tensor, values};
 use super::gradient::compare_training;
 use super::{FORWARD_TOLERANCE, FolderReport, Measure};
+use crate::caduceus::{Backbone, Caduceus};
 use crate::checkpoint::{NamedTensor, import, import_values, read_state_dict, released_config};
 use crate::config::NetworkConfig;
 use crate::error::ModelError;
 use crate::head::NORM_EPSILON;
 use crate::input::ModelInput;
+use crate::layer_norm::LayerNorm;
 use crate::mask::read;
 use crate::network::{Network, Output, Pass};
+use crate::prism::Prism;
 
 /// Compares evaluation, training passes and gradients of one network.
 pub(super) fn compare(path: &Path, files: &[String]) -> FolderReport {
@@ -44,6 +49,9 @@ fn compare_network(
     settings: &Value,
     config: &NetworkConfig,
 ) -> Result<(), ModelError> {
+    if let NetworkConfig::Enformer(_) = config {
+        return enformer::compare(folder, config);
+    }
     let weights = folder.path_of("weights.safetensors");
     let device = Device::flex();
     let Some(inputs) = folder.read("inputs.safetensors") else {
@@ -58,7 +66,7 @@ fn compare_network(
     }
     let passes: &[&str] = match config {
         NetworkConfig::Seq2Exp(_) => &["train_mean.safetensors", "train_sample.safetensors"],
-        NetworkConfig::Caduceus(_) => &["train_plain.safetensors"],
+        _ => &["train_plain.safetensors"],
     };
     let trained = import(&weights, config, &device.autodiff())?;
     for file in passes {
@@ -189,9 +197,12 @@ fn compare_evaluation(
     input: &ModelInput,
     reference: &Reference,
 ) -> Result<(), ModelError> {
-    let (output, streams) = observe(network, input, &Pass::Evaluate)?;
+    let (output, streams) = observe(network, input)?;
     compare_output(folder, &output, reference)?;
     compare_streams(folder, network, &streams, reference)?;
+    if let (Network::Prism(_), Some(contexts)) = (network, streams.get("contexts")) {
+        folder.forward(reference, "out.weight_generator", &values(contexts)?);
+    }
     if let (Network::Seq2Exp(network), Some(logits)) = (network, streams.get("logits")) {
         folder.forward(reference, "gen_logits", &values(logits)?);
         let mask = &network.config().mask;
@@ -273,7 +284,22 @@ pub(super) fn compare_output(
             folder.forward(reference, name, &found);
         }
     }
+    if let Some(intervention) = &output.intervention {
+        let prediction = values(&intervention.prediction)?;
+        folder.forward(reference, "intervention_logits", &prediction);
+        folder.forward(
+            reference,
+            "uniform_loss",
+            &values(&intervention.uniformity)?,
+        );
+    }
     Ok(())
+}
+
+/// What turns the last residual stream into the recorded output.
+enum LastNorm<'a> {
+    Rms(&'a Param<Tensor<1>>),
+    Layer(&'a LayerNorm),
 }
 
 /// Our residual stream is the sum of what the released code keeps as `hidden` and `residual`; the last one, normed,
@@ -285,31 +311,59 @@ fn compare_streams(
     reference: &Reference,
 ) -> Result<(), ModelError> {
     let mut backbones = Vec::new();
+    let caduceus = |backbone: &Backbone| backbone.blocks.len();
     match network {
         Network::Seq2Exp(network) => {
             let generator = &network.generator.backbone;
+            let norm = LastNorm::Rms(&generator.norm_weight);
             match &network.predictor.backbone {
                 Some(predictor) => {
-                    backbones.push(("generator", "generator.backbone", generator));
-                    backbones.push(("predictor", "encoder.backbone", predictor));
+                    let n_generator = caduceus(generator);
+                    backbones.push(("generator", "generator.backbone", n_generator, norm));
+                    let norm = LastNorm::Rms(&predictor.norm_weight);
+                    backbones.push(("predictor", "encoder.backbone", caduceus(predictor), norm));
                 }
                 // Shared blocks run twice; the second run, the predictor's, is the one recorded.
-                None => backbones.push(("predictor", "generator.backbone", generator)),
+                None => {
+                    backbones.push(("predictor", "generator.backbone", caduceus(generator), norm));
+                }
             }
         }
-        Network::Caduceus(network) => {
-            backbones.push(("backbone", "caduceus.backbone", &network.backbone))
+        Network::Caduceus(Caduceus { backbone, .. }) | Network::Prism(Prism { backbone, .. }) => {
+            let norm = LastNorm::Rms(&backbone.norm_weight);
+            backbones.push(("backbone", "caduceus.backbone", caduceus(backbone), norm));
         }
+        Network::Mamba(network) => {
+            let norm = LastNorm::Rms(&network.norm_weight);
+            backbones.push(("backbone", "model", network.blocks.len(), norm));
+        }
+        Network::Hyena(network) => {
+            let norm = LastNorm::Layer(&network.norm);
+            backbones.push(("backbone", "model", network.blocks.len(), norm));
+        }
+        Network::Enformer(_) => {}
     }
-    for (ours, theirs, backbone) in backbones {
-        for index in 0..backbone.blocks.len() {
+    for (ours, theirs, n_blocks, norm) in backbones {
+        // Small copies of vectors hold a backbone's output and none of its blocks.
+        let records_blocks = !reference.tensors.contains_key(&format!("out.{theirs}"))
+            || reference
+                .tensors
+                .keys()
+                .any(|name| name.starts_with("layer."));
+        for index in 0..n_blocks {
             let Some(stream) = streams.get(&format!("{ours}.{index}")) else {
                 continue;
             };
             let found = values(stream)?;
             let layer = format!("layer.{theirs}.layers.{index}");
-            let hidden = folder.expect(reference, &format!("{layer}.hidden"));
-            let residual = folder.expect(reference, &format!("{layer}.residual"));
+            let (hidden, residual) = if records_blocks {
+                (
+                    folder.expect(reference, &format!("{layer}.hidden")),
+                    folder.expect(reference, &format!("{layer}.residual")),
+                )
+            } else {
+                (None, None)
+            };
             if let (Some(hidden), Some(residual)) = (hidden, residual) {
                 let sum: Vec<f64> = hidden
                     .values
@@ -330,20 +384,19 @@ fn compare_streams(
                     tolerance,
                 );
             }
-            if index + 1 == backbone.blocks.len() {
-                let weight = values(&backbone.norm_weight.val())?;
-                folder.forward(
-                    reference,
-                    &format!("out.{theirs}"),
-                    &normed(&found, &weight),
-                );
+            if index + 1 == n_blocks {
+                let normed = match &norm {
+                    LastNorm::Rms(weight) => rms_normed(&found, &values(&weight.val())?),
+                    LastNorm::Layer(norm) => values(&norm.forward(stream.clone()))?,
+                };
+                folder.forward(reference, &format!("out.{theirs}"), &normed);
             }
         }
     }
     Ok(())
 }
 
-fn normed(stream: &[f64], weight: &[f64]) -> Vec<f64> {
+fn rms_normed(stream: &[f64], weight: &[f64]) -> Vec<f64> {
     let mut out = Vec::with_capacity(stream.len());
     for row in stream.chunks(weight.len()) {
         let mean_square = row.iter().map(|value| value * value).sum::<f64>() / row.len() as f64;
@@ -357,14 +410,18 @@ fn normed(stream: &[f64], weight: &[f64]) -> Vec<f64> {
     out
 }
 
+/// An evaluation pass with every intermediate tensor; of Prism with its intervened branches.
 fn observe(
     network: &Network,
     input: &ModelInput,
-    pass: &Pass,
 ) -> Result<(Output, BTreeMap<String, Tensor<3>>), ModelError> {
     let mut streams = BTreeMap::new();
-    let output = network.forward_observed(input, pass, &mut |name: &str, stream: &Tensor<3>| {
+    let mut observe = |name: &str, stream: &Tensor<3>| {
         streams.insert(name.to_owned(), stream.clone());
-    })?;
+    };
+    let output = match network {
+        Network::Prism(network) => network.evaluate_intervened(input, &mut observe)?,
+        _ => network.forward_observed(input, &Pass::Evaluate, &mut observe)?,
+    };
     Ok((output, streams))
 }

@@ -54,15 +54,18 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
     if args.json {
         return print_json(&record);
     }
+    let traffic = record
+        .gbytes_per_second
+        .map_or_else(String::new, |rate| format!("{rate:.1} GB/s, "));
     let mut text = format!(
-        "{}: {} bases, batch {}: median {:.3} s of {} runs, {:.1} Gflop/s, {:.1} GB/s, {} threads, {}\n",
+        "{}: {} bases, batch {}: median {:.3} s of {} runs, {:.1} Gflop/s, {}{} threads, {}\n",
         record.device,
         record.length,
         record.batch,
         record.timing.seconds,
         record.timing.runs.len(),
         record.gflops,
-        record.gbytes_per_second,
+        traffic,
         record.environment.threads,
         record.environment.simd
     );

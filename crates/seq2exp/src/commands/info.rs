@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use model::NetworkKind;
 use model::checkpoint::read_meta;
 use serde_json::{Value, json};
 
@@ -12,12 +13,15 @@ use crate::commands::{print_json, print_text};
 use crate::device::{GPU_BUILD_REMEDY, adapters};
 use crate::experiment::{DATA_FOLDER, read_config};
 
-/// Describes a checkpoint, a prepared data set or a run folder, or lists the devices.
+/// Describes a checkpoint, a prepared data set or a run folder; without one, the networks or the devices.
 pub fn execute(args: &InfoArgs) -> Result<()> {
-    let Some(path) = &args.path else {
+    if args.devices {
         return list_devices(args.json);
+    }
+    let description = match &args.path {
+        Some(path) => describe(path)?,
+        None => describe_networks(),
     };
-    let description = describe(path)?;
     if args.json {
         return print_json(&description);
     }
@@ -46,6 +50,13 @@ fn list_devices(as_json: bool) -> Result<()> {
             .for_each(|adapter| text.push_str(&format!("{adapter}\n"))),
     }
     print_text(&text)
+}
+
+/// What may stand for `kind` under `[model]`.
+fn describe_networks() -> Value {
+    let networks =
+        NetworkKind::ALL.map(|kind| (kind.name().to_string(), json!(kind.description())));
+    json!({ "networks": networks.into_iter().collect::<serde_json::Map<_, _>>() })
 }
 
 fn describe(path: &Path) -> Result<Value> {

@@ -7,7 +7,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 use dataset::{Example, ExampleSource, Loader, Split};
 use model::checkpoint::{self, CheckpointMeta};
-use model::{Network, Pass, no_decay};
+use model::{BATCH_MOMENTUM, Network, Pass, no_decay};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -89,6 +89,17 @@ impl Trainee {
                 values: values.clone(),
             })
             .collect()
+    }
+
+    /// Blends a batch's statistic into the running one of the same name.
+    fn blend(&mut self, name: &str, batch: &[f32]) {
+        let moments = self.optimizer.moments();
+        let Some(place) = moments.iter().position(|moments| moments.name == name) else {
+            return;
+        };
+        for (running, batch) in self.values[place].iter_mut().zip(batch) {
+            *running += BATCH_MOMENTUM as f32 * (batch - *running);
+        }
     }
 }
 
@@ -359,6 +370,9 @@ impl TrainRun<'_> {
                 *losses.kl.get_or_insert(0.0) += weight * scalar(kl)?;
             }
             let gradients = trainee.network.read_gradients(&loss.total.backward())?;
+            for statistic in output.statistics {
+                trainee.blend(&statistic.name, &read_values(statistic.value)?);
+            }
             if !global_norm(&gradients).is_finite() {
                 return Err(self.not_finite("the gradient", trainee, &batch, &seeds));
             }

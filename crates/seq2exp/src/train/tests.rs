@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 use dataset::ExampleSource;
 use model::checkpoint::{CheckpointMeta, load};
-use model::{ModelInput, Network, NetworkConfig, NetworkKind, Pass};
+use model::{ModelInput, Network, NetworkConfig, NetworkKind, NetworkSize, Pass};
 
 use super::*;
 use crate::batch::read_values;
@@ -19,24 +19,12 @@ use crate::synthetic::{PROMOTER, SyntheticSource};
 pub(super) const LENGTH: usize = 37;
 
 fn tiny(kind: NetworkKind) -> NetworkConfig {
-    let mut config = kind.preset();
-    match &mut config {
-        NetworkConfig::Seq2Exp(config) => {
-            config.d_model = 8;
-            config.n_layer_generator = 1;
-            config.n_layer_predictor = 1;
-            config.promoter = PROMOTER;
-            if config.n_positions > 0 {
-                config.n_positions = LENGTH;
-            }
-        }
-        NetworkConfig::Caduceus(config) => {
-            config.d_model = 8;
-            config.n_layer = 1;
-            config.promoter = PROMOTER;
-        }
-    }
-    config
+    kind.preset().with_size(NetworkSize {
+        d_model: 8,
+        n_layer: 1,
+        promoter: PROMOTER,
+        length: LENGTH,
+    })
 }
 
 fn settings(steps: u64) -> TrainConfig {

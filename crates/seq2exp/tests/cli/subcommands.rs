@@ -1,5 +1,6 @@
 //! Every subcommand does its work on the tiny experiment.
 
+use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 use crate::seq2exp;
@@ -412,4 +413,71 @@ fn closed_pipe_is_success() {
         .expect("the binary starts");
     drop(child.stdout.take());
     assert!(child.wait().expect("the binary ends").success());
+}
+
+#[test]
+fn import_released_weights_become_a_checkpoint_and_foreign_ones_name_their_tensors() {
+    let goldens = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/tests/golden");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let import = |weights: &str, settings: &str, output: &str| {
+        let output = seq2exp()
+            .arg("import")
+            .arg(goldens.join(weights))
+            .arg("--settings")
+            .arg(goldens.join(settings))
+            .arg("-o")
+            .arg(folder.path().join(output))
+            .output()
+            .expect("the binary starts");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), stderr)
+    };
+    for (weights, settings, kind) in [
+        (
+            "seq2exp_soft/ckpt/plain.ckpt",
+            "seq2exp_soft/ckpt/config.json",
+            "seq2exp_soft",
+        ),
+        (
+            "seq2exp_soft/ckpt/omegaconf.ckpt",
+            "seq2exp_soft/ckpt/config.json",
+            "seq2exp_soft",
+        ),
+        (
+            "prism/L1000_pert/weights.safetensors",
+            "prism/L1000_pert/config.json",
+            "prism",
+        ),
+        (
+            "hyena/L1000_pert/weights.safetensors",
+            "hyena/L1000_pert/config.json",
+            "hyena",
+        ),
+    ] {
+        let (success, stderr) = import(weights, settings, kind);
+        assert!(success, "{weights}: {stderr}");
+        seq2exp()
+            .args(["info", "--json"])
+            .arg(folder.path().join(kind))
+            .assert()
+            .success()
+            .stdout(contains(format!("\"kind\": \"{kind}\"")));
+    }
+    let mamba = "mamba/L1000_pert/weights.safetensors";
+    let (success, stderr) = import(mamba, "caduceus/L1000_pert/config.json", "none");
+    assert!(!success);
+    assert!(
+        stderr.contains("`input_layer.weight` is missing"),
+        "{stderr}"
+    );
+    assert!(!folder.path().join("none").exists());
+}
+
+#[test]
+fn info_without_a_path_lists_the_networks() {
+    seq2exp()
+        .arg("info")
+        .assert()
+        .success()
+        .stdout(contains("networks.hyena").and(contains("networks.seq2exp_soft")));
 }
