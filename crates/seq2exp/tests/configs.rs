@@ -1,0 +1,65 @@
+//! The committed settings of the published rows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use model::NetworkKind;
+use seq2exp::config::ExperimentConfig;
+
+fn configs() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../configs")
+}
+
+/// The dotted paths of all values below a table.
+fn paths(prefix: &str, value: &toml::Value, found: &mut Vec<String>) {
+    match value {
+        toml::Value::Table(table) => {
+            for (name, value) in table {
+                paths(&format!("{prefix}.{name}"), value, found);
+            }
+        }
+        _ => found.push(prefix.to_owned()),
+    }
+}
+
+fn paths_of(table: &toml::Table, section: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    paths(section, &table[section], &mut found);
+    found.sort();
+    found
+}
+
+#[test]
+fn every_network_has_a_complete_file_equal_to_its_preset() {
+    for kind in NetworkKind::ALL {
+        let path = configs().join(format!("{}.toml", kind.name()));
+        let config = ExperimentConfig::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(config.name, kind.name());
+        assert_eq!(
+            config.model.differences(&kind.preset()),
+            [""; 0],
+            "{}",
+            kind.name()
+        );
+        assert_eq!(config.seeds, [2, 22, 222, 2222, 22222]);
+        let written: toml::Table = toml::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        let resolved: toml::Table = toml::from_str(&config.to_toml().unwrap()).unwrap();
+        for section in ["model", "train"] {
+            assert_eq!(
+                paths_of(&written, section),
+                paths_of(&resolved, section),
+                "{}: a field of [{section}] is not written out",
+                kind.name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_file_belongs_to_a_network() {
+    let names = NetworkKind::ALL.map(|kind| format!("{}.toml", kind.name()));
+    for entry in fs::read_dir(configs()).unwrap() {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
+        assert!(name == "README.md" || names.contains(&name), "{name}");
+    }
+}
