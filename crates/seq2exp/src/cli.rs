@@ -218,12 +218,16 @@ pub struct BenchArgs {
 
 /// Released weights and what they belong to.
 #[derive(Debug, Args)]
-#[group(id = "settings_source", required = true, multiple = false, args = ["settings", "config"])]
 pub struct ImportArgs {
     /// Weights: a PyTorch or Lightning checkpoint (.ckpt, .pt, .pth) or safetensors with the released names
     pub weights: PathBuf,
     /// The released code's resolved settings (JSON)
-    #[arg(long, value_name = "JSON")]
+    #[arg(
+        long,
+        value_name = "JSON",
+        conflicts_with = "config",
+        required_unless_present = "config"
+    )]
     pub settings: Option<PathBuf>,
     /// An experiment file (TOML) whose [model] the weights fit
     #[arg(long, value_name = "TOML")]
