@@ -21,10 +21,14 @@ mod divergence;
 mod gamma_functions;
 #[cfg(test)]
 mod golden;
+#[cfg(test)]
+mod golden_tests;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod reference;
 mod sample_gradient;
+#[cfg(test)]
+mod targets;
 #[cfg(test)]
 mod tests;
 mod vector_math;

@@ -8,6 +8,8 @@
 pub mod beta_mask;
 pub mod bimamba_block;
 #[cfg(feature = "gpu")]
+mod device_math;
+#[cfg(feature = "gpu")]
 mod device_transfer;
 mod flex_tensor;
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! the number of threads or the order of evaluation, and can be repeated in a backward pass instead of stored.
 //! Only IEEE arithmetic and the portable `libm` crate are used, so a draw is also the same on every machine.
 
+#[cfg(feature = "gpu")]
+pub(crate) mod gpu;
+
 /// Multipliers of the Philox round; Salmon et al. 2011, table 2.
 const PHILOX_MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 /// Key increments of the Philox round (golden ratio and √3 - 1); Salmon et al. 2011, section 4.3.

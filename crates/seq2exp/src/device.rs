@@ -8,10 +8,12 @@ use serde::Serialize;
 
 use crate::error::RunError;
 
+#[cfg(feature = "gpu")]
+mod graphics;
+
 /// What a build without GPU support says to do.
-///
-/// The feature `gpu` compiles the block's device kernels; no command chooses an adapter yet.
-pub const GPU_BUILD_REMEDY: &str = "commands of this version run on the CPU only; use --device cpu";
+pub const GPU_BUILD_REMEDY: &str =
+    "build one with `cargo build --release --features gpu`, or use --device cpu";
 
 /// A device as `--device` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -168,13 +170,28 @@ fn select(choice: DeviceChoice, adapters: &[Adapter]) -> Result<&Adapter, String
 }
 
 /// Every adapter this build can reach, graphics processors first; none at all without GPU support.
+#[cfg(not(feature = "gpu"))]
 pub fn adapters() -> Option<Vec<Adapter>> {
     None
 }
 
+#[cfg(feature = "gpu")]
+pub use graphics::adapters;
+
+#[cfg(not(feature = "gpu"))]
 fn open_adapter(choice: DeviceChoice, _adapter: &Adapter) -> Result<OpenDevice, RunError> {
     let message = format!("this build has no GPU support; {GPU_BUILD_REMEDY}");
     Err(RunError::Device { choice, message })
+}
+
+#[cfg(feature = "gpu")]
+fn open_adapter(choice: DeviceChoice, adapter: &Adapter) -> Result<OpenDevice, RunError> {
+    let device = graphics::open(adapter).map_err(|message| {
+        let message = format!("{adapter} does not start: {message}");
+        RunError::Device { choice, message }
+    })?;
+    let name = adapter.to_string();
+    Ok(OpenDevice { device, name })
 }
 
 #[cfg(test)]

@@ -14,5 +14,7 @@ pub use record::{Record, RecordFile, StepRecord, ValidationRecord, read_records}
 pub use run::{BEST_FILE, LAST_FILE, RECORD_FILE, STATE_FILE, TrainRun, TrainSummary};
 pub use state::{Best, RunProgress, SavedParameter, TrainState};
 
+#[cfg(all(test, feature = "gpu"))]
+mod gpu_tests;
 #[cfg(test)]
 mod tests;

@@ -5,9 +5,9 @@ use super::gamma_functions::{ln_gamma_and_digamma, trigamma};
 /// The fixed distribution Beta(`alpha`, `beta`) that the mask is held to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Marginal {
-    alpha: f64,
-    beta: f64,
-    ln_beta: f64,
+    pub(super) alpha: f64,
+    pub(super) beta: f64,
+    pub(super) ln_beta: f64,
 }
 
 impl Marginal {

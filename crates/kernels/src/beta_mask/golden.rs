@@ -15,9 +15,22 @@ pub(super) fn assert_close(
     relative: f64,
     absolute: f64,
 ) {
+    let allowed: Vec<f64> = expected
+        .iter()
+        .map(|expected| relative * expected.abs() + absolute)
+        .collect();
+    assert_within(what, found, expected, &allowed);
+}
+
+/// Fails with the worst index when a value is further away than `allowed` for it.
+pub(super) fn assert_within(what: &str, found: &[f64], expected: &[f64], allowed: &[f64]) {
     assert_eq!(found.len(), expected.len(), "{what}: length");
-    let used = |(f, e): (&f64, &f64)| (f - e).abs() / (relative * e.abs() + absolute);
-    let shares: Vec<f64> = found.iter().zip(expected).map(used).collect();
+    let shares: Vec<f64> = found
+        .iter()
+        .zip(expected)
+        .zip(allowed)
+        .map(|((found, expected), allowed)| (found - expected).abs() / allowed)
+        .collect();
     let bad = |share: &f64| share.is_nan() || *share > 1.0;
     if shares.iter().any(bad) {
         let key = |share: f64| if share.is_nan() { f64::INFINITY } else { share };

@@ -21,9 +21,9 @@ const SERIES_TOLERANCE: f64 = 1e-16;
 /// The quadrature ends where the integrand has fallen by e^-DEPTH.
 const DEPTH: f64 = 26.0;
 /// Nodes of the quadrature, a multiple of every vector width.
-const NODES: usize = 24;
+pub(super) const NODES: usize = 24;
 /// Nodes of 24-point Gauss-Legendre quadrature on [0, 1]; mpmath 1.3, roots of `legendre(24, 2x - 1)`.
-const NODE: [f64; NODES] = [
+pub(super) const NODE: [f64; NODES] = [
     0.00240639000148932,
     0.012635722014345251,
     0.030862723998633622,
@@ -50,7 +50,7 @@ const NODE: [f64; NODES] = [
     0.9975936099985107,
 ];
 /// Weights that go with [`NODE`].
-const WEIGHT: [f64; NODES] = [
+pub(super) const WEIGHT: [f64; NODES] = [
     0.0061706148999936,
     0.014265694314466832,
     0.022138719408709904,

@@ -5,6 +5,37 @@ use super::reference::{rms_norm_linear_backward_reference, rms_norm_linear_refer
 use super::rms_norm_linear;
 use crate::random::PositionStream;
 
+/// A test on every implementation of each function that takes a device: another implementation is another line.
+macro_rules! suite {
+    ($($test:ident),* $(,)?) => {
+        suite_on!(cpu, Some(burn::tensor::Device::flex()); $($test),*);
+        #[cfg(feature = "gpu")]
+        suite_on!(gpu, crate::test_device::test_device(); $($test),*);
+    };
+}
+
+macro_rules! suite_on {
+    ($implementation:ident, $device:expr; $($test:ident),*) => {
+        mod $implementation {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(device) = $device {
+                        super::$test(&device);
+                    }
+                }
+            )*
+        }
+    };
+}
+
+suite!(
+    output_and_gradients_agree_with_reference,
+    normalisation_agrees_with_golden,
+    rows_do_not_depend_on_their_batch,
+    zero_rows_give_the_bias_and_finite_gradients,
+);
+
 /// Single-precision sums of 128 terms, and of up to 512 rows for the parameters.
 const RELATIVE: f64 = 2e-6;
 
@@ -36,8 +67,8 @@ impl Case {
     }
 
     /// Returns the output and the gradients of x, norm_weight, weight and bias.
-    fn run(&self) -> [Vec<f32>; 5] {
-        let device = Device::flex().autodiff();
+    fn run(&self, device: &Device) -> [Vec<f32>; 5] {
+        let device = device.clone().autodiff();
         let [batch, length, d_model] = self.shape;
         let x = Tensor::<3>::from_data(TensorData::new(self.x.clone(), self.shape), &device)
             .require_grad();
@@ -108,8 +139,7 @@ fn assert_close(what: &str, found: &[f64], expected: &[f64], relative: f64) {
     }
 }
 
-#[test]
-fn output_and_gradients_agree_with_reference() {
+fn output_and_gradients_agree_with_reference(device: &Device) {
     // Rows around the runs that threads take (512) and widths around the partial sums (16).
     for (batch, length, d_model, n_out) in [
         (1, 1, 1, 1),
@@ -121,15 +151,14 @@ fn output_and_gradients_agree_with_reference() {
         (1, 7, 131, 5),
     ] {
         let case = Case::new(batch, length, d_model, n_out);
-        for ((part, found), expected) in PARTS.iter().zip(case.run()).zip(case.expected()) {
+        for ((part, found), expected) in PARTS.iter().zip(case.run(device)).zip(case.expected()) {
             let what = format!("[{batch}, {length}, {d_model}] to {n_out}, {part}");
             assert_close(&what, &double(&found), &expected, RELATIVE);
         }
     }
 }
 
-#[test]
-fn normalisation_agrees_with_golden() {
+fn normalisation_agrees_with_golden(device: &Device) {
     // An identity weight and no bias leave the normalisation: mamba_ssm's RMSNorm in PyTorch.
     for (bytes, d_model) in [
         (
@@ -157,7 +186,7 @@ fn normalisation_agrees_with_golden() {
             bias: vec![0.0; d_model],
             gradient: read("dy"),
         };
-        let [output, mut x, norm_weight, ..] = case.run();
+        let [output, mut x, norm_weight, ..] = case.run(device);
         // The golden's input also reaches its loss directly, as the residual output.
         for (gradient, residual) in x.iter_mut().zip(read("dresidual")) {
             *gradient += residual;
@@ -200,17 +229,16 @@ fn reference_gradient_agrees_with_finite_differences() {
     }
 }
 
-#[test]
-fn rows_do_not_depend_on_their_batch() {
+fn rows_do_not_depend_on_their_batch(device: &Device) {
     let case = Case::new(2, 600, 19, 2);
-    let [output, x, ..] = case.run();
+    let [output, x, ..] = case.run(device);
     let second = Case {
         shape: [1, 600, 19],
         x: case.x[600 * 19..].to_vec(),
         gradient: case.gradient[1200..].to_vec(),
         ..Case::new(2, 600, 19, 2)
     };
-    let [second_output, second_x, ..] = second.run();
+    let [second_output, second_x, ..] = second.run(device);
     assert_eq!(
         (&output[1200..], &x[600 * 19..]),
         (&second_output[..], &second_x[..])
@@ -225,18 +253,17 @@ fn results_do_not_depend_on_threads() {
             .num_threads(n_threads)
             .build()
             .unwrap();
-        pool.install(|| case.run())
+        pool.install(|| case.run(&Device::flex()))
     };
     let one = on_threads(1);
     assert_eq!(one, on_threads(2));
     assert_eq!(one, on_threads(3));
 }
 
-#[test]
-fn zero_rows_give_the_bias_and_finite_gradients() {
+fn zero_rows_give_the_bias_and_finite_gradients(device: &Device) {
     let mut case = Case::new(1, 3, 5, 2);
     case.x.fill(0.0);
-    let [output, x, ..] = case.run();
+    let [output, x, ..] = case.run(device);
     assert_eq!(output, case.bias.repeat(3));
     assert!(x.iter().all(|gradient| gradient.is_finite()));
 }

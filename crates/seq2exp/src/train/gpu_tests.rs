@@ -1,0 +1,172 @@
+//! Whole training runs on a graphics adapter, Mesa's software Vulkan if there is nothing else, against the CPU.
+
+use std::path::Path;
+
+use model::checkpoint::load;
+use model::{Network, NetworkKind, Pass};
+
+use super::tests::{Fixture, LENGTH, folder};
+use super::*;
+use crate::batch::{Batch, read_values};
+use crate::device::{DeviceChoice, OpenDevice, adapters};
+use crate::error::RunError;
+use crate::interrupt::Signal;
+use crate::synthetic::example;
+
+/// The first adapter of any kind; prints why not when there is none.
+fn any_adapter() -> Option<OpenDevice> {
+    let adapters = adapters().expect("this build has GPU support");
+    if adapters.is_empty() {
+        eprintln!("skipped: no adapter; on Debian, mesa-vulkan-drivers brings one in software");
+        return None;
+    }
+    let open = OpenDevice::open(DeviceChoice::Adapter(0)).expect("the adapter starts");
+    eprintln!("on {}", open.name);
+    Some(open)
+}
+
+fn steps_of(folder: &Path) -> Vec<StepRecord> {
+    let records = read_records(&folder.join(RECORD_FILE)).expect("records");
+    let step = |record| match record {
+        Record::Step(step) => Some(step),
+        Record::Validation(_) => None,
+    };
+    records.into_iter().filter_map(step).collect()
+}
+
+/// Largest difference of two networks' parameters.
+fn largest_difference(left: &Path, right: &Path) -> f32 {
+    let read = |path: &Path| {
+        let (network, _) = load(path, &OpenDevice::cpu().device).expect("a checkpoint");
+        network.read_parameters().expect("parameters").concat()
+    };
+    let (left, right) = (read(left), read(right));
+    assert_eq!(left.len(), right.len());
+    left.iter()
+        .zip(&right)
+        .map(|(left, right)| (left - right).abs())
+        .fold(0.0, f32::max)
+}
+
+#[test]
+fn first_steps_equal_those_of_the_cpu() {
+    let Some(gpu) = any_adapter() else { return };
+    for kind in [NetworkKind::Seq2ExpSoft, NetworkKind::Seq2ExpHard] {
+        let (on_cpu, on_gpu) = (folder(), folder());
+        let fixture = Fixture::new(kind, 3);
+        fixture.run(on_cpu.path()).expect("trained on the CPU");
+        fixture
+            .run_on(&gpu.device, on_gpu.path())
+            .expect("trained on the adapter");
+        // The first step starts from equal parameters: single-precision rounding in another order, through two blocks.
+        // From the second on the parameters differ: AdamW divides a gradient by its own size, so that a gradient within
+        // rounding of zero moves its parameter by up to the learning rate either way.
+        for (step, (cpu, gpu)) in steps_of(on_cpu.path())
+            .iter()
+            .zip(&steps_of(on_gpu.path()))
+            .enumerate()
+        {
+            let tolerance = if step == 0 { 1e-4 } else { 2e-2 };
+            for (what, cpu, gpu) in [
+                ("loss", cpu.loss, gpu.loss),
+                ("gradient norm", cpu.gradient_norm, gpu.gradient_norm),
+            ] {
+                assert!(
+                    (cpu - gpu).abs() <= tolerance * cpu.abs(),
+                    "{kind:?}, step {}: {what} {gpu}, on the CPU {cpu}",
+                    step + 1
+                );
+            }
+        }
+        let difference = largest_difference(
+            &on_cpu.path().join(LAST_FILE),
+            &on_gpu.path().join(LAST_FILE),
+        );
+        let largest_step = fixture.config.lr as f32;
+        assert!(
+            difference <= 3.0 * 2.0 * largest_step,
+            "{kind:?}: {difference}"
+        );
+    }
+}
+
+#[test]
+fn gradients_of_a_step_equal_those_of_the_cpu() {
+    let Some(gpu) = any_adapter() else { return };
+    let fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 3);
+    let bases: String = "ACGTTGCA".chars().cycle().take(LENGTH).collect();
+    let examples = [example("A", &bases, 1.5), example("B", &bases, 0.25)];
+    let [cpu, gpu] = [OpenDevice::cpu().device, gpu.device].map(|device| {
+        let device = device.autodiff();
+        let network = Network::init(&fixture.meta.config, 2, &device).expect("sound settings");
+        let batch = Batch::new(&examples, &device).expect("a batch");
+        let targets = batch.targets().expect("targets");
+        let pass = Pass::Train { seeds: vec![5, 6] };
+        let output = network.forward(batch.input, &pass).expect("a pass");
+        let mask = read_values(output.mask.clone().expect("a mask")).expect("values");
+        let loss = model::loss(&output, targets, fixture.config.kl_weight);
+        let gradients = network.read_gradients(&loss.total.backward());
+        (
+            mask,
+            gradients.expect("gradients"),
+            network.named_parameters(),
+        )
+    });
+    // Samples come from the same random bits.
+    for (index, (cpu, gpu)) in cpu.0.iter().zip(&gpu.0).enumerate() {
+        assert!(
+            (cpu - gpu).abs() <= 1e-4,
+            "mask[{index}]: {gpu}, on the CPU {cpu}"
+        );
+    }
+    for ((parameter, cpu), gpu) in cpu.2.iter().zip(&cpu.1).zip(&gpu.1) {
+        let (Some(cpu), Some(gpu)) = (cpu, gpu) else {
+            assert!(cpu.is_none() && gpu.is_none(), "{}", parameter.name);
+            continue;
+        };
+        let scale = cpu
+            .iter()
+            .fold(1e-6_f32, |scale, value| scale.max(value.abs()));
+        for (index, (cpu, gpu)) in cpu.iter().zip(gpu).enumerate() {
+            // Relative to the tensor's largest: sums over all positions, in another order.
+            assert!(
+                (cpu - gpu).abs() <= 1e-3 * scale,
+                "{}[{index}]: {gpu}, on the CPU {cpu}, of at most {scale}",
+                parameter.name
+            );
+        }
+    }
+}
+
+#[test]
+fn run_goes_on_on_the_other_device() {
+    let Some(gpu) = any_adapter() else { return };
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 4);
+    let cpu = OpenDevice::cpu().device;
+    for device in [&gpu.device, &cpu, &gpu.device] {
+        fixture.interrupt.request(Signal::Terminate);
+        let error = fixture
+            .run_on(device, folder.path())
+            .expect_err("interrupted");
+        assert!(matches!(error, RunError::Interrupted { .. }), "{error}");
+    }
+    fixture.interrupt = Default::default();
+    let summary = fixture.run_on(&cpu, folder.path()).expect("finished");
+    assert_eq!((summary.steps, summary.steps_before), (4, 3));
+    // Either device reads what the other wrote, with the same prediction.
+    let bases: String = "GATTACAC".chars().cycle().take(LENGTH).collect();
+    let examples = [example("A", &bases, 1.0)];
+    let predicted = [&cpu, &gpu.device].map(|device| {
+        let (network, _) = load(&folder.path().join(BEST_FILE), device).expect("a checkpoint");
+        let batch = Batch::new(&examples, device).expect("a batch");
+        let output = network
+            .forward(batch.input, &Pass::Evaluate)
+            .expect("a pass");
+        read_values(output.prediction).expect("a prediction")[0]
+    });
+    assert!(
+        (predicted[0] - predicted[1]).abs() <= 1e-4 * predicted[0].abs().max(1.0),
+        "{predicted:?}"
+    );
+}
