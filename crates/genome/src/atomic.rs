@@ -52,15 +52,10 @@ impl AtomicFile {
                 "a folder has that name",
             )));
         }
-        let folder = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
-        prefix.push(".");
+        let folder = folder_of(path);
+        let prefix = temporary_prefix(name);
         let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(".tmp");
+        builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -100,17 +95,55 @@ impl AtomicFile {
         })?;
         // The rename itself is durable once the folder is; not every file system offers that.
         #[cfg(unix)]
-        if let Some(folder) = self.path.parent()
-            && let Ok(folder) = File::open(if folder.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                folder
-            })
-        {
+        if let Ok(folder) = File::open(folder_of(&self.path)) {
             let _ = folder.sync_all();
         }
         Ok(())
     }
+}
+
+/// Removes the temporary neighbours of `path` that killed processes left behind.
+///
+/// Only for a folder that no other process writes into: theirs would go too.
+///
+/// # Errors
+/// [`GenomeError::Io`] when the folder cannot be listed or a file of it not removed.
+pub fn remove_abandoned(path: &Path) -> Result<(), GenomeError> {
+    let Some(name) = path.file_name() else {
+        return Ok(());
+    };
+    let (folder, prefix) = (folder_of(path), temporary_prefix(name));
+    for entry in std::fs::read_dir(folder).map_err(GenomeError::io(folder, "list"))? {
+        let entry = entry.map_err(GenomeError::io(folder, "list"))?;
+        let found = entry.file_name();
+        let found = found.as_encoded_bytes();
+        if found.starts_with(prefix.as_encoded_bytes())
+            && found.ends_with(TEMPORARY_SUFFIX.as_bytes())
+        {
+            let found = entry.path();
+            std::fs::remove_file(&found).map_err(GenomeError::io(&found, "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+/// The folder of a file, `.` for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// How the names of temporary neighbours end.
+const TEMPORARY_SUFFIX: &str = ".tmp";
+
+/// How the names of a file's temporary neighbours begin.
+fn temporary_prefix(name: &std::ffi::OsStr) -> std::ffi::OsString {
+    let mut prefix = std::ffi::OsString::from(".");
+    prefix.push(name);
+    prefix.push(".");
+    prefix
 }
 
 /// Writes a file through a temporary neighbour: after success `path` holds all of it, after a
@@ -177,6 +210,23 @@ mod tests {
         );
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "old");
         assert_eq!(names(folder.path()), ["a.txt"]);
+    }
+
+    #[test]
+    fn remove_abandoned_takes_the_temporary_neighbours_of_this_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        // What a process leaves that is killed before it renames the file.
+        std::mem::forget(AtomicFile::create(&path).unwrap());
+        for other in ["a.txt", ".b.txt.x.tmp", ".a.txt.swp"] {
+            std::fs::write(folder.path().join(other), "").unwrap();
+        }
+        assert_eq!(names(folder.path()).len(), 4);
+        remove_abandoned(&path).unwrap();
+        assert_eq!(
+            names(folder.path()),
+            [".a.txt.swp", ".b.txt.x.tmp", "a.txt"]
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{FileWriter, StreamWriter};
 use arrow_schema::ArrowError;
-use genome::{GenomeError, catch_panic, write_atomic};
+use genome::{GenomeError, catch_panic, remove_abandoned, write_atomic};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
@@ -45,6 +45,8 @@ pub fn write_prepared(
 ) -> Result<Manifest, DatasetError> {
     let folder = folder.as_ref();
     std::fs::create_dir_all(folder).map_err(DatasetError::io(folder, "create"))?;
+    let manifest_path = folder.join(MANIFEST_FILE_NAME);
+    remove_abandoned(&manifest_path)?;
     let description = describe_data(reader)?;
     let unfinished = Unfinished::in_folder(folder);
     let data = match unfinished.write(reader, &description.digest(), progress) {
@@ -62,15 +64,15 @@ pub fn write_prepared(
         data,
         description,
     };
-    let manifest_path = folder.join(MANIFEST_FILE_NAME);
     let mut json = serde_json::to_vec_pretty(&manifest)
         .map_err(|error| DatasetError::io(&manifest_path, "write to")(error.into()))?;
     json.push(b'\n');
     let data_path = folder.join(DATA_FILE_NAME);
     std::fs::rename(&unfinished.data, &data_path)
         .map_err(DatasetError::io(&data_path, "rename a temporary file to"))?;
-    write_atomic(&manifest_path, |file| file.write_all(&json))?;
+    // The manifest comes last: with it the data set counts as whole and nobody cleans up after a kill.
     unfinished.remove()?;
+    write_atomic(&manifest_path, |file| file.write_all(&json))?;
     Ok(manifest)
 }
 
