@@ -13,35 +13,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use genome::{ChromSizes, Interval, write_atomic, write_bigwig};
-
-/// hg38, chromosomes 1 to 22, X and Y, in bases (UCSC, hg38.chrom.sizes).
-const LENGTHS: [u64; 24] = [
-    248_956_422,
-    242_193_529,
-    198_295_559,
-    190_214_555,
-    181_538_259,
-    170_805_979,
-    159_345_973,
-    145_138_636,
-    138_394_717,
-    133_797_422,
-    135_086_622,
-    133_275_309,
-    114_364_328,
-    107_043_718,
-    101_991_189,
-    90_338_345,
-    83_257_441,
-    80_373_285,
-    58_617_616,
-    64_444_167,
-    46_709_983,
-    50_818_468,
-    156_040_895,
-    57_227_415,
-];
+use genome::{ChromSizes, Interval, assembly_sizes, write_atomic, write_bigwig};
 
 const N_GENES: u64 = 18_000;
 
@@ -67,10 +39,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let divisor: u64 = arguments.next().map_or(Ok(1), |text| text.parse())?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
-    let chroms: Vec<(String, u64)> = (1..=22)
-        .map(|number| format!("chr{number}"))
-        .chain(["chrX".to_string(), "chrY".to_string()])
-        .zip(LENGTHS.map(|length| length / divisor.max(1)))
+    let sizes = assembly_sizes("hg38").ok_or("hg38 is not known")?;
+    let chroms: Vec<(String, u64)> = sizes
+        .iter()
+        .map(|(chrom, length)| (chrom.to_string(), length / divisor.max(1)))
         .collect();
     write_genome(&folder.join("genome.fa"), &chroms)?;
     for (seed, name) in [(1, "h3k27ac.bw"), (2, "dnase.bw")] {

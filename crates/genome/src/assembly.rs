@@ -177,6 +177,25 @@ impl Assembly {
     }
 }
 
+/// Chromosomes 1, 2, …, X and Y, named `chr1` and so on, of an assembly called as [`assembly_of`] calls it.
+///
+/// ```
+/// let sizes = genome::assembly_sizes("hg38").unwrap();
+/// assert_eq!(sizes.get("chr22"), Some(50_818_468));
+/// assert_eq!(genome::assembly_sizes("hg0"), None);
+/// ```
+pub fn assembly_sizes(name: &str) -> Option<ChromSizes> {
+    let assembly = ASSEMBLIES.iter().find(|assembly| assembly.name == name)?;
+    let numbers = 1..=assembly.lengths.len().saturating_sub(2);
+    let names = numbers
+        .map(|number| number.to_string())
+        .chain(["X".to_string(), "Y".to_string()]);
+    let sizes = names
+        .zip(assembly.lengths)
+        .map(|(name, length)| (format!("chr{name}"), *length));
+    Some(ChromSizes::new(sizes.collect()))
+}
+
 /// The assembly whose chromosomes have these lengths: hg19, hg38, T2T (hs1), mm10 or mm39.
 ///
 /// At least one of its chromosomes must be there, and none with another length. Names are

@@ -38,7 +38,7 @@ mod variant;
 
 pub use alignment::{ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
-pub use assembly::{assembly_of, assembly_of_chrom};
+pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
 pub use atomic::{AtomicFile, remove_abandoned, write_atomic};
 pub use bed::{Region, read_regions, write_bed_tabix};
 pub use bedpe::{RegionPair, read_pairs};

@@ -23,7 +23,7 @@ mod scratch;
 pub mod selective_scan;
 pub mod shape;
 pub mod simd_level;
-#[cfg(all(test, feature = "gpu"))]
+#[cfg(test)]
 mod test_device;
 
 pub use beta_mask::{

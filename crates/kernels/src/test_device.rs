@@ -1,14 +1,49 @@
-//! The device that tests of device kernels run on.
+//! The devices that suites run on.
 
+#[cfg(feature = "gpu")]
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
+#[cfg(feature = "gpu")]
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
+
+/// Makes a test on every implementation of each function that takes what the functions `cpu` and `gpu` of a module
+/// return: another implementation is another line.
+macro_rules! suite {
+    ($($targets:ident)::+: $($test:ident),* $(,)?) => {
+        $crate::test_device::suite_on!(cpu, $($targets)::+::cpu(); $($test),*);
+        #[cfg(feature = "gpu")]
+        $crate::test_device::suite_on!(gpu, $($targets)::+::gpu(); $($test),*);
+    };
+}
+
+macro_rules! suite_on {
+    ($implementation:ident, $target:expr; $($test:ident),*) => {
+        mod $implementation {
+            $(
+                #[test]
+                fn $test() {
+                    if let Some(target) = $target {
+                        super::$test(&target);
+                    }
+                }
+            )*
+        }
+    };
+}
+
+pub(crate) use {suite, suite_on};
+
+/// The CPU's kernels.
+pub(crate) fn cpu() -> Option<Device> {
+    Some(Device::flex())
+}
 
 /// The first adapter of the platform's own graphics interface, Mesa's software Vulkan if there is nothing else.
 ///
 /// Prints why and returns nothing where there is no adapter at all; every other failure fails the test.
-pub(crate) fn test_device() -> Option<Device> {
+#[cfg(feature = "gpu")]
+pub(crate) fn gpu() -> Option<Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     let api = if cfg!(target_vendor = "apple") {
         WgpuBackend::Metal

@@ -3,14 +3,17 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::golden::{assert_close, double, golden, single};
-use super::targets::{Target, suite, tensor_on, values};
+use super::targets::{Target, tensor_on, values};
 use super::{BetaMaskConfig, MaskDecoding, MaskDraw, beta_mask};
 
 const SOFT: &[u8] = include_bytes!("../../tests/golden/beta_mask_soft.safetensors");
 const HARD: &[u8] = include_bytes!("../../tests/golden/beta_mask_hard.safetensors");
 const IMPLICIT: &[u8] = include_bytes!("../../tests/golden/beta_implicit_grad.safetensors");
 
+use crate::test_device::suite;
+
 suite!(
+    crate::beta_mask::targets:
     mask_and_divergence_agree_with_released_code,
     sample_gradient_agrees_with_golden,
 );

@@ -2,6 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::test_device;
+
 /// An implementation under test.
 pub(super) struct Target {
     pub(super) device: Device,
@@ -16,50 +18,22 @@ pub(super) enum Arithmetic {
     Single,
 }
 
-impl Target {
-    pub(super) fn cpu() -> Option<Self> {
-        Some(Self {
-            device: Device::flex(),
-            arithmetic: Arithmetic::Double,
-        })
-    }
-
-    /// The device kernels on whatever adapter there is; nothing without one.
-    #[cfg(feature = "gpu")]
-    pub(super) fn gpu() -> Option<Self> {
-        Some(Self {
-            device: crate::test_device::test_device()?,
-            arithmetic: Arithmetic::Single,
-        })
-    }
+/// The CPU's kernels.
+pub(super) fn cpu() -> Option<Target> {
+    Some(Target {
+        device: test_device::cpu()?,
+        arithmetic: Arithmetic::Double,
+    })
 }
 
-/// Makes a test on every implementation of each function that takes a [`Target`]: another implementation is another line.
-macro_rules! suite {
-    ($($test:ident),* $(,)?) => {
-        $crate::beta_mask::targets::suite_on!(cpu: $($test),*);
-        #[cfg(feature = "gpu")]
-        $crate::beta_mask::targets::suite_on!(gpu: $($test),*);
-    };
+/// The device kernels on whatever adapter there is; nothing without one.
+#[cfg(feature = "gpu")]
+pub(super) fn gpu() -> Option<Target> {
+    Some(Target {
+        device: test_device::gpu()?,
+        arithmetic: Arithmetic::Single,
+    })
 }
-
-macro_rules! suite_on {
-    ($implementation:ident: $($test:ident),*) => {
-        mod $implementation {
-            $(
-                #[test]
-                fn $test() {
-                    use $crate::beta_mask::targets::Target;
-                    if let Some(target) = Target::$implementation() {
-                        super::$test(&target);
-                    }
-                }
-            )*
-        }
-    };
-}
-
-pub(super) use {suite, suite_on};
 
 /// A tensor of row-major values.
 pub(super) fn tensor_on<const D: usize>(

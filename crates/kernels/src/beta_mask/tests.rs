@@ -8,9 +8,10 @@ use super::reference::{
     ReferenceArguments, ReferenceDraw, ReferenceMask, beta_mask_backward_reference,
     beta_mask_reference,
 };
-use super::targets::{Arithmetic, Target, suite, tensor_on, values};
+use super::targets::{self, Arithmetic, Target, tensor_on, values};
 use super::{BetaMaskConfig, MaskDecoding, MaskDraw, beta_mask};
 use crate::random::PositionStream;
+use crate::test_device::suite;
 
 /// Single-precision outputs of double-precision arithmetic: a rounding and a half.
 const OUTPUT_TOLERANCE: f64 = 1e-7;
@@ -256,6 +257,7 @@ impl Case {
 }
 
 suite!(
+    crate::beta_mask::targets:
     output_and_gradients_agree_with_reference,
     rows_do_not_depend_on_their_batch,
     overwritten_positions_pass_no_gradient_to_the_mask_but_keep_their_divergence,
@@ -383,7 +385,7 @@ fn rows_do_not_depend_on_their_batch(target: &Target) {
 fn results_do_not_depend_on_threads() {
     let case = Case::new(2, 3001);
     let config = BetaMaskConfig::seq2exp_soft();
-    let cpu = Target::cpu().unwrap();
+    let cpu = targets::cpu().unwrap();
     let on_threads = |n_threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(n_threads)
@@ -532,7 +534,7 @@ proptest! {
         seed in any::<u64>(),
     ) {
         let case = Case { logits, tracks, given, ..Case::new(1, 11) };
-        let cpu = Target::cpu().unwrap();
+        let cpu = targets::cpu().unwrap();
         for (_, config) in configs() {
             for draw in DRAWS {
                 let [output, logits, tracks] = case.run(&cpu, &config, draw, &[seed]);

@@ -4,32 +4,10 @@ use safetensors::SafeTensors;
 use super::reference::{rms_norm_linear_backward_reference, rms_norm_linear_reference};
 use super::rms_norm_linear;
 use crate::random::PositionStream;
-
-/// A test on every implementation of each function that takes a device: another implementation is another line.
-macro_rules! suite {
-    ($($test:ident),* $(,)?) => {
-        suite_on!(cpu, Some(burn::tensor::Device::flex()); $($test),*);
-        #[cfg(feature = "gpu")]
-        suite_on!(gpu, crate::test_device::test_device(); $($test),*);
-    };
-}
-
-macro_rules! suite_on {
-    ($implementation:ident, $device:expr; $($test:ident),*) => {
-        mod $implementation {
-            $(
-                #[test]
-                fn $test() {
-                    if let Some(device) = $device {
-                        super::$test(&device);
-                    }
-                }
-            )*
-        }
-    };
-}
+use crate::test_device::suite;
 
 suite!(
+    crate::test_device:
     output_and_gradients_agree_with_reference,
     normalisation_agrees_with_golden,
     rows_do_not_depend_on_their_batch,

@@ -18,7 +18,7 @@ use crate::bimamba_block::tests::{
     Numbers, PRIME, assert_params_close, random_params, tensor_params, to_f64, to_vec,
 };
 use crate::golden::assert_close;
-use crate::test_device::test_device;
+use crate::test_device::gpu;
 
 /// Share of a tensor's largest magnitude that a device's single precision may lose: as on the CPU, 2e-5, but with
 /// exponentials that WGSL promises to 3 + 2 |x| units in the last place instead of 1.
@@ -26,7 +26,7 @@ const DEVICE_SHARE: f64 = 4e-5;
 
 /// Compares output and gradients of the operation with the reference.
 fn check_against_reference(batch: usize, length: usize, sizes: BlockSizes) {
-    let Some(device) = test_device() else { return };
+    let Some(device) = gpu() else { return };
     let device = device.autodiff();
     let mut numbers = Numbers(length as u64);
     let params = random_params(sizes, &mut numbers);
@@ -100,7 +100,7 @@ fn plan(sizes: BlockSizes, length: usize) -> BlockPlan {
 
 /// Puts values on the test device.
 fn on_device<const D: usize>(values: &[f32], shape: [usize; D]) -> Option<CubeTensor> {
-    let device = test_device()?;
+    let device = gpu()?;
     let DispatchDevice::Cube(device) = device.as_dispatch() else {
         panic!("the test device runs CubeCL kernels");
     };
@@ -222,7 +222,7 @@ fn nan_in_the_input_reaches_the_output_of_a_device() {
 #[test]
 fn strided_input_of_a_device_gives_the_same_as_a_copy() {
     let (sizes, length) = (PRIME, 11);
-    let Some(device) = test_device() else { return };
+    let Some(device) = gpu() else { return };
     let mut numbers = Numbers(4);
     let params = random_params(sizes, &mut numbers);
     let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
