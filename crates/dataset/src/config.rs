@@ -9,6 +9,7 @@ use crate::activity_table::ActivityConfig;
 use crate::contact_config::ContactConfig;
 use crate::expression_config::{ExpressionConfig, MissingExpression};
 use crate::mask_prior::MaskPrior;
+use crate::region_file::one_or_many;
 use crate::split_config::SplitConfig;
 use crate::track_config::{AbsentChrom, TrackConfig, TrackTransform};
 use crate::tss_peaks::TssPeaksConfig;
@@ -60,6 +61,14 @@ pub struct DataConfig {
     /// Regions where the mask is 0 (BED), published: the ENCODE blocklist. Default: none.
     #[serde(default)]
     pub exclude: Option<PathBuf>,
+    /// Peaks (BED or narrowPeak), one file or a list of them; a base that any of them covers is 1 in the mask of a
+    /// network whose mask is not learned. Default: none.
+    #[serde(
+        default,
+        deserialize_with = "one_or_many",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub peaks: Vec<PathBuf>,
     /// Window length in bases, even. Default and published: 200,000 (reference name `max_length`).
     #[serde(default = "default_length")]
     pub length: u64,
@@ -119,6 +128,7 @@ impl DataConfig {
         .into_iter()
         .flatten()
         .chain(self.tracks.iter_mut().map(|track| &mut track.path))
+        .chain(&mut self.peaks)
     }
 
     /// Every input file with what it is used for, for example `genome` or `track dnase`.
@@ -154,6 +164,11 @@ impl DataConfig {
         ] {
             files.extend(path.map(|path| (role.to_string(), path.as_path())));
         }
+        files.extend(
+            self.peaks
+                .iter()
+                .map(|path| ("peaks".to_string(), path.as_path())),
+        );
         files
     }
 
@@ -357,6 +372,28 @@ split = { by = "fold", fold = 11 }
             "/x/a.bw",
         ];
         assert_eq!(paths, expected.map(Path::new));
+    }
+
+    #[test]
+    fn peaks_are_one_file_or_a_list() {
+        for (text, expected) in [
+            ("", &[][..]),
+            ("peaks = \"a.bed\"", &["/x/a.bed"]),
+            (
+                "peaks = [\"a.bed\", \"/y/b.bed\"]",
+                &["/x/a.bed", "/y/b.bed"],
+            ),
+        ] {
+            let config = parse(text).resolve(Path::new("/x"));
+            assert_eq!(
+                config.peaks,
+                expected.iter().map(PathBuf::from).collect::<Vec<_>>()
+            );
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<DataConfig>(&json).unwrap(), config);
+            // Data sets without peaks keep the digest that they had before there were any.
+            assert_eq!(json.contains("\"peaks\":"), json.contains(".bed"), "{json}");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) use reader::read_genes;
 /// One gene, its window, and every input and target of a model.
 ///
 /// # Shapes
-/// - base codes, regions: `[length]`; tracks: `[length, n_tracks]`, row-major; features: `[9]`
+/// - base codes, regions, peaks: `[length]`; tracks: `[length, n_tracks]`, row-major; features: `[9]`
 ///
 /// Offset `i` of every array is base `window.start() + i` of the forward strand.
 #[derive(Debug, Clone, PartialEq)]
@@ -28,6 +28,7 @@ pub struct Example {
     tracks: Vec<f32>,
     n_tracks: usize,
     regions: Vec<RegionCode>,
+    peaks: Option<Vec<bool>>,
     features: [f32; N_FEATURES],
     target: Option<f32>,
     split: Split,
@@ -38,7 +39,7 @@ pub struct Example {
 /// For examples that come from somewhere else than this crate's readers.
 ///
 /// # Shapes
-/// - `base_codes`, `regions`: `[length]`; `tracks`: `[length, n_tracks]`, row-major; `features`: `[9]`
+/// - `base_codes`, `regions`, `peaks`: `[length]`; `tracks`: `[length, n_tracks]`, row-major; `features`: `[9]`
 #[derive(Debug)]
 pub struct ExampleParts {
     /// The gene.
@@ -53,6 +54,8 @@ pub struct ExampleParts {
     pub n_tracks: usize,
     /// What is fixed of the mask.
     pub regions: Vec<RegionCode>,
+    /// Whether each position lies in a peak; nothing when the data set has no peaks.
+    pub peaks: Option<Vec<bool>>,
     /// The features named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
     pub features: [f32; N_FEATURES],
     /// Transformed expression, if it was measured.
@@ -75,6 +78,12 @@ impl TryFrom<ExampleParts> for Example {
             "the tracks do not cover the window"
         } else if parts.regions.len() != length {
             "the regions do not cover the window"
+        } else if parts
+            .peaks
+            .as_ref()
+            .is_some_and(|peaks| peaks.len() != length)
+        {
+            "the peaks do not cover the window"
         } else if parts.window.chrom() != parts.gene.chrom || parts.window.tss() != parts.gene.tss {
             "the window is not that of the gene"
         } else if !all_finite(&parts.tracks) {
@@ -91,6 +100,7 @@ impl TryFrom<ExampleParts> for Example {
                 tracks: parts.tracks,
                 n_tracks: parts.n_tracks,
                 regions: parts.regions,
+                peaks: parts.peaks,
                 features: parts.features,
                 target: parts.target,
                 split: parts.split,
@@ -152,6 +162,11 @@ impl Example {
         &self.regions
     }
 
+    /// Whether each position lies in a peak; nothing when the data set has no peaks; `[length]`.
+    pub fn peaks(&self) -> Option<&[bool]> {
+        self.peaks.as_deref()
+    }
+
     /// The nine features, named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
     pub fn features(&self) -> &[f32; N_FEATURES] {
         &self.features
@@ -190,6 +205,7 @@ mod tests {
             tracks: vec![0.0; 8],
             n_tracks: 2,
             regions: vec![RegionCode::Keep; 4],
+            peaks: Some(vec![true, false, false, true]),
             features: [0.0; N_FEATURES],
             target: Some(1.0),
             split: Split::Test,
@@ -200,7 +216,7 @@ mod tests {
     fn try_from_parts_that_disagree_is_an_error() {
         assert!(Example::try_from(parts()).is_ok());
         type Change = fn(&mut ExampleParts);
-        let cases: [(Change, &str); 9] = [
+        let cases: [(Change, &str); 10] = [
             (
                 |parts| parts.base_codes.truncate(3),
                 "the sequence does not cover",
@@ -208,6 +224,10 @@ mod tests {
             (|parts| parts.base_codes[0] = 5, "a base code is above 4"),
             (|parts| parts.tracks.truncate(7), "the tracks do not cover"),
             (|parts| parts.regions.clear(), "the regions do not cover"),
+            (
+                |parts| parts.peaks = Some(vec![true; 3]),
+                "the peaks do not cover",
+            ),
             (
                 |parts| parts.gene.tss = 2,
                 "the window is not that of the gene",

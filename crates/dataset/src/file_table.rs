@@ -164,7 +164,7 @@ fn read_chroms(
                     .collect(),
             )
         }
-        "include" | "exclude" | "tss_peaks" => {
+        "include" | "exclude" | "tss_peaks" | "peaks" => {
             let regions = read_regions(path)?;
             names_only(
                 regions
@@ -239,7 +239,7 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
                     }
                 }
             }
-            "annotation" | "include" | "exclude" | "tss_peaks" => {
+            "annotation" | "include" | "exclude" | "tss_peaks" | "peaks" => {
                 let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
                 if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {
                     let error = GenomeError::UnknownChrom {

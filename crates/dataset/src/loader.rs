@@ -199,6 +199,7 @@ mod tests {
                 tracks: Vec::new(),
                 n_tracks: 0,
                 regions: vec![RegionCode::One],
+                peaks: None,
                 features: [0.0; 9],
                 target: None,
                 split: Split::Train,

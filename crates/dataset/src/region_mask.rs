@@ -1,4 +1,4 @@
-//! Which positions of a window the mask may decide, and which are fixed.
+//! Which positions of a window the mask may decide, which are fixed, and which lie in a peak.
 
 use genome::Interval;
 use serde::{Deserialize, Serialize};
@@ -73,6 +73,21 @@ pub fn region_codes<'a>(
     codes
 }
 
+/// Whether each position of a window lies in one of the regions.
+///
+/// # Shapes
+/// - output: `[length]` of `window`
+pub(crate) fn covered<'a>(
+    window: &Window,
+    regions: impl IntoIterator<Item = &'a Interval>,
+) -> Vec<bool> {
+    let mut covered = vec![false; window.length() as usize];
+    for interval in regions {
+        covered[window.offsets_of(interval)].fill(true);
+    }
+    covered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +117,25 @@ mod tests {
         for (exclude, include, promoter, expected) in cases {
             let found = region_codes(&window, &intervals(exclude), &intervals(include), promoter);
             assert_eq!(found, expected, "{exclude:?} {include:?} {promoter}");
+        }
+    }
+
+    #[test]
+    fn covered_is_the_union_inside_the_window() {
+        // The window is [6, 14) of a chromosome of 20.
+        let window = Window::centered_on("c", 10, 8, 20).unwrap();
+        type Ranges = &'static [(u64, u64)];
+        let cases: [(Ranges, &str); 5] = [
+            (&[], "........"),
+            (&[(0, 20)], "11111111"),
+            (&[(0, 6), (14, 20), (9, 9)], "........"), // touching, outside, empty
+            (&[(7, 9), (8, 11)], ".1111..."),
+            (&[(0, 7), (13, 20)], "1......1"),
+        ];
+        for (ranges, expected) in cases {
+            let found = covered(&window, &intervals(ranges));
+            let found: String = found.iter().map(|c| if *c { '1' } else { '.' }).collect();
+            assert_eq!(found, expected, "{ranges:?}");
         }
     }
 

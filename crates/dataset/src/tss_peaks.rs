@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chrom_alias::ChromAlias;
 use crate::error::DatasetError;
-use crate::region_file::read_region_file;
+use crate::region_file::read_region_files;
 
 /// Peaks of transcription starts, for example refTSS or FANTOM5 CAGE peaks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,7 +52,7 @@ pub(crate) fn move_to_peaks(
     sizes: &ChromSizes,
     alias: &ChromAlias,
 ) -> Result<TssCounts, DatasetError> {
-    let peaks = read_region_file(Some(&config.path), alias, sizes)?;
+    let peaks = read_region_files([&config.path], alias, sizes)?;
     let mut counts = TssCounts::default();
     for gene in genes {
         let chrom_length = sizes.get(&gene.chrom).unwrap_or(0);

@@ -11,7 +11,7 @@ use noodles::csi::binning_index::index::header;
 use noodles::csi::binning_index::index::reference_sequence::bin::Chunk;
 use noodles::tabix;
 
-use crate::atomic::AtomicFile;
+use crate::atomic::{AtomicFile, write_atomic};
 use crate::error::{GenomeError, shorten};
 use crate::interval::{Interval, Strand};
 use crate::mask_pickle;
@@ -239,6 +239,23 @@ pub fn write_bed_tabix<R: Borrow<Region>>(
     }
     data_file.commit()?;
     index_file.commit()
+}
+
+/// Writes a plain BED file, with as many columns a row as it needs; unknown name, score and strand before the last one
+/// are `.`.
+///
+/// # Errors
+/// As [`write_bed_tabix`], but rows may have any order and position.
+pub fn write_bed<R: Borrow<Region>>(
+    path: impl AsRef<Path>,
+    rows: impl IntoIterator<Item = R>,
+) -> Result<(), GenomeError> {
+    let path = path.as_ref();
+    let mut text = String::new();
+    for (row, region) in (1..).zip(rows) {
+        format_row(path, row, region.borrow(), &mut text)?;
+    }
+    write_atomic(path, |file| file.write_all(text.as_bytes()))
 }
 
 /// Writes header and rows as BGZF and returns their index.

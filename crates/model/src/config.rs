@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
 pub use crate::enformer::EnformerConfig;
+pub use crate::fixed_mask::{FixedMaskConfig, FixedMaskSource};
 pub use crate::hyena::HyenaConfig;
 pub use crate::initialization::{InitializationConfig, OutProjLayers};
 pub use crate::mamba::MambaConfig;
@@ -13,6 +14,7 @@ pub use crate::mamba_regressor::MambaRegressorConfig;
 pub use crate::mask::{MaskConfig, MaskDecoding, TrainDecoding};
 pub use crate::predictor::{MaskSite, Packing, PredictorWeights};
 pub use crate::prism::PrismConfig;
+pub use crate::retrained::RetrainedConfig;
 
 /// The published networks that this crate builds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +26,11 @@ pub enum NetworkKind {
     /// Seq2Exp with a hard mask that selects the predictor's positions.
     #[serde(rename = "seq2exp_hard")]
     Seq2ExpHard,
+    /// The predictor of Seq2Exp-soft on the highest positions of a trained, frozen generator.
+    #[serde(rename = "seq2exp_retrain")]
+    Seq2ExpRetrain,
+    /// The predictor of Seq2Exp-soft with the data's peaks as mask.
+    Macs3,
     /// Caduceus on the sequence alone.
     Caduceus,
     /// Caduceus on the sequence and the tracks.
@@ -40,9 +47,11 @@ pub enum NetworkKind {
 
 impl NetworkKind {
     /// Every kind, in the order they are listed to a user.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Seq2ExpSoft,
         Self::Seq2ExpHard,
+        Self::Seq2ExpRetrain,
+        Self::Macs3,
         Self::Caduceus,
         Self::CaduceusSignals,
         Self::Mamba,
@@ -56,6 +65,8 @@ impl NetworkKind {
         match self {
             Self::Seq2ExpSoft => "seq2exp_soft",
             Self::Seq2ExpHard => "seq2exp_hard",
+            Self::Seq2ExpRetrain => "seq2exp_retrain",
+            Self::Macs3 => "macs3",
             Self::Caduceus => "caduceus",
             Self::CaduceusSignals => "caduceus_signals",
             Self::Mamba => "mamba",
@@ -70,6 +81,10 @@ impl NetworkKind {
         match self {
             Self::Seq2ExpSoft => "Seq2Exp, a learned soft mask scales the predictor's input",
             Self::Seq2ExpHard => "Seq2Exp, a learned hard mask selects the predictor's positions",
+            Self::Seq2ExpRetrain => {
+                "Seq2Exp, a new predictor on the highest positions of a trained mask"
+            }
+            Self::Macs3 => "the Seq2Exp predictor with peaks as its mask",
             Self::Caduceus => "bidirectional Mamba on the sequence",
             Self::CaduceusSignals => "bidirectional Mamba on sequence and tracks",
             Self::Mamba => "causal Mamba on the sequence",
@@ -86,6 +101,8 @@ impl NetworkKind {
         match self {
             Self::Seq2ExpSoft => NetworkConfig::Seq2Exp(Seq2ExpConfig::soft()),
             Self::Seq2ExpHard => NetworkConfig::Seq2Exp(Seq2ExpConfig::hard()),
+            Self::Seq2ExpRetrain => NetworkConfig::Retrained(RetrainedConfig::published()),
+            Self::Macs3 => NetworkConfig::FixedMask(FixedMaskConfig::published()),
             Self::Caduceus => {
                 NetworkConfig::Caduceus(CaduceusConfig::published(BackboneInput::Sequence))
             }
@@ -105,6 +122,10 @@ impl NetworkKind {
 pub enum NetworkConfig {
     /// Mask generator and predictor.
     Seq2Exp(Seq2ExpConfig),
+    /// A predictor under a mask that is given.
+    FixedMask(FixedMaskConfig),
+    /// A predictor on the positions that a frozen generator ranks highest.
+    Retrained(RetrainedConfig),
     /// One backbone and an expression head.
     Caduceus(CaduceusConfig),
     /// Causal blocks and an expression head.
@@ -122,6 +143,8 @@ macro_rules! with_fields {
     ($config:expr, $fields:ident => $value:expr) => {
         match $config {
             NetworkConfig::Seq2Exp($fields) => $value,
+            NetworkConfig::FixedMask($fields) => $value,
+            NetworkConfig::Retrained($fields) => $value,
             NetworkConfig::Caduceus($fields) => $value,
             NetworkConfig::Mamba($fields) => $value,
             NetworkConfig::Hyena($fields) => $value,
@@ -263,7 +286,7 @@ impl Seq2ExpConfig {
         }
     }
 
-    fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
         positive(&mut problems, "d_model", self.d_model);
         positive(&mut problems, "n_layer_generator", self.n_layer_generator);
@@ -339,6 +362,8 @@ impl NetworkConfig {
                 NetworkKind::Seq2ExpSoft
             }
             Self::Seq2Exp(_) => NetworkKind::Seq2ExpHard,
+            Self::FixedMask(_) => NetworkKind::Macs3,
+            Self::Retrained(_) => NetworkKind::Seq2ExpRetrain,
             Self::Caduceus(config) if config.input == BackboneInput::Sequence => {
                 NetworkKind::Caduceus
             }
@@ -379,8 +404,22 @@ impl NetworkConfig {
     pub fn mask_mut(&mut self) -> Option<&mut MaskConfig> {
         match self {
             Self::Seq2Exp(config) => Some(&mut config.mask),
+            Self::Retrained(config) => Some(&mut config.mask),
             _ => None,
         }
+    }
+
+    /// Whether the network selects positions, by a mask of its own or one that is given.
+    pub fn has_mask(&self) -> bool {
+        matches!(
+            self,
+            Self::Seq2Exp(_) | Self::FixedMask(_) | Self::Retrained(_)
+        )
+    }
+
+    /// Whether an input must carry peaks.
+    pub fn needs_peaks(&self) -> bool {
+        matches!(self, Self::FixedMask(config) if config.mask_source == FixedMaskSource::Peaks)
     }
 
     /// Features of the messenger RNA that an input must carry.
@@ -411,6 +450,10 @@ impl NetworkConfig {
         });
         match &mut config {
             Self::Seq2Exp(fields) => {
+                (fields.n_layer_generator, fields.n_layer_predictor) = (n_layer, n_layer);
+            }
+            Self::FixedMask(fields) => fields.n_layer = n_layer,
+            Self::Retrained(fields) => {
                 (fields.n_layer_generator, fields.n_layer_predictor) = (n_layer, n_layer);
             }
             Self::Caduceus(fields) => fields.n_layer = n_layer,

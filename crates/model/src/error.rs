@@ -47,6 +47,15 @@ pub enum ModelError {
         /// Positions of the filters.
         filter_length: usize,
     },
+    /// A mask that is the data's peaks, without any.
+    #[error("this network's mask is the data's peaks, and the data have none; set data.peaks")]
+    NoPeaks,
+    /// A frozen generator that was trained with other settings.
+    #[error("the generator was trained with other settings: {}; use its settings", differences.join("; "))]
+    OtherGenerator {
+        /// Each field with its value in this network ("here") and in the trained one ("there").
+        differences: Vec<String>,
+    },
     /// A sample needs one seed per example.
     #[error("{n_seeds} seeds for {batch} examples; give one per example")]
     Seeds {

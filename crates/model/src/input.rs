@@ -20,6 +20,8 @@ pub struct ModelInput {
     pub overwrite: Tensor<2>,
     /// Features of the messenger RNA. `[batch, n_features]`.
     pub features: Tensor<2>,
+    /// 1 inside a peak, else 0, `[batch, length]`; none for data without peaks.
+    pub peaks: Option<Tensor<2>>,
 }
 
 impl ModelInput {
@@ -38,7 +40,7 @@ impl ModelInput {
         self.sequence.device()
     }
 
-    /// Checks that the four tensors agree with each other and with a network's settings.
+    /// Checks that the tensors agree with each other and with a network's settings.
     ///
     /// # Errors
     /// [`ModelError::Shape`] naming the tensor and axis.
@@ -68,6 +70,14 @@ impl ModelInput {
             [("batch", batch), ("n_features", config.n_features())],
             self.features.dims(),
         )?;
+        if let Some(peaks) = &self.peaks {
+            check_axes(
+                op,
+                "peaks",
+                [("batch", batch), ("length", length)],
+                peaks.dims(),
+            )?;
+        }
         self.promoter(config.promoter()).map(|_| ())
     }
 
@@ -88,6 +98,29 @@ impl ModelInput {
         }
         let start = length / 2 - promoter / 2;
         Ok(start..start + promoter)
+    }
+
+    /// The forced mask values with the promoter among them: `[batch, length]`.
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when the window is shorter than the promoter.
+    pub(crate) fn forced(&self, promoter: usize) -> Result<Tensor<2>, ModelError> {
+        let [batch, _] = self.overwrite.dims();
+        let promoter = self.promoter(promoter)?;
+        let ones = Tensor::ones([batch, promoter.len()], &self.device());
+        let forced = self.overwrite.clone();
+        Ok(forced.slice_assign([0..batch, promoter], ones))
+    }
+
+    /// The same tensors, of which no operation is recorded.
+    pub(crate) fn without_autodiff(&self) -> Self {
+        Self {
+            sequence: self.sequence.clone().without_autodiff(),
+            tracks: self.tracks.clone().without_autodiff(),
+            overwrite: self.overwrite.clone().without_autodiff(),
+            features: self.features.clone().without_autodiff(),
+            peaks: self.peaks.clone().map(Tensor::without_autodiff),
+        }
     }
 
     /// Base columns and a column of ones for the bias: `[batch, length, 5]`.
@@ -120,6 +153,7 @@ mod tests {
             tracks: Tensor::zeros([batch, length, 3], &device),
             overwrite: Tensor::zeros([batch, length], &device) - 1.0,
             features: Tensor::zeros([batch, 9], &device),
+            peaks: None,
         }
     }
 
@@ -158,6 +192,14 @@ mod tests {
                 .unwrap_err()
                 .to_string()
                 .contains("n_features")
+        );
+        let mut bad = input(2, 2001);
+        bad.peaks = Some(Tensor::zeros([1, 2001], &device));
+        assert!(
+            bad.check(&config)
+                .unwrap_err()
+                .to_string()
+                .contains("peaks")
         );
         assert!(
             input(2, 1999)

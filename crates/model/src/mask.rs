@@ -174,12 +174,7 @@ impl MaskConfig {
         pass: &Pass,
     ) -> Result<Mask, ModelError> {
         let [batch, length] = input.overwrite.dims();
-        let promoter = input.promoter(promoter)?;
-        let forced = Tensor::ones([batch, promoter.len()], &input.device());
-        let overwrite = input
-            .overwrite
-            .clone()
-            .slice_assign([0..batch, promoter], forced);
+        let overwrite = input.forced(promoter)?;
         let tracks = input.tracks.clone();
         let train = match self.train {
             TrainDecoding::Sample => kernels::MaskDecoding::Soft,
@@ -235,7 +230,7 @@ fn split(planes: Tensor<3>) -> Mask {
 
 /// 1 at the `floor(fraction * length)` positions (at least one) with the highest mean of each example, ties to the
 /// lower position; then the forced values.
-fn top_fraction(
+pub(crate) fn top_fraction(
     mean: &Tensor<2>,
     overwrite: &Tensor<2>,
     fraction: f32,

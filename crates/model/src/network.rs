@@ -1,5 +1,7 @@
 //! One type over every network, with its parameters by name.
 
+use std::collections::BTreeMap;
+
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use kernels::Storage;
@@ -9,12 +11,14 @@ use crate::caduceus::Caduceus;
 use crate::config::NetworkConfig;
 use crate::enformer::Enformer;
 use crate::error::ModelError;
+use crate::fixed_mask::FixedMask;
 use crate::hyena::Hyena;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::mamba_regressor::MambaRegressor;
 use crate::mask::read;
 use crate::prism::Prism;
+use crate::retrained::{Retrained, is_frozen};
 use crate::seq2exp::Seq2Exp;
 
 /// Sees intermediate tensors of a forward pass, by name; every closure with these arguments does.
@@ -117,6 +121,10 @@ impl Output {
 pub enum Network {
     /// Mask generator and predictor.
     Seq2Exp(Seq2Exp),
+    /// A predictor under a mask that is given.
+    FixedMask(FixedMask),
+    /// A predictor on the positions that a frozen generator ranks highest.
+    Retrained(Retrained),
     /// One backbone and an expression head.
     Caduceus(Caduceus),
     /// Causal blocks and an expression head.
@@ -187,6 +195,12 @@ impl Network {
         let initializer = Initializer::new(seed, device);
         Ok(match config {
             NetworkConfig::Seq2Exp(config) => Self::Seq2Exp(Seq2Exp::init(config, &initializer)),
+            NetworkConfig::FixedMask(config) => {
+                Self::FixedMask(FixedMask::init(config, &initializer))
+            }
+            NetworkConfig::Retrained(config) => {
+                Self::Retrained(Retrained::init(config, &initializer))
+            }
             NetworkConfig::Caduceus(config) => Self::Caduceus(Caduceus::init(config, &initializer)),
             NetworkConfig::Mamba(config) => Self::Mamba(MambaRegressor::init(config, &initializer)),
             NetworkConfig::Hyena(config) => Self::Hyena(Hyena::init(config, &initializer)),
@@ -201,6 +215,12 @@ impl Network {
             Self::Seq2Exp(network) => {
                 network.generator.backbone.set_storage(storage);
                 if let Some(backbone) = &mut network.predictor.backbone {
+                    backbone.set_storage(storage);
+                }
+            }
+            Self::FixedMask(FixedMask { predictor, .. })
+            | Self::Retrained(Retrained { predictor, .. }) => {
+                if let Some(backbone) = &mut predictor.backbone {
                     backbone.set_storage(storage);
                 }
             }
@@ -221,6 +241,8 @@ impl Network {
     pub fn config(&self) -> NetworkConfig {
         match self {
             Self::Seq2Exp(network) => NetworkConfig::Seq2Exp(network.config().clone()),
+            Self::FixedMask(network) => NetworkConfig::FixedMask(network.config().clone()),
+            Self::Retrained(network) => NetworkConfig::Retrained(network.config().clone()),
             Self::Caduceus(network) => NetworkConfig::Caduceus(network.config().clone()),
             Self::Mamba(network) => NetworkConfig::Mamba(network.config().clone()),
             Self::Hyena(network) => NetworkConfig::Hyena(network.config().clone()),
@@ -251,6 +273,8 @@ impl Network {
         self.check(input, Some(pass))?;
         match self {
             Self::Seq2Exp(network) => network.forward(input, pass, observe),
+            Self::FixedMask(network) => network.forward(input, observe),
+            Self::Retrained(network) => network.forward(input, observe),
             Self::Caduceus(network) => network.forward(input, observe).map(Output::plain),
             Self::Mamba(network) => network.forward(input, observe).map(Output::plain),
             Self::Hyena(network) => network.forward(input, pass, observe).map(Output::plain),
@@ -281,6 +305,8 @@ impl Network {
         )?;
         match self {
             Self::Seq2Exp(network) => network.predict(input, mask, &mut Nobody),
+            Self::FixedMask(network) => network.predict(input, mask, &mut Nobody),
+            Self::Retrained(network) => network.predict(input, mask, &mut Nobody),
             _ => Ok(self.forward(input.clone(), &Pass::Evaluate)?.prediction),
         }
     }
@@ -328,10 +354,11 @@ impl Network {
         names.found
     }
 
-    /// Number of trained values: running statistics are left out.
+    /// Number of trained values: running statistics and frozen parts are left out.
     pub fn n_parameters(&self) -> usize {
         let named = self.named_parameters();
-        let trained = named.iter().filter(|p| !is_statistic(&p.name));
+        let is_trained = |name: &str| !is_statistic(name) && !is_frozen(name);
+        let trained = named.iter().filter(|p| is_trained(&p.name));
         trained.map(NamedParameter::len).sum()
     }
 
@@ -371,6 +398,40 @@ impl Network {
             Some(error) => Err(error),
             None => Ok(reader.found),
         }
+    }
+
+    /// The same network with the generator of a trained Seq2Exp in its frozen part; a network without one stays as it
+    /// is.
+    ///
+    /// # Errors
+    /// [`ModelError::OtherGenerator`] with every setting of the generator that differs; [`ModelError::Device`].
+    pub fn with_generator(self, trained: &Self) -> Result<Self, ModelError> {
+        let Self::Retrained(network) = &self else {
+            return Ok(self);
+        };
+        let differences = match trained {
+            Self::Seq2Exp(trained) => network.generator_differences(trained.config()),
+            other => vec![format!(
+                "kind is seq2exp_soft here and {} there",
+                other.config().kind().name()
+            )],
+        };
+        if !differences.is_empty() {
+            return Err(ModelError::OtherGenerator { differences });
+        }
+        let theirs: BTreeMap<String, Vec<f32>> = trained
+            .named_parameters()
+            .into_iter()
+            .map(|parameter| format!("frozen.{}", parameter.name))
+            .zip(trained.read_parameters()?)
+            .collect();
+        let values = self
+            .named_parameters()
+            .iter()
+            .zip(self.read_parameters()?)
+            .map(|(parameter, own)| theirs.get(&parameter.name).cloned().unwrap_or(own))
+            .collect();
+        self.with_parameters(values)
     }
 
     /// The same network with other values, given as [`Network::read_parameters`] returns them; names, identifiers

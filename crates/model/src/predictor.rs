@@ -80,6 +80,13 @@ impl Predictor {
         }
     }
 
+    /// The blocks of a predictor that was built with its own.
+    pub(crate) fn own_backbone(&self) -> &Backbone {
+        self.backbone
+            .as_ref()
+            .expect("built with `PredictorWeights::Own`")
+    }
+
     /// Predicts expression, `[batch, 1]`, from what the mask lets through; `observe` sees the residual stream as
     /// `predictor.<block>`.
     ///

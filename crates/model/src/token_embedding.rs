@@ -69,6 +69,7 @@ mod tests {
             tracks: Tensor::zeros([1, 3, 3], &device),
             overwrite: Tensor::zeros([1, 3], &device),
             features: Tensor::zeros([1, 9], &device),
+            peaks: None,
         };
         let found = embedding
             .forward(&input)

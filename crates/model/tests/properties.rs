@@ -53,6 +53,9 @@ fn input(batch: usize, seed: u64) -> ModelInput {
             overwrite[position] = if rng.random_bool(0.5) { 0.0 } else { 1.0 };
         }
     }
+    let peaks: Vec<f32> = (0..n)
+        .map(|position| f32::from(u8::from(position / 20 % 4 == 1)))
+        .collect();
     let features = (0..9 * batch)
         .map(|_| rng.random_range(-1.0_f32..1.0))
         .collect();
@@ -62,6 +65,10 @@ fn input(batch: usize, seed: u64) -> ModelInput {
         tracks: Tensor::from_data(TensorData::new(tracks, [batch, LENGTH, 3]), &device),
         overwrite: Tensor::from_data(TensorData::new(overwrite, [batch, LENGTH]), &device),
         features: Tensor::from_data(TensorData::new::<f32, _>(features, [batch, 9]), &device),
+        peaks: Some(Tensor::from_data(
+            TensorData::new(peaks, [batch, LENGTH]),
+            &device,
+        )),
     }
 }
 
@@ -74,7 +81,11 @@ fn row(input: &ModelInput, index: usize) -> ModelInput {
             .slice([rows.clone(), 0..LENGTH, 0..4]),
         tracks: input.tracks.clone().slice([rows.clone(), 0..LENGTH, 0..3]),
         overwrite: input.overwrite.clone().slice([rows.clone(), 0..LENGTH]),
-        features: input.features.clone().slice([rows, 0..9]),
+        features: input.features.clone().slice([rows.clone(), 0..9]),
+        peaks: input
+            .peaks
+            .clone()
+            .map(|peaks| peaks.slice([rows, 0..LENGTH])),
     }
 }
 
@@ -326,6 +337,7 @@ fn hard_mask_that_leaves_out_the_promoter_or_another_window_is_an_error() {
     longer.sequence = Tensor::cat(vec![longer.sequence.clone(), longer.sequence], 1);
     longer.tracks = Tensor::cat(vec![longer.tracks.clone(), longer.tracks], 1);
     longer.overwrite = Tensor::cat(vec![longer.overwrite.clone(), longer.overwrite], 1);
+    longer.peaks = None;
     let error = network.forward(longer, &Pass::Evaluate).unwrap_err();
     assert!(
         error.to_string().contains("model.n_positions = 422"),

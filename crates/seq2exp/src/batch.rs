@@ -22,7 +22,8 @@ impl Batch {
     ///
     /// # Shapes
     /// - `sequence`: `[batch, length, 4]`; `tracks`: `[batch, length, n_tracks]`; `overwrite`: `[batch, length]` with
-    ///   -1 where the mask is free, 0 where it is excluded, 1 where it is included; `features`: `[batch, 9]`
+    ///   -1 where the mask is free, 0 where it is excluded, 1 where it is included; `features`: `[batch, 9]`;
+    ///   `peaks`, when all examples have them: `[batch, length]`
     ///
     /// # Errors
     /// [`RunError::UnequalExamples`] when there is no example or their lengths or numbers of tracks differ.
@@ -36,6 +37,7 @@ impl Batch {
         let mut tracks = Vec::with_capacity(n_examples * length * n_tracks);
         let mut overwrite = Vec::with_capacity(n_examples * length);
         let mut features = Vec::with_capacity(n_examples * N_FEATURES);
+        let mut peaks = Vec::new();
         for example in examples {
             if example.length() != length || example.n_tracks() != n_tracks {
                 return Err(RunError::UnequalExamples {
@@ -50,6 +52,13 @@ impl Batch {
                 RegionCode::One => 1.0,
             }));
             features.extend_from_slice(example.features());
+            peaks.extend(
+                example
+                    .peaks()
+                    .into_iter()
+                    .flatten()
+                    .map(|&is_peak| f32::from(u8::from(is_peak))),
+            );
         }
         let input = ModelInput {
             sequence: Tensor::from_data(TensorData::new(sequence, [n_examples, length, 4]), device),
@@ -62,6 +71,9 @@ impl Batch {
                 TensorData::new(features, [n_examples, N_FEATURES]),
                 device,
             ),
+            // Examples of one data set have peaks, or none has.
+            peaks: (peaks.len() == n_examples * length)
+                .then(|| Tensor::from_data(TensorData::new(peaks, [n_examples, length]), device)),
         };
         Ok(Self {
             input,

@@ -343,6 +343,9 @@ impl Bench {
                 values.fill(rng.random_range(0.0..5.0));
             }
         }
+        let peaks: Vec<f32> = (0..n_positions)
+            .map(|position| f32::from(u8::from(position % 2_000 < 200)))
+            .collect();
         let tensor = |values: Vec<f32>, width: usize| {
             Tensor::<3>::from_data(
                 TensorData::new(values, [self.batch, self.length, width]),
@@ -354,6 +357,10 @@ impl Bench {
             tracks: tensor(tracks, n_tracks),
             overwrite: Tensor::full([self.batch, self.length], -1.0, device),
             features: Tensor::zeros([self.batch, N_FEATURES], device),
+            peaks: Some(Tensor::from_data(
+                TensorData::new(peaks, [self.batch, self.length]),
+                device,
+            )),
         }
     }
 }

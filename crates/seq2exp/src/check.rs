@@ -14,6 +14,7 @@ use crate::config::ExperimentConfig;
 use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
+use crate::train::initial_network;
 
 /// The answer of `seq2exp check`.
 #[derive(Debug, Serialize)]
@@ -148,7 +149,7 @@ impl CheckReport {
             device: device.name.clone(),
             threads: rayon::current_num_threads(),
             simd: kernels::SimdLevel::detect().name().to_string(),
-            n_parameters: n_parameters(&config.model)?,
+            n_parameters: n_parameters(config)?,
             estimate,
             genes,
         })
@@ -194,8 +195,16 @@ impl RunEstimate {
     }
 }
 
-fn n_parameters(config: &NetworkConfig) -> Result<usize, RunError> {
-    Ok(model::Network::init(config, 0, &Device::flex())?.n_parameters())
+/// Counts the trained values of a network that is built as training will build it: for every seed when each takes
+/// parts of its own trained network.
+fn n_parameters(config: &ExperimentConfig) -> Result<usize, RunError> {
+    let is_retrained = matches!(config.model, NetworkConfig::Retrained(_));
+    let n_seeds = if is_retrained { config.seeds.len() } else { 1 };
+    let mut n_parameters = 0;
+    for &seed in config.seeds.iter().take(n_seeds) {
+        n_parameters = initial_network(&config.model, seed, &Device::flex())?.n_parameters();
+    }
+    Ok(n_parameters)
 }
 
 /// Times a step on a short window and scales it to the run: cost is linear in bases.

@@ -42,6 +42,8 @@ pub enum Command {
     Parity(ParityArgs),
     /// Time the network or its block on this machine
     Bench(BenchArgs),
+    /// Call peaks from a bigWig, or with macs3 from aligned reads, for data.peaks
+    Peaks(PeaksArgs),
     /// Turn released PyTorch weights into a checkpoint of this program
     Import(ImportArgs),
     /// Describe a checkpoint, a prepared data set or a run folder; without one list the networks, or the devices
@@ -214,6 +216,28 @@ pub struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// What peaks are called from, and how.
+#[derive(Debug, Args)]
+pub struct PeaksArgs {
+    /// A bigWig, whose peaks are called here as `macs3 bdgpeakcall` does; or a BAM, which is given to `macs3 callpeak`
+    pub input: PathBuf,
+    /// Lowest value inside a peak, in the unit of the bigWig
+    #[arg(short, long)]
+    pub cutoff: Option<f32>,
+    /// Shortest peak of a bigWig, in bases [default: 200]
+    #[arg(short = 'l', long, value_parser = clap::value_parser!(u64).range(1..))]
+    pub min_length: Option<u64>,
+    /// Longest gap inside a peak of a bigWig, in bases [default: 30]
+    #[arg(short = 'g', long)]
+    pub max_gap: Option<u64>,
+    /// The narrowPeak file; with .gz at its end it is compressed and indexed
+    #[arg(short, long, value_name = "NARROWPEAK")]
+    pub output: PathBuf,
+    /// Options of `macs3 callpeak`, after --, for example -- -g hs -q 0.01
+    #[arg(last = true)]
+    pub macs3: Vec<String>,
 }
 
 /// Released weights and what they belong to.

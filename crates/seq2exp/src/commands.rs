@@ -8,6 +8,7 @@ mod evaluate;
 mod import;
 mod info;
 mod parity;
+mod peaks;
 mod predict;
 mod prepare;
 mod report;
@@ -52,6 +53,7 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Report(args) => report::execute(args),
         Command::Parity(args) => parity::execute(args),
         Command::Bench(args) => bench::execute(args),
+        Command::Peaks(args) => peaks::execute(args),
         Command::Import(args) => import::execute(args),
         Command::Info(args) => info::execute(args),
     };

@@ -178,6 +178,12 @@ impl ExperimentConfig {
                 self.model.n_tracks()
             ));
         }
+        if self.model.needs_peaks() && self.data.peaks.is_empty() {
+            problems.push(format!(
+                "model.kind \"{}\" takes its mask from peaks; set data.peaks to a narrowPeak or BED file",
+                self.model.kind().name()
+            ));
+        }
         problems.extend(self.model.window_problem(self.data.length as usize));
         problems
     }

@@ -46,6 +46,13 @@ impl Cost {
                 let n_blocks = config.n_layer_generator + config.n_layer_predictor;
                 Self::of_blocks(&config.mamba, n_blocks, d_model, n_tracks)
             }
+            NetworkConfig::FixedMask(config) => {
+                Self::of_blocks(&config.mamba, config.n_layer, d_model, n_tracks)
+            }
+            NetworkConfig::Retrained(config) => {
+                let n_blocks = config.n_layer_generator + config.n_layer_predictor;
+                Self::of_blocks(&config.mamba, n_blocks, d_model, n_tracks)
+            }
             NetworkConfig::Caduceus(config) => {
                 let sees_tracks = config.input == BackboneInput::SequenceAndTracks;
                 let n_read = if sees_tracks { n_tracks } else { 0 };

@@ -222,6 +222,15 @@ pub enum RunError {
         /// The missing checkpoint.
         path: PathBuf,
     },
+    /// A trained network that another one takes parts of does not fit.
+    #[error("{}: {source}", path.display())]
+    OtherNetwork {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        #[source]
+        source: model::ModelError,
+    },
     /// A network was trained on other data than the folder holds.
     #[error("{}: trained on other data than the prepared data set of this folder; train again in a new folder", path.display())]
     OtherData {

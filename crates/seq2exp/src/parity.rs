@@ -282,6 +282,7 @@ fn model_input(
         tracks: tensor(tracks, device)?,
         overwrite: tensor(&overwrite, device)?,
         features: tensor(features, device)?,
+        peaks: None,
     };
     Some((input, tensor(target, device)?))
 }

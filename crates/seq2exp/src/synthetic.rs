@@ -27,6 +27,7 @@ pub(crate) fn example(symbol: &str, bases: &str, target: f32) -> Example {
         tracks: (0..length * N_TRACKS).map(|i| i as f32 / 8.0).collect(),
         n_tracks: N_TRACKS,
         regions: regions(length, 2),
+        peaks: None,
         features: [0.25; N_FEATURES],
         target: Some(target),
         split: Split::Train,
@@ -113,6 +114,7 @@ impl ExampleSource for SyntheticSource {
             tracks,
             n_tracks: N_TRACKS,
             regions: regions(self.length, PROMOTER),
+            peaks: Some((0..self.length).map(|position| position % 3 == 0).collect()),
             features: [0.0; N_FEATURES],
             target: Some(if self.enormous.contains(&index) {
                 f32::MAX

@@ -2,6 +2,7 @@
 
 mod config;
 mod failed_step;
+mod initial;
 mod order;
 mod record;
 mod run;
@@ -9,6 +10,7 @@ mod state;
 mod tensor_file;
 
 pub use config::{Storage, TrainConfig};
+pub use initial::initial_network;
 pub use order::{Visit, VisitOrder};
 pub use record::{Record, RecordFile, StepRecord, ValidationRecord, read_records};
 pub use run::{BEST_FILE, LAST_FILE, RECORD_FILE, STATE_FILE, TrainRun, TrainSummary};

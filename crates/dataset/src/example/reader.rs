@@ -19,8 +19,8 @@ use crate::error::DatasetError;
 use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
 use crate::fold::Split;
 use crate::one_hot::{NO_BASE, base_code};
-use crate::region_file::read_region_file;
-use crate::region_mask::region_codes;
+use crate::region_file::read_region_files;
+use crate::region_mask::{covered, region_codes};
 use crate::selection::{Selection, SkippedGene, select_genes};
 use crate::source::ExampleSource;
 use crate::split_overlap::{SplitOverlap, count_overlaps};
@@ -48,6 +48,7 @@ pub struct ExampleReader {
     contact: Option<ContactTrack>,
     exclude: RegionIndex,
     include: RegionIndex,
+    peaks: Option<RegionIndex>,
 }
 
 impl ExampleReader {
@@ -107,8 +108,12 @@ impl ExampleReader {
             .as_ref()
             .map(|contact| open_contact(contact, &alias, &needed))
             .transpose()?;
-        let exclude = read_region_file(config.exclude.as_deref(), &alias, sizes)?;
-        let include = read_region_file(config.include.as_deref(), &alias, sizes)?;
+        let exclude = read_region_files(&config.exclude, &alias, sizes)?;
+        let include = read_region_files(&config.include, &alias, sizes)?;
+        let peaks = match config.peaks.is_empty() {
+            true => None,
+            false => Some(read_region_files(&config.peaks, &alias, sizes)?),
+        };
 
         let (mrna, transcript_choices) = read_mrna(config, &selection.genes, &genome, &alias)?;
         let scaling = scaling
@@ -132,6 +137,7 @@ impl ExampleReader {
             contact,
             exclude,
             include,
+            peaks,
         })
     }
 
@@ -280,12 +286,17 @@ impl ExampleReader {
                 .map(|region| &region.interval),
             self.config.promoter,
         );
+        let peaks = self.peaks.as_ref().map(|peaks| {
+            let near = peaks.overlapping(window.inside());
+            covered(&window, near.map(|region| &region.interval))
+        });
         Example::try_from(ExampleParts {
             base_codes: self.read_base_codes(&window)?,
             gene,
             tracks,
             n_tracks,
             regions,
+            peaks,
             features: self.mrna.features(index, &self.scaling, activity),
             target: self.selection.targets[index],
             split: self.selection.splits[index],

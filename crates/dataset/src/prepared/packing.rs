@@ -89,6 +89,33 @@ pub(super) fn runs<T: Copy>(
     (run_values, run_lengths)
 }
 
+/// Starts and lengths of the runs of `true`.
+pub(super) fn true_runs(values: &[bool]) -> (Vec<u32>, Vec<u32>) {
+    let (mut starts, mut lengths) = (Vec::new(), Vec::new());
+    let mut start = 0;
+    for run in values.chunk_by(|a, b| a == b) {
+        if run.first() == Some(&true) {
+            starts.push(start);
+            lengths.push(run.len() as u32);
+        }
+        start += run.len() as u32;
+    }
+    (starts, lengths)
+}
+
+/// `length` values that are `true` in the runs; nothing when the runs do not fit.
+pub(super) fn fill_runs(starts: &[u32], lengths: &[u32], length: usize) -> Option<Vec<bool>> {
+    let mut values = vec![false; length];
+    if starts.len() != lengths.len() {
+        return None;
+    }
+    for (&start, &n) in starts.iter().zip(lengths) {
+        let end = start as usize + n as usize;
+        values.get_mut(start as usize..end)?.fill(true);
+    }
+    Some(values)
+}
+
 /// Value and range of each run; the error says what does not fit a column of `length` cells.
 pub(super) fn run_ranges<T: Copy>(
     values: &[T],
@@ -183,7 +210,31 @@ mod tests {
         );
     }
 
+    #[test]
+    fn fill_runs_of_damaged_parts_is_nothing() {
+        for (starts, lengths) in [
+            (&[0_u32][..], &[][..]),
+            (&[2], &[2]),
+            (&[u32::MAX], &[u32::MAX]),
+        ] {
+            assert_eq!(fill_runs(starts, lengths, 3), None);
+        }
+        assert_eq!(
+            fill_runs(&[0, 2], &[1, 1], 3),
+            Some(vec![true, false, true])
+        );
+    }
+
     proptest! {
+        // Runs of up to eight equal values, as peaks are.
+        #[test]
+        fn fill_runs_inverts_true_runs(parts in prop::collection::vec((any::<bool>(), 1_usize..9), 0..20)) {
+            let values: Vec<bool> =
+                parts.iter().flat_map(|&(value, n)| std::iter::repeat_n(value, n)).collect();
+            let (starts, lengths) = true_runs(&values);
+            prop_assert_eq!(fill_runs(&starts, &lengths, values.len()), Some(values));
+        }
+
         // Codes drawn in runs, as real sequence has its N.
         #[test]
         fn unpack_inverts_pack(

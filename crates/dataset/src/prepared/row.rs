@@ -16,7 +16,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use genome::{Gene, Strand};
 
-use super::packing::{pack_bases, run_ranges, runs, unpack_bases};
+use super::packing::{fill_runs, pack_bases, run_ranges, runs, true_runs, unpack_bases};
 use crate::config::DataConfig;
 use crate::contact_track::{ContactBins, bins_of};
 use crate::error::DatasetError;
@@ -35,6 +35,7 @@ pub(crate) struct RowLayout {
     length: u64,
     track_names: Vec<String>,
     contact_resolution: Option<u64>,
+    has_peaks: bool,
     schema: SchemaRef,
 }
 
@@ -95,6 +96,11 @@ impl RowLayout {
             fields.push(Field::new("contact_first_bin", DataType::UInt64, false));
             fields.push(list_field("contact_log10p1", DataType::Float32));
         }
+        let has_peaks = !config.peaks.is_empty();
+        if has_peaks {
+            fields.push(list_field("peak_start", DataType::UInt32));
+            fields.push(list_field("peak_length", DataType::UInt32));
+        }
         // One key only: several would be written in no particular order.
         let about = serde_json::json!({
             "format_version": super::FORMAT_VERSION,
@@ -107,6 +113,7 @@ impl RowLayout {
             length: config.length,
             track_names,
             contact_resolution,
+            has_peaks,
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
         }
     }
@@ -119,6 +126,12 @@ impl RowLayout {
     /// Number of tracks, the contact included.
     pub(crate) fn n_tracks(&self) -> usize {
         self.track_names.len() + usize::from(self.contact_resolution.is_some())
+    }
+
+    /// Index of the first column behind those of the tracks, the contact included.
+    fn first_after_tracks(&self) -> usize {
+        let n_contact = 2 * usize::from(self.contact_resolution.is_some());
+        N_FIXED_COLUMNS + 2 * self.track_names.len() + n_contact
     }
 
     /// Indices of the columns that [`gene_of`] and [`split_of`] read.
@@ -223,6 +236,18 @@ pub(crate) fn batch_of(
             bins.iter().map(|bins| &bins.log10p1[..]),
         ));
     }
+    if layout.has_peaks {
+        let peaks: Vec<_> = examples
+            .iter()
+            .map(|example| true_runs(example.peaks().unwrap_or_default()))
+            .collect();
+        columns.push(lists::<UInt32Type>(
+            peaks.iter().map(|(starts, _)| &starts[..]),
+        ));
+        columns.push(lists::<UInt32Type>(
+            peaks.iter().map(|(_, lengths)| &lengths[..]),
+        ));
+    }
     RecordBatch::try_new(Arc::clone(&layout.schema), columns).map_err(DatasetError::arrow(path))
 }
 
@@ -305,6 +330,13 @@ pub(super) fn example_of(
         }
         bins.fill(&window, &mut tracks, n_tracks, n_tracks - 1);
     }
+    let peaks = layout.has_peaks.then(|| {
+        let first = layout.first_after_tracks();
+        let starts = list::<UInt32Type>(batch, first, row)?;
+        let lengths = list::<UInt32Type>(batch, first + 1, row)?;
+        fill_runs(&starts, &lengths, length)
+            .ok_or_else(|| RowError("a peak reaches over the window's end".to_string()))
+    });
     let features = batch
         .column(12)
         .as_fixed_size_list_opt()
@@ -320,6 +352,7 @@ pub(super) fn example_of(
         tracks,
         n_tracks,
         regions,
+        peaks: peaks.transpose()?,
         features,
     })
     .map_err(|error| RowError(error.to_string()))

@@ -21,6 +21,20 @@ fn prepared_examples_are_bit_identical() {
         (&[][..], "as it is"),
         (&[("contact =", "# contact =")], "without contact"),
         (
+            &[("length = 40", "length = 40\npeaks = \"exclude.bed\"")],
+            "with peaks",
+        ),
+        (
+            &[
+                ("contact =", "# contact ="),
+                (
+                    "length = 40",
+                    "length = 90\npeaks = [\"exclude.bed\", \"include.bed\"]",
+                ),
+            ],
+            "with peaks of two files, without contact",
+        ),
+        (
             &[("length = 40", "length = 4\nmissing_expression = \"keep\"")],
             "short",
         ),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::released_config::wide;
 use super::state_dict::{NamedTensor, StateDict};
-use crate::config::PredictorWeights;
+use crate::config::{MaskConfig, PredictorWeights};
 use crate::hyena::{decay_rates, position_features, relative_position};
 use crate::network::{NamedParameter, Network};
 
@@ -41,6 +41,18 @@ const SEQ2EXP: Renames = &[
     ("predictor.head.hidden1.", "pToExpr.0."),
     ("predictor.head.hidden2.", "pToExpr.2."),
     ("predictor.head.output.", "pToExpr.4."),
+];
+
+const FIXED_MASK: Renames = &[
+    ("embedding.sequence.", "seq_input_layer."),
+    ("embedding.tracks.", "signal_input_layer."),
+    ("predictor.head.hidden1.", "pToExpr.0."),
+    ("predictor.head.hidden2.", "pToExpr.2."),
+    ("predictor.head.output.", "pToExpr.4."),
+    // Seq2Exp-retrain
+    ("frozen.embedding.sequence.", "mask_model.seq_input_layer."),
+    ("frozen.embedding.tracks.", "mask_model.signal_input_layer."),
+    ("frozen.generator.output.", "mask_model.mask_output."),
 ];
 
 const REGRESSORS: Renames = &[
@@ -152,6 +164,18 @@ pub fn released_names(network: &Network) -> Vec<ReleasedName> {
             ];
             named
                 .map(|parameter| released_name(parameter, &backbones, SEQ2EXP))
+                .collect()
+        }
+        Network::FixedMask(_) | Network::Retrained(_) => {
+            let backbones: [Backbone; 2] = [
+                (
+                    "frozen.generator.backbone.",
+                    &["mask_model.generator.backbone."],
+                ),
+                ("predictor.backbone.", &["encoder.backbone."]),
+            ];
+            named
+                .map(|parameter| released_name(parameter, &backbones, FIXED_MASK))
                 .collect()
         }
         Network::Caduceus(_) | Network::Prism(_) => {
@@ -399,17 +423,8 @@ fn direction_field(field: &str) -> &str {
 /// `found` gives the number of values of a saved one.
 fn constants(network: &Network, found: impl Fn(&str) -> Option<usize>) -> Vec<(String, Vec<f64>)> {
     match network {
-        Network::Seq2Exp(network) => {
-            let mask = &network.config().mask;
-            let log_weight = mask
-                .track_weight
-                .iter()
-                .map(|weight| f64::from(*weight).ln());
-            vec![
-                ("prior_weights".to_owned(), log_weight.collect()),
-                ("signal_betas".to_owned(), wide(&mask.track_beta)),
-            ]
-        }
+        Network::Seq2Exp(network) => mask_constants("", &network.config().mask),
+        Network::Retrained(network) => mask_constants("mask_model.", &network.config().mask),
         Network::Hyena(network) => {
             let config = network.config();
             let mut constants = Vec::new();
@@ -434,6 +449,17 @@ fn constants(network: &Network, found: impl Fn(&str) -> Option<usize>) -> Vec<(S
         }
         _ => Vec::new(),
     }
+}
+
+fn mask_constants(prefix: &str, mask: &MaskConfig) -> Vec<(String, Vec<f64>)> {
+    let log_weight = mask
+        .track_weight
+        .iter()
+        .map(|weight| f64::from(*weight).ln());
+    vec![
+        (format!("{prefix}prior_weights"), log_weight.collect()),
+        (format!("{prefix}signal_betas"), wide(&mask.track_beta)),
+    ]
 }
 
 /// Finds the values of every parameter of a network among released tensors, in the network's order.

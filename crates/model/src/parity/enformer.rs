@@ -111,6 +111,7 @@ fn model_input(
         tracks: Tensor::zeros([batch, length, n_tracks], device),
         overwrite: Tensor::zeros([batch, length], device),
         features: features?.to_device(device),
+        peaks: None,
     };
     Ok(Some((input, target?.to_device(device))))
 }

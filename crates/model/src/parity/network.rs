@@ -184,6 +184,7 @@ fn model_input(
             tracks: tracks?.to_device(device),
             overwrite: tensor::<2>(&overwrite)?.to_device(device),
             features: features?.to_device(device),
+            peaks: None,
         })
     })();
     built
@@ -341,7 +342,8 @@ fn compare_streams(
             let norm = LastNorm::Layer(&network.norm);
             backbones.push(("backbone", "model", network.blocks.len(), norm));
         }
-        Network::Enformer(_) => {}
+        // Nothing was recorded of their streams.
+        Network::Enformer(_) | Network::FixedMask(_) | Network::Retrained(_) => {}
     }
     for (ours, theirs, n_blocks, norm) in backbones {
         // Small copies of vectors hold a backbone's output and none of its blocks.

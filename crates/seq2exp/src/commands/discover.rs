@@ -30,7 +30,7 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
     let prepared = experiment.prepare()?;
     let networks = experiment.networks()?;
     let config = experiment.config();
-    if !matches!(config.model, model::NetworkConfig::Seq2Exp(_)) {
+    if !config.model.has_mask() {
         return Ok(None);
     }
     let chrom_sizes = ExampleReader::open(&config.data)?.chrom_sizes().clone();

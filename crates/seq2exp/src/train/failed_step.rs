@@ -33,7 +33,7 @@ impl FailedStep<'_> {
     }
 
     /// Writes everything needed to repeat the pass: `sequence`, `tracks`, `overwrite`, `features`, `targets`,
-    /// `sample_seeds`, and every parameter as `parameter.NAME`; genes, settings and device in the metadata.
+    /// `sample_seeds`, `peaks` when there are any, and every parameter as `parameter.NAME`; genes, settings and device in the metadata.
     ///
     /// # Errors
     /// As [`write_tensors`]; [`RunError::Tensor`] when the device cannot hand the input back.
@@ -43,6 +43,7 @@ impl FailedStep<'_> {
             tracks,
             overwrite,
             features,
+            peaks,
         } = self.batch.input.clone();
         let targets = self.batch.targets()?;
         let mut tensors = vec![
@@ -65,6 +66,13 @@ impl FailedStep<'_> {
             StoredTensor::f32("targets", &targets.dims(), &read_values(targets.clone())?),
             StoredTensor::u64("sample_seeds", self.sample_seeds),
         ];
+        if let Some(peaks) = peaks {
+            tensors.push(StoredTensor::f32(
+                "peaks",
+                &peaks.dims(),
+                &read_values(peaks.clone())?,
+            ));
+        }
         tensors.extend(self.parameters.iter().map(|parameter| {
             let name = format!("parameter.{}", parameter.name);
             StoredTensor::f32(name, &parameter.shape, &parameter.values)

@@ -21,7 +21,7 @@ use crate::progress::{Progress, ProgressMode};
 use crate::train::failed_step::FailedStep;
 use crate::train::{
     Best, Record, RecordFile, RunProgress, SavedParameter, StepRecord, TrainConfig, TrainState,
-    ValidationRecord, Visit, VisitOrder,
+    ValidationRecord, Visit, VisitOrder, initial_network,
 };
 
 /// The network with the lowest validation error, inside a run's folder.
@@ -286,10 +286,15 @@ impl TrainRun<'_> {
     /// A new network, or the one the folder's state describes.
     fn start(&self) -> Result<Trainee, RunError> {
         let device = self.device.clone().autodiff();
-        let network = Network::init(&self.meta.config, self.meta.seed, &device)?
-            .with_storage(self.config.storage.into());
-        let named = network.named_parameters();
         let path = self.file(STATE_FILE);
+        let (config, seed) = (&self.meta.config, self.meta.seed);
+        // A continued run has every weight in its state.
+        let network = match path.exists() {
+            true => Network::init(config, seed, &device)?,
+            false => initial_network(config, seed, &device)?,
+        }
+        .with_storage(self.config.storage.into());
+        let named = network.named_parameters();
         if !path.exists() {
             let parameters = named
                 .iter()

@@ -82,6 +82,91 @@ impl Fixture {
     }
 }
 
+#[test]
+fn retrained_network_takes_the_generator_of_its_seed_and_leaves_it_alone() {
+    let (soft, retrained) = (folder(), folder());
+    let generator = Fixture::new(NetworkKind::Seq2ExpSoft, 4);
+    generator
+        .run(&soft.path().join("seed_2"))
+        .expect("a trained generator");
+    let mut fixture = Fixture::new(NetworkKind::Seq2ExpRetrain, 4);
+    let NetworkConfig::Retrained(config) = &mut fixture.meta.config else {
+        panic!("not retrained")
+    };
+    config.generator = soft.path().to_path_buf();
+    // Decay that would show on a parameter that is not left out.
+    fixture.config.weight_decay = 0.5;
+    fixture.run(retrained.path()).expect("trained");
+
+    let parameters = |path: &Path| {
+        let (network, _) = load(path, &Device::flex()).expect("a checkpoint");
+        let names = network.named_parameters().into_iter().map(|p| p.name);
+        let values = network.read_parameters().expect("readable");
+        names
+            .zip(values)
+            .collect::<std::collections::BTreeMap<_, _>>()
+    };
+    let theirs = parameters(&soft.path().join("seed_2").join(BEST_FILE));
+    // The checkpoint holds the generator: the trained network is not needed any more.
+    drop(soft);
+    let ours = parameters(&retrained.path().join(LAST_FILE));
+    let before = Network::init(&fixture.meta.config, 2, &Device::flex()).expect("sound settings");
+    let drawn: std::collections::BTreeMap<_, _> = before
+        .named_parameters()
+        .into_iter()
+        .map(|p| p.name)
+        .zip(before.read_parameters().expect("readable"))
+        .collect();
+    let mut n_frozen = 0;
+    for (name, values) in &ours {
+        match name.strip_prefix("frozen.") {
+            Some(name) => {
+                assert_eq!(values, &theirs[name], "{name}");
+                n_frozen += 1;
+            }
+            // Every other parameter was trained.
+            None => assert_ne!(values, &drawn[name], "{name}"),
+        }
+    }
+    // Two linear maps of embedding, a block's 17 parameters, the last norm, one linear map of output.
+    assert_eq!(n_frozen, 4 + 17 + 1 + 2);
+    let n_values = |names: &dyn Fn(&str) -> bool| {
+        let kept = ours.iter().filter(|(name, _)| names(name));
+        kept.map(|(_, values)| values.len()).sum::<usize>()
+    };
+    assert_eq!(
+        before.n_parameters(),
+        n_values(&|name| !name.starts_with("frozen."))
+    );
+}
+
+#[test]
+fn retrained_network_without_its_generator_or_with_another_is_refused() {
+    let empty = folder();
+    let mut fixture = Fixture::new(NetworkKind::Seq2ExpRetrain, 4);
+    let generator = Fixture::new(NetworkKind::Seq2ExpSoft, 3);
+    let soft = folder();
+    generator.run(soft.path()).expect("a trained generator");
+    let cases = [
+        (
+            empty.path().to_path_buf(),
+            "best.safetensors: not there yet",
+        ),
+        (
+            soft.path().join(BEST_FILE),
+            "mask.beta_min is 0.25 here and 1.0 there",
+        ),
+    ];
+    for (path, part) in cases {
+        let NetworkConfig::Retrained(config) = &mut fixture.meta.config else {
+            panic!("not retrained")
+        };
+        (config.generator, config.mask.beta_min) = (path, 0.25);
+        let error = fixture.run(folder().path()).expect_err(part).to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
 /// The bytes of every file of a run.
 fn files(folder: &Path) -> Vec<(&'static str, Vec<u8>)> {
     [RECORD_FILE, BEST_FILE, LAST_FILE, STATE_FILE]
@@ -378,6 +463,7 @@ fn repeated_loss(path: &Path, fixture: &Fixture) -> f32 {
         tracks: Tensor::from_data(data("tracks"), &device),
         overwrite: Tensor::from_data(data("overwrite"), &device),
         features: Tensor::from_data(data("features"), &device),
+        peaks: None,
     };
     let seeds = file.tensor("sample_seeds").expect("seeds").data().to_vec();
     let (words, _) = seeds.as_chunks::<8>();
