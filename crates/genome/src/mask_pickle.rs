@@ -5,12 +5,15 @@
 //! arrays, one byte a base, are turned into runs while they are read: memory does not depend on the
 //! length of the chromosomes.
 
+mod input;
+
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::{BufRead, BufReader, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::io::Read;
+use std::path::Path;
 use std::rc::Rc;
 
+use self::input::{Input, Runs};
 use crate::bed::Region;
 use crate::error::{GenomeError, shorten};
 use crate::interval::Interval;
@@ -44,18 +47,8 @@ pub(crate) fn is_pickle(path: &Path) -> Result<bool, GenomeError> {
 /// # Errors
 /// [`GenomeError::CorruptAtByte`] with the position of what is no such dictionary.
 pub(crate) fn read_mask_pickle(path: &Path) -> Result<Vec<Region>, GenomeError> {
-    let file = File::open(path).map_err(GenomeError::io(path, "open"))?;
-    let n_stored = file
-        .metadata()
-        .map_err(GenomeError::io(path, "read"))?
-        .len();
     let mut machine = Machine {
-        input: Input {
-            path: path.to_path_buf(),
-            reader: BufReader::with_capacity(1 << 18, file),
-            offset: 0,
-            n_stored,
-        },
+        input: Input::open(path)?,
         stack: Vec::new(),
         memo: Vec::new(),
         n_runs: 0,
@@ -73,168 +66,6 @@ pub(crate) fn read_mask_pickle(path: &Path) -> Result<Vec<Region>, GenomeError> 
         }
     }
     Ok(regions)
-}
-
-/// The bytes of the file and the position in them.
-struct Input {
-    path: PathBuf,
-    reader: BufReader<File>,
-    offset: u64,
-    n_stored: u64,
-}
-
-impl Input {
-    fn refuse(&self, reason: impl Into<String>) -> GenomeError {
-        GenomeError::CorruptAtByte {
-            path: self.path.clone(),
-            offset: self.offset,
-            reason: reason.into(),
-        }
-    }
-
-    fn bytes<const N: usize>(&mut self) -> Result<[u8; N], GenomeError> {
-        let mut bytes = [0; N];
-        match self.reader.read_exact(&mut bytes) {
-            Ok(()) => {
-                self.offset += N as u64;
-                Ok(bytes)
-            }
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                Err(self.refuse("the pickle was cut off here; get the file again"))
-            }
-            Err(error) => Err(GenomeError::io(&self.path, "read")(error)),
-        }
-    }
-
-    fn byte(&mut self) -> Result<u8, GenomeError> {
-        Ok(self.bytes::<1>()?[0])
-    }
-
-    fn u32(&mut self) -> Result<u64, GenomeError> {
-        Ok(u64::from(u32::from_le_bytes(self.bytes()?)))
-    }
-
-    fn u64(&mut self) -> Result<u64, GenomeError> {
-        Ok(u64::from_le_bytes(self.bytes()?))
-    }
-
-    /// A short string, as bytes.
-    fn string(&mut self, length: u64) -> Result<Rc<[u8]>, GenomeError> {
-        self.check_length(length)?;
-        let mut bytes = vec![0; length as usize];
-        for byte in &mut bytes {
-            *byte = self.byte()?;
-        }
-        Ok(bytes.into())
-    }
-
-    /// A line without its end, as the text operations write names.
-    fn line(&mut self) -> Result<String, GenomeError> {
-        let mut line = Vec::new();
-        loop {
-            match self.byte()? {
-                b'\n' => return Ok(String::from_utf8_lossy(&line).into_owned()),
-                _ if line.len() as u64 == MAX_STRING => {
-                    return Err(self.refuse("a name is too long"));
-                }
-                byte => line.push(byte),
-            }
-        }
-    }
-
-    fn check_length(&self, length: u64) -> Result<(), GenomeError> {
-        match length <= self.n_stored.saturating_sub(self.offset) {
-            true => Ok(()),
-            false => Err(self.refuse("the pickle was cut off here; get the file again")),
-        }
-    }
-
-    /// The runs of ones in a string of zeros and ones.
-    fn runs(&mut self, length: u64, max_runs: usize) -> Result<Runs, GenomeError> {
-        self.check_length(length)?;
-        let mut runs = Runs {
-            length,
-            ones: Vec::new(),
-        };
-        let mut position = 0;
-        let mut open = None;
-        while position < length {
-            let buffer = match self.reader.fill_buf() {
-                Ok(buffer) => buffer,
-                Err(error) => return Err(GenomeError::io(&self.path, "read")(error)),
-            };
-            let n = (buffer.len() as u64).min(length - position) as usize;
-            if n == 0 {
-                return Err(self.refuse("the pickle was cut off here; get the file again"));
-            }
-            let bad = runs.extend(&buffer[..n], position, &mut open);
-            self.reader.consume(n);
-            if let Some(index) = bad {
-                self.offset += index as u64;
-                return Err(self.refuse("a mask holds zeros and ones, and here is something else"));
-            }
-            if runs.ones.len() > max_runs {
-                return Err(self.refuse("the masks have too many pieces to be regions"));
-            }
-            self.offset += n as u64;
-            position += n as u64;
-        }
-        runs.ones.extend(open.map(|start| (start, length)));
-        Ok(runs)
-    }
-}
-
-/// Where an array is true.
-#[derive(Debug)]
-struct Runs {
-    length: u64,
-    /// First base and one past the last, in order.
-    ones: Vec<(u64, u64)>,
-}
-
-impl Runs {
-    /// Goes on at `position`; `open` is the start of a run that has not ended. Gives the index of a
-    /// byte that is neither 0 nor 1.
-    fn extend(&mut self, bytes: &[u8], position: u64, open: &mut Option<u64>) -> Option<usize> {
-        let mut index = 0;
-        while index < bytes.len() {
-            // Eight bases at a time where nothing changes, which is nearly everywhere.
-            if let Some(eight) = bytes.get(index..index + 8)
-                && let Ok(eight) = <[u8; 8]>::try_from(eight)
-                && eight == [u8::from(open.is_some()); 8]
-            {
-                index += 8;
-                continue;
-            }
-            let at = position + index as u64;
-            match (bytes[index], *open) {
-                (1, None) => *open = Some(at),
-                (0, Some(start)) => {
-                    self.ones.push((start, at));
-                    *open = None;
-                }
-                (0 | 1, _) => {}
-                _ => return Some(index),
-            }
-            index += 1;
-        }
-        None
-    }
-
-    fn of(bytes: &[u8]) -> Option<Runs> {
-        let mut runs = Runs {
-            length: bytes.len() as u64,
-            ones: Vec::new(),
-        };
-        let mut open = None;
-        match runs.extend(bytes, 0, &mut open) {
-            Some(_) => None,
-            None => {
-                runs.ones.extend(open.map(|start| (start, runs.length)));
-                Some(runs)
-            }
-        }
-    }
 }
 
 /// What a name of a Python object means here.
