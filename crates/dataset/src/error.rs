@@ -193,7 +193,7 @@ pub enum DatasetError {
     },
 
     /// Two tables have no gene in common.
-    #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}", path.display(), genes.display())]
+    #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}; choose another column with key, or key_holds = {:?}", path.display(), genes.display(), if *key == "symbol" { "gene_id" } else { "symbol" })]
     NoCommonGene {
         /// The table that was joined to the genes.
         path: PathBuf,

@@ -295,6 +295,23 @@ fn damaged(path: &Path, offset: u64, reason: &str) -> GenomeError {
     }
 }
 
+/// What a file that starts with these four bytes (little-endian) is likely to be, and what to do.
+fn likely_content(first: u32) -> String {
+    let bytes = first.to_le_bytes();
+    match bytes {
+        [0, 0, 0, 0] => "it is empty or overwritten with zeros; copy it again".to_string(),
+        [0x1f, 0x8b, ..] => {
+            "it is gzip; a compressed bedGraph is read when its name ends in .bedGraph.gz"
+                .to_string()
+        }
+        _ if bytes.iter().all(|byte| (b' '..=b'~').contains(byte)) => format!(
+            "it starts with the text {:?}; a bedGraph is read when its name ends in .bedGraph",
+            String::from_utf8_lossy(&bytes)
+        ),
+        _ => format!("it starts with {first:#010x}"),
+    }
+}
+
 /// Says in the crate's own terms what the bigWig library refused.
 fn refuse(path: &Path, interval: Option<&Interval>, error: bigwig::Error) -> GenomeError {
     let no_bigwig = |offset, reason: String| GenomeError::CorruptAtByte {
@@ -306,7 +323,7 @@ fn refuse(path: &Path, interval: Option<&Interval>, error: bigwig::Error) -> Gen
         bigwig::Error::Io(source) => GenomeError::io(path, "read")(source),
         bigwig::Error::NotBigWig { found } => no_bigwig(
             0,
-            format!("this is no bigWig file, it starts with {found:#010x}"),
+            format!("this is no bigWig file, {}", likely_content(found)),
         ),
         bigwig::Error::IsBigBed => no_bigwig(
             0,

@@ -264,7 +264,7 @@ mod tests {
         }
         assert_eq!(
             read(b"symbol\tchrom\ttss\tstrand\nA\xff\tchr1\t1\t+\n").unwrap_err(),
-            "genes.tsv:2: byte 1 of the line is not UTF-8 text"
+            "genes.tsv:2: byte 1 of the line is not UTF-8 text; save the file as UTF-8"
         );
     }
 

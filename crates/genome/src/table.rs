@@ -136,7 +136,7 @@ impl Lines {
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Some((line, text))),
             Err(error) => Err(refuse(format!(
-                "byte {} of the line is not UTF-8 text",
+                "byte {} of the line is not UTF-8 text; save the file as UTF-8",
                 error.valid_up_to()
             ))),
         }

@@ -1,5 +1,6 @@
 //! bigWig files read and written: against pyBigWig, against themselves, and damaged.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use genome::{BigWig, ChromSizes, GenomeError, Interval, write_bigwig};
@@ -170,18 +171,22 @@ fn read_values_outside_chromosome_is_an_error() {
 fn open_other_files_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let cases: [(&str, &[u8], &str); 5] = [
-        ("empty.bw", b"", "empty.bw: byte 0: this is no bigWig file"),
+        (
+            "empty.bw",
+            b"",
+            "empty.bw: byte 0: this is no bigWig file, it is empty or overwritten with zeros",
+        ),
         ("short.bw", &[0x26, 0xfc, 0x8f, 0x88], "byte"),
         (
             "text.bw",
             b"chr1\t0\t100\t1.5\n",
-            "text.bw: byte 0: this is no bigWig file",
+            "text.bw: byte 0: this is no bigWig file, it starts with the text \"chr1\"; a bedGraph",
         ),
         ("regions.bw", &[0xeb, 0xf2, 0x89, 0x87, 4, 0], "byte"),
         (
             "gzip.bw",
             &[0x1f, 0x8b, 8, 0, 0, 0, 0, 0],
-            "byte 0: this is no bigWig file",
+            "byte 0: this is no bigWig file, it is gzip; a compressed bedGraph",
         ),
     ];
     for (name, bytes, expected) in cases {
@@ -251,6 +256,72 @@ fn read_values_cut_file_is_an_error_or_right() {
         }
     }
     assert!(n_errors > 50, "{n_errors}");
+}
+
+/// Moves everything behind the headers of a little-endian bigWig `shift` bytes away, into a file with a hole.
+///
+/// Layout: Kent et al. 2010, supplement, tables 5, 6 and 14 to 17.
+fn write_with_hole(small: &[u8], shift: u64, path: &Path) {
+    let mut bytes = small.to_vec();
+    let u16_at = |at: usize| u16::from_le_bytes(small[at..at + 2].try_into().unwrap());
+    let u64_at = |at: usize| u64::from_le_bytes(small[at..at + 8].try_into().unwrap());
+    let n_zoom_levels = usize::from(u16_at(6));
+    let head = 64 + 24 * n_zoom_levels;
+    // Chromosome tree, data, index, summary; data and index of each zoom level.
+    let mut offsets = vec![8, 16, 24, 44];
+    let mut indices = vec![u64_at(24)];
+    for level in 0..n_zoom_levels {
+        let header = 64 + 24 * level;
+        offsets.extend([header + 8, header + 16]);
+        indices.push(u64_at(header + 16));
+    }
+    // A node of an index: leaf u8, reserved u8, count u16, then items of 24 or 32 bytes.
+    let mut nodes: Vec<u64> = indices.iter().map(|index| index + 48).collect();
+    while let Some(node) = nodes.pop() {
+        let node = node as usize;
+        let is_leaf = small[node] == 1;
+        for item in 0..usize::from(u16_at(node + 2)) {
+            let offset = node + 4 + item * if is_leaf { 32 } else { 24 } + 16;
+            offsets.push(offset);
+            if !is_leaf {
+                nodes.push(u64_at(offset));
+            }
+        }
+    }
+    for at in offsets {
+        let moved = u64_at(at) + shift;
+        bytes[at..at + 8].copy_from_slice(&moved.to_le_bytes());
+    }
+    let mut file = std::fs::File::create(path).unwrap();
+    file.write_all(&bytes[..head]).unwrap();
+    file.seek(SeekFrom::Start(head as u64 + shift)).unwrap();
+    file.write_all(&bytes[head..]).unwrap();
+}
+
+#[test]
+fn read_values_beyond_4_gb_are_those_of_the_small_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (small, large) = (folder.path().join("s.bw"), folder.path().join("l.bw"));
+    let chroms = (1..=700).map(|number| (format!("contig_{number}"), 400 + number));
+    let sizes = ChromSizes::new(chroms.collect());
+    let rows = sizes.iter().flat_map(|(chrom, length)| {
+        let starts = (0..length - 3).step_by(5);
+        starts.map(move |start| (interval(chrom, start, start + 3), (start % 17) as f32 + 0.5))
+    });
+    write_bigwig(&small, &sizes, rows).unwrap();
+    write_with_hole(&std::fs::read(&small).unwrap(), 5 << 30, &large);
+    let (small, large) = (BigWig::open(&small).unwrap(), BigWig::open(&large).unwrap());
+    assert_eq!(large.chrom_sizes(), &sizes);
+    for (chrom, length) in sizes.iter() {
+        let whole = interval(chrom, 0, length);
+        let values = large.read_values(&whole).unwrap();
+        assert!(
+            same(&values, &small.read_values(&whole).unwrap()),
+            "{chrom}"
+        );
+        assert_eq!(values[5..8], [5.5; 3], "{chrom}");
+        assert!(values[8].is_nan(), "{chrom}");
+    }
 }
 
 #[test]

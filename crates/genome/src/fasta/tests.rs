@@ -511,3 +511,26 @@ proptest! {
         let _ = read_all(&path);
     }
 }
+
+#[test]
+fn read_bases_beyond_4_gb() {
+    use std::io::{Seek, SeekFrom};
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("g.fa");
+    // One line of 4.4 billion bases, a hole in the file, then a short sequence.
+    let length = 4_400_000_000_u64;
+    let mut file = std::fs::File::create(&path).unwrap();
+    file.write_all(b">chr1\n").unwrap();
+    file.seek(SeekFrom::Start(6 + length)).unwrap();
+    file.write_all(b"\n>chr2\nACGTacgtN\nAC\n").unwrap();
+    let second = 6 + length + 7;
+    let index = format!(
+        "chr1\t{length}\t6\t{length}\t{}\nchr2\t11\t{second}\t9\t10\n",
+        length + 1
+    );
+    std::fs::write(folder.path().join("g.fa.fai"), index).unwrap();
+    let fasta = Fasta::open(&path).unwrap();
+    assert_eq!(fasta.index_source(), IndexSource::Found);
+    let bases = fasta.read_bases(&Interval::try_new("chr2", 3, 11).unwrap());
+    assert_eq!(bases.unwrap(), b"TacgtNAC");
+}
