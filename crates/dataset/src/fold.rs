@@ -7,7 +7,7 @@ use genome::{ChromSizes, Gene, read_text_column};
 use serde::{Deserialize, Serialize};
 
 use crate::error::DatasetError;
-use crate::split_config::SplitConfig;
+use crate::split_config::{SplitConfig, SplitRows};
 use crate::split_overlap::leave_out_overlaps;
 
 /// What an example is used for.
@@ -202,13 +202,29 @@ pub fn assign_splits(
         SplitConfig::Table {
             path: table,
             key,
+            rows,
             column,
         } => {
+            let key = key.as_deref().unwrap_or(rows.default_key());
             let words = read_text_column(table, key, column)?;
-            let assign = |gene: &Gene| match words
-                .get(&gene.gene_id)
-                .or_else(|| words.get(&gene.symbol))
+            let word_of = |gene: &Gene| match rows {
+                SplitRows::Genes => words.get(&gene.gene_id).or_else(|| words.get(&gene.symbol)),
+                SplitRows::Chromosomes => words.get(&gene.chrom),
+            };
+            if *rows == SplitRows::Chromosomes
+                && let Some(gene) = genes.first()
+                && genes.iter().all(|gene| word_of(gene).is_none())
             {
+                return Err(DatasetError::Config {
+                    problems: vec![format!(
+                        "split: {} has no row for {:?}, nor for the chromosome of any other gene; \
+                         write the names of the genome into its column {key:?}",
+                        table.display(),
+                        gene.chrom
+                    )],
+                });
+            }
+            let assign = |gene: &Gene| match word_of(gene) {
                 None => Ok(Assignment::NotListed),
                 Some((word, line)) => Split::parse(word).map(Assignment::Use).ok_or_else(|| {
                     DatasetError::UnknownSplit {
@@ -392,6 +408,64 @@ mod tests {
             assign(&without, &genes).unwrap()[2],
             Assignment::Use(Split::Train)
         );
+    }
+
+    #[test]
+    fn assign_splits_by_a_table_of_chromosomes_takes_all_of_their_genes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("folds.tsv");
+        let table = |text: &str, column: &str| {
+            std::fs::write(&path, text).unwrap();
+            let toml = format!(
+                "by = \"table\"\nrows = \"chromosomes\"\ncolumn = \"{column}\"\npath = {path:?}"
+            );
+            let config: SplitConfig = toml::from_str(&toml).unwrap();
+            let genes = [
+                gene("A", "chr1", 5, None),
+                gene("B", "chr22", 5, None),
+                gene("C", "chr1", 9, None),
+                gene("D", "chrX", 5, None),
+            ];
+            assign(&config, &genes).map_err(|error| error.to_string())
+        };
+        let folds =
+            "chrom\tfold_1\tfold_2\nchr1\ttest\ttrain\nchr22\ttrain\tvalid\nchr9\ttest\ttest\n";
+        let used = Assignment::Use;
+        assert_eq!(
+            table(folds, "fold_1").unwrap(),
+            [
+                used(Split::Test),
+                used(Split::Train),
+                used(Split::Test),
+                Assignment::NotListed
+            ]
+        );
+        assert_eq!(
+            table(folds, "fold_2").unwrap(),
+            [
+                used(Split::Train),
+                used(Split::Valid),
+                used(Split::Train),
+                Assignment::NotListed
+            ]
+        );
+        for (text, part) in [
+            (
+                "chrom\tfold_1\n1\ttest\n",
+                "folds.tsv has no row for \"chr1\", nor for",
+            ),
+            (
+                "chrom\tfold_1\nchr1\tdev\n",
+                "folds.tsv:2: gene \"A\" has split \"dev\"",
+            ),
+            (
+                "contig\tfold_1\nchr1\ttest\n",
+                "no column \"chrom\"; the columns are contig",
+            ),
+        ] {
+            let message = table(text, "fold_1").unwrap_err();
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]

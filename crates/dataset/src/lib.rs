@@ -58,7 +58,7 @@ pub use region_mask::{RegionCode, region_codes};
 pub use released::{RELEASED_KEYS, Released, ReleasedCell, ReleasedTarget};
 pub use selection::{SkipCounts, SkipReason, SkippedGene};
 pub use source::ExampleSource;
-pub use split_config::SplitConfig;
+pub use split_config::{SplitConfig, SplitRows};
 pub use split_overlap::SplitOverlap;
 pub use track_config::{AbsentChrom, TrackConfig, TrackTransform};
 pub use tracks::ACTIVITY_FLANK;

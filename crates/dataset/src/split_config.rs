@@ -44,14 +44,18 @@ pub enum SplitConfig {
         #[serde(default = "default_exclusion_zone")]
         exclusion_zone: bool,
     },
-    /// By a table of genes, for example the folds of the released data set; genes that it does not
-    /// list are left out.
+    /// By a table of genes, for example the folds of the released data set, or of chromosomes; genes
+    /// that it does not list are left out.
     Table {
         /// TSV, or CSV when its name ends in `.csv`.
         path: PathBuf,
-        /// Column with the gene's identifier or symbol. Default: `gene_id`.
-        #[serde(default = "default_key")]
-        key: String,
+        /// Column with the gene's identifier or symbol, or the chromosome. Default: `gene_id`, or
+        /// `chrom`.
+        #[serde(default)]
+        key: Option<String>,
+        /// What a row stands for. Default: a gene.
+        #[serde(default)]
+        rows: SplitRows,
         /// Column that holds `train`, `valid` or `test`, for example `fold_11`.
         column: String,
     },
@@ -63,8 +67,25 @@ fn default_exclusion_zone() -> bool {
     true
 }
 
-fn default_key() -> String {
-    "gene_id".to_string()
+/// What a row of the table of a split stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SplitRows {
+    /// A gene, by its identifier or its symbol.
+    #[default]
+    Genes,
+    /// A chromosome, as the genome names it: the split of all of its genes.
+    Chromosomes,
+}
+
+impl SplitRows {
+    /// Column with the name of a row when none is given.
+    pub(crate) fn default_key(self) -> &'static str {
+        match self {
+            SplitRows::Genes => "gene_id",
+            SplitRows::Chromosomes => "chrom",
+        }
+    }
 }
 
 impl SplitConfig {
