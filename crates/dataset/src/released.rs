@@ -42,16 +42,19 @@ pub enum ReleasedCell {
     /// Lymphoblastoid.
     #[allow(clippy::upper_case_acronyms)]
     GM12878,
+    /// Embryonic stem cells: the released code reads them, its tables of expression lack them.
+    H1,
 }
 
 /// What is predicted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleasedTarget {
-    /// `log10(x + 1)` of the column `<cell>_CAGE_128*3_sum`.
+    /// `log10(x + 1)` of the column `<cell>_CAGE_128*3_sum`; for H1 of the sum of its CAGE track over
+    /// 384 bases around the start site.
     #[default]
     Cage,
-    /// The column `Actual_<cell>`, which is a logarithm already.
+    /// The column `Actual_<cell>`, which is a logarithm already; none for H1.
     Rna,
 }
 
@@ -76,6 +79,15 @@ impl ReleasedCell {
         match self {
             ReleasedCell::K562 => "K562",
             ReleasedCell::GM12878 => "GM12878",
+            ReleasedCell::H1 => "H1",
+        }
+    }
+
+    /// Column of the tables by gene that holds what the gene list calls a gene.
+    fn key(self) -> &'static str {
+        match self {
+            ReleasedCell::K562 | ReleasedCell::GM12878 => "ENSID",
+            ReleasedCell::H1 => "Gene name",
         }
     }
 
@@ -84,6 +96,7 @@ impl ReleasedCell {
         match self {
             ReleasedCell::K562 => ["ENCFF465GBD.bigWig", "ENCFF414OGC.bigWig"],
             ReleasedCell::GM12878 => ["ENCFF798KYP.bigWig", "ENCFF960FMM.bigWig"],
+            ReleasedCell::H1 => ["ENCFF771GNB.bigWig", "ENCFF232GUZ.bigWig"],
         }
     }
 
@@ -96,6 +109,15 @@ impl ReleasedCell {
             ReleasedCell::GM12878 => {
                 "GM12878_DNase_ENCFF020WZB_hic_4DNFI1UEG1HD_1MB_ABC_nominated/DNase_ENCFF020WZB_Neighborhoods"
             }
+            ReleasedCell::H1 => "H1_ABC/Neighborhoods",
+        }
+    }
+
+    /// The folder of the enhancer table, beside that of the gene list.
+    fn links(self) -> &'static str {
+        match self {
+            ReleasedCell::K562 | ReleasedCell::GM12878 => "Gene_enhancer_links",
+            ReleasedCell::H1 => "Predictions",
         }
     }
 }
@@ -108,7 +130,8 @@ impl Released {
         self.folder
             .join("promo_enhan_inter")
             .join(folder.unwrap_or(Path::new("")))
-            .join("Gene_enhancer_links/EnhancerPredictionsAllPutative.txt.gz")
+            .join(self.cell.links())
+            .join("EnhancerPredictionsAllPutative.txt.gz")
     }
 
     /// Adds every problem that can be seen without opening a file.
@@ -119,6 +142,11 @@ impl Released {
                 self.fold,
                 FOLDS.len()
             ));
+        }
+        if (self.cell, self.target) == (ReleasedCell::H1, ReleasedTarget::Rna) {
+            problems.push(
+                "released: its tables have no RNA-seq of H1; choose target = \"cage\"".to_string(),
+            );
         }
     }
 
@@ -133,6 +161,20 @@ impl Released {
             ReleasedTarget::Cage => (format!("{cell}_CAGE_128*3_sum"), "log10p1"),
             ReleasedTarget::Rna => (format!("Actual_{cell}"), "none"),
         };
+        let expression = match self.cell {
+            ReleasedCell::K562 | ReleasedCell::GM12878 => json!({
+                "path": table,
+                "key": "ENSID",
+                "key_holds": "gene_id",
+                "value": value,
+                "transform": transform,
+            }),
+            ReleasedCell::H1 => json!({
+                "path": pairs("CAGE/H1/H1_CAGE_CNhs13964.bw"),
+                "value": "cage",
+                "transform": transform,
+            }),
+        };
         let [h3k27ac, dnase] = self.cell.tracks();
         let keys = json!({
             "genome": in_root("hg38/hg38.ml.fa"),
@@ -142,13 +184,7 @@ impl Released {
                 "path": genes,
                 "columns": ["H3K27ac.RPM.TSS1Kb", "DHS.RPM.TSS1Kb"],
             },
-            "expression": {
-                "path": table,
-                "key": "ENSID",
-                "key_holds": "gene_id",
-                "value": value,
-                "transform": transform,
-            },
+            "expression": expression,
             "tracks": [
                 { "name": "h3k27ac", "path": pairs(&format!("H3K27ac/{cell}/{h3k27ac}")) },
                 { "name": "dnase", "path": pairs(&format!("DNase-seq/{cell}/{dnase}")) },
@@ -158,7 +194,7 @@ impl Released {
             "split": {
                 "by": "table",
                 "path": pairs("leave_chrom_out_crossvalidation_split_18377genes.csv"),
-                "key": "ENSID",
+                "key": self.cell.key(),
                 "column": format!("fold_{}", self.fold),
             },
         });
@@ -200,7 +236,7 @@ mod tests {
         let error = serde_json::from_str::<Released>(r#"{ "folder": "d", "cell": "HeLa" }"#);
         let message = error.unwrap_err().to_string();
         assert!(
-            message.contains("expected `K562` or `GM12878`"),
+            message.contains("expected one of `K562`, `GM12878`, `H1`"),
             "{message}"
         );
     }

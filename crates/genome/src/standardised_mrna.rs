@@ -25,8 +25,9 @@ const COLUMNS: [&str; N_STANDARDISED] = [
 ];
 
 /// Reads lengths of 5'UTR, CDS, introns and 3'UTR (z-scores of their logarithms), GC of 5'UTR, CDS
-/// and 3'UTR, and ORF exon density, by the gene of column `ENSID`; nothing when the table has no
-/// column of such lengths.
+/// and 3'UTR, and ORF exon density, by the gene of column `ENSID`, and by its name of a column
+/// `Gene name` where no other gene has that name; nothing when the table has no column of such
+/// lengths.
 ///
 /// # Errors
 /// [`GenomeError`] with path and line: a missing column, a value that is no finite number, a gene
@@ -40,11 +41,13 @@ pub fn read_standardised_mrna(
         return Ok(None);
     }
     let key = table.require("ENSID")?;
+    let name = table.find("Gene name");
     let mut columns = [0; N_STANDARDISED];
     for (column, name) in columns.iter_mut().zip(COLUMNS) {
         *column = table.require(name)?;
     }
     let mut values = HashMap::new();
+    let mut by_name: HashMap<String, Option<[f64; N_STANDARDISED]>> = HashMap::new();
     let mut first_lines: HashMap<String, u64> = HashMap::new();
     while let Some(row) = table.next_row()? {
         let gene = row.text(key)?.to_string();
@@ -55,7 +58,19 @@ pub fn read_standardised_mrna(
         for (value, column) in own.iter_mut().zip(columns) {
             *value = row.finite(column, "a finite number")?;
         }
+        if let Some(name) = name
+            .map(|name| row.get(name))
+            .filter(|name| !name.is_empty())
+        {
+            let named = by_name.entry(name.to_string());
+            named.and_modify(|first| *first = None).or_insert(Some(own));
+        }
         values.insert(gene, own);
+    }
+    for (name, own) in by_name {
+        if let Some(own) = own {
+            values.entry(name).or_insert(own);
+        }
     }
     match values.is_empty() {
         true => Err(GenomeError::Empty {
@@ -90,6 +105,13 @@ mod tests {
             HashMap::from([("E".to_string(), expected)])
         );
         assert_eq!(read("gene,utr5_len\nA,1\n").unwrap(), None);
+        // Two genes called T, one called N, one without a name.
+        let rows = ["a,T", "b,N", "c,T", "d,"].map(|row| format!("1,1,1,1,1,1,1,1,{row}\n"));
+        let named = text.lines().next().unwrap().to_string() + ",Gene name\n" + &rows.concat();
+        let found = read(&named).unwrap().unwrap();
+        let mut keys: Vec<&str> = found.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(keys, ["N", "a", "b", "c", "d"]);
         let cases = [
             (
                 text.replace("3,-2", "x,-2"),

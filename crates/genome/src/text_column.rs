@@ -1,6 +1,7 @@
 //! One column of words of a table, by gene.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use crate::error::GenomeError;
@@ -11,7 +12,7 @@ use crate::table::Table;
 ///
 /// # Errors
 /// [`GenomeError`] with path and line: a missing column (the message lists those that exist), a gene
-/// without a name or that occurs twice, no row at all.
+/// without a name or that occurs twice with other words, no row at all.
 pub fn read_text_column(
     path: impl AsRef<Path>,
     key_column: &str,
@@ -23,9 +24,14 @@ pub fn read_text_column(
     let text = table.require(text_column)?;
     let mut words: HashMap<String, (String, u64)> = HashMap::new();
     while let Some(row) = table.next_row()? {
-        let word = (row.get(text).to_string(), row.line());
-        if let Some((_, first_line)) = words.insert(row.text(key)?.to_string(), word) {
-            return Err(row.duplicate(key, first_line));
+        let word = row.get(text).to_string();
+        match words.entry(row.text(key)?.to_string()) {
+            Entry::Vacant(entry) => {
+                entry.insert((word, row.line()));
+            }
+            // Names of genes repeat in large tables; only a contradiction is a mistake.
+            Entry::Occupied(entry) if entry.get().0 == word => {}
+            Entry::Occupied(entry) => return Err(row.duplicate(key, entry.get().1)),
         }
     }
     match words.is_empty() {
@@ -51,6 +57,8 @@ mod tests {
         };
         let words = read("ENSID,fold_1,fold_11\r\nA,train,test\r\n\r\nB,test,\r\n").unwrap();
         let word = |text: &str, line| (text.to_string(), line);
+        let twice = read("ENSID,fold_11\nA,x\nB,y\nA,x\n").unwrap();
+        assert_eq!(twice["A"], word("x", 2));
         assert_eq!(
             words,
             HashMap::from([("A".into(), word("test", 2)), ("B".into(), word("", 4))])

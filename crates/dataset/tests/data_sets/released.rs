@@ -9,6 +9,7 @@ use dataset::{
     DataConfig, ExampleReader, ExampleSource, PreparedReader, RegionCode, Released, SkipReason,
     describe_data, write_prepared,
 };
+use genome::{ChromSizes, Interval, write_bigwig};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/released")
@@ -156,4 +157,106 @@ fn released_window_wider_than_the_stored_contacts_is_an_error() {
         message.contains("chr1_12345: the window is wider than the stored profile"),
         "{message}"
     );
+}
+
+/// A folder with what H1 needs, made of the files of K562: genes by name, CAGE as a track.
+fn h1_folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let pairs = folder.path().join("promo_enhan_inter");
+    let copy = |from: &str, to: &str| {
+        let to = folder.path().join(to);
+        std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+        std::fs::copy(self::folder().join(from), to).unwrap();
+    };
+    let in_pairs = |name: &str| format!("promo_enhan_inter/{name}");
+    for name in ["hg38/hg38.ml.fa", "hg38_blacklist_dict_v1.pkl"] {
+        copy(name, name);
+    }
+    for (from, to) in [
+        (
+            "H3K27ac/K562/ENCFF465GBD.bigWig",
+            "H3K27ac/H1/ENCFF771GNB.bigWig",
+        ),
+        (
+            "DNase-seq/K562/ENCFF414OGC.bigWig",
+            "DNase-seq/H1/ENCFF232GUZ.bigWig",
+        ),
+        ("HiC/K562/hic_feat_chr1.h5", "HiC/H1/hic_feat_chr1.h5"),
+        ("HiC/K562/hic_feat_chr3.h5", "HiC/H1/hic_feat_chr3.h5"),
+        ("HiC/K562/hic_feat_chr22.h5", "HiC/H1/hic_feat_chr22.h5"),
+    ] {
+        copy(&in_pairs(from), &in_pairs(to));
+    }
+    // Two genes of the miniature share a name; here each has its own.
+    let named = |name: &str, to: &str| {
+        let text = std::fs::read_to_string(self::folder().join(in_pairs(name))).unwrap();
+        let lines = text
+            .lines()
+            .map(|line| match line.starts_with("ENSG00000000004") {
+                true => line.replace("CCC3", "DDD4") + "\n",
+                false => line.to_string() + "\n",
+            });
+        std::fs::write(pairs.join(to), lines.collect::<String>()).unwrap();
+    };
+    for table in [
+        "GM12878_K562_18377_gene_expr_fromXpresso.csv",
+        "leave_chrom_out_crossvalidation_split_18377genes.csv",
+    ] {
+        named(table, table);
+    }
+    std::fs::create_dir_all(pairs.join("H1_ABC/Neighborhoods")).unwrap();
+    let list = "K562_DNase_ENCFF257HEE_hic_4DNFITUOMFUQ_1MB_ABC_nominated/DNase_ENCFF257HEE_Neighborhoods/GeneList.txt";
+    named(list, "H1_ABC/Neighborhoods/GeneList.txt");
+    let list = pairs.join("H1_ABC/Neighborhoods/GeneList.txt");
+    let mut text = std::fs::read_to_string(&list).unwrap();
+    for (number, name) in ["AAA1", "BBB2", "CCC3", "DDD4", "EEE5"].iter().enumerate() {
+        text = text.replace(&format!("ENSG0000000000{}", number + 1), name);
+    }
+    std::fs::write(&list, text).unwrap();
+    let sizes = [("chr1", 30_000), ("chr3", 15_000), ("chr22", 15_000)];
+    let sizes = ChromSizes::new(
+        sizes
+            .map(|(name, length)| (name.to_string(), length))
+            .into(),
+    );
+    // 2 a base at the start of chr1, up to the start site of BBB2 and 100 bases on.
+    let row = (Interval::try_new("chr1", 0, 800).unwrap(), 2.0);
+    std::fs::create_dir_all(pairs.join("CAGE/H1")).unwrap();
+    write_bigwig(pairs.join("CAGE/H1/H1_CAGE_CNhs13964.bw"), &sizes, [row]).unwrap();
+    folder
+}
+
+#[test]
+fn released_h1_is_keyed_by_names_and_reads_its_cage_track() {
+    let h1 = h1_folder();
+    let text = format!("{{ \"folder\": {:?}, \"cell\": \"H1\" }}", h1.path());
+    let released: Released = serde_json::from_str(&text).unwrap();
+    let mut keys = released.data_keys();
+    keys.insert("length".into(), 4_000.into());
+    keys.insert("promoter".into(), 2.into());
+    let reader = ExampleReader::open(&serde_json::from_value(keys.into()).unwrap()).unwrap();
+    let k562 = ExampleReader::open(&config(&folder(), "")).unwrap();
+    assert_eq!((reader.len(), reader.skipped().len()), (5, 1));
+    // BBB2 starts at 700: [508, 892) has 800 - 508 bases of 2.
+    let targets = [0.0, (2.0 * 292.0 + 1.0_f64).log10(), 0.0, 0.0, 0.0];
+    for (index, target) in targets.into_iter().enumerate() {
+        let (found, expected) = (reader.read(index).unwrap(), k562.read(index).unwrap());
+        assert_eq!(found.gene().tss, expected.gene().tss);
+        assert_eq!(found.split(), expected.split());
+        assert_eq!(found.base_codes(), expected.base_codes());
+        assert_eq!(found.tracks(), expected.tracks());
+        assert_eq!(found.features(), expected.features());
+        assert_eq!(found.target(), Some(target as f32));
+    }
+    let links = released.enhancer_links();
+    assert!(
+        links.ends_with("H1_ABC/Predictions/EnhancerPredictionsAllPutative.txt.gz"),
+        "{}",
+        links.display()
+    );
+    let rna = text.replace("\"H1\"", "\"H1\", \"target\": \"rna\"");
+    let mut problems = Vec::new();
+    let released: Released = serde_json::from_str(&rna).unwrap();
+    released.validate(&mut problems);
+    assert!(problems[0].contains("no RNA-seq of H1"), "{problems:?}");
 }
