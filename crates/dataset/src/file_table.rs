@@ -1,18 +1,20 @@
 //! Chromosome names and lengths of every input file, side by side.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    ChromSizes, ContactMap, GenomeError, ReadFilter, Reference, StoredContacts, TrackFile,
-    assembly_of, read_annotation, read_regions,
+    ChromSizes, ContactMap, Gene, GenomeError, ReadFilter, Reference, StoredContacts, TrackFile,
+    VariantFile, assembly_of, read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::error::DatasetError;
 use crate::example::read_genes;
+use crate::selection::leave_out_unlisted;
+use crate::variant_check::VariantCheck;
 
 /// One input file and the chromosomes it knows.
 #[derive(Debug)]
@@ -97,6 +99,38 @@ impl FileTable {
         FileTable { rows, problems }
     }
 
+    /// Adds a variant file: its row, how its reference alleles compare with the genome, and its problems.
+    ///
+    /// Nothing when the file or the genome cannot be read, which is then a problem.
+    pub fn add_variants(&mut self, config: &DataConfig, path: &Path) -> Option<VariantCheck> {
+        let declared = |path: &Path| Ok(named(VariantFile::open(path)?.declared_sizes()));
+        let row = FileRow {
+            chroms: declared(path),
+            path: path.to_path_buf(),
+            role: "variants".to_string(),
+        };
+        let check = || {
+            let genome = Reference::open(&config.genome)?;
+            let sizes = genome.chrom_sizes();
+            let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
+            VariantCheck::read(path, &genome, &alias)
+        };
+        self.rows.push(row);
+        match check() {
+            Ok(check) => {
+                self.problems.extend(check.problems.iter().cloned());
+                Some(check)
+            }
+            Err(error) => {
+                let problem = error.to_string();
+                if !self.problems.contains(&problem) {
+                    self.problems.push(problem);
+                }
+                None
+            }
+        }
+    }
+
     /// The row of a role.
     pub fn row(&self, role: &str) -> Option<&FileRow> {
         self.rows.iter().find(|row| row.role == role)
@@ -146,7 +180,7 @@ fn read_chroms(
     };
     Ok(match role {
         "genome" => named(Reference::open(path)?.chrom_sizes()),
-        "genes" => count_genes_by_chrom(&read_genes(path)?)
+        "genes" => count_genes_by_chrom(&listed_genes(config, known, path)?)
             .into_iter()
             .map(|(name, n_genes)| FileChrom {
                 name: name.to_string(),
@@ -189,6 +223,25 @@ fn read_chroms(
             named(TrackFile::open(path, known, &config.genome, &reads)?.chrom_sizes())
         }
     })
+}
+
+/// The genes that the table of the split lists, when there is one: where others lie does not matter.
+fn listed_genes(
+    config: &DataConfig,
+    known: &ChromSizes,
+    path: &Path,
+) -> Result<Vec<Gene>, DatasetError> {
+    let mut genes = read_genes(path)?;
+    let mut renamed = genes.clone();
+    for gene in &mut renamed {
+        if let Some(name) = config.chrom_alias.get(&gene.chrom) {
+            gene.chrom.clone_from(name);
+        }
+    }
+    let (kept, _) = leave_out_unlisted(config, renamed, known)?;
+    let lines: HashSet<u64> = kept.iter().map(|gene| gene.line).collect();
+    genes.retain(|gene| lines.contains(&gene.line));
+    Ok(genes)
 }
 
 /// Compares what could be read; nothing to say when the genome or the genes could not.

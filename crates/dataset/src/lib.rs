@@ -35,6 +35,7 @@ mod target;
 mod track_config;
 mod tracks;
 mod tss_peaks;
+mod variant_check;
 mod window;
 
 pub use activity_table::ActivityConfig;
@@ -63,4 +64,5 @@ pub use split_overlap::SplitOverlap;
 pub use track_config::{AbsentChrom, TrackConfig, TrackTransform};
 pub use tracks::ACTIVITY_FLANK;
 pub use tss_peaks::{TssCounts, TssPeaksConfig};
+pub use variant_check::{Explanations, MAX_MISMATCHES, VariantCheck, VariantMismatch};
 pub use window::Window;

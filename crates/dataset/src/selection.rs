@@ -204,7 +204,7 @@ pub(crate) fn select_genes(
 
 /// Leaves out the genes that the table of the split does not list, wherever they lie: a table is
 /// often of the genes that matter, and the list of genes of more.
-fn leave_out_unlisted(
+pub(crate) fn leave_out_unlisted(
     config: &DataConfig,
     genes: Vec<Gene>,
     sizes: &ChromSizes,

@@ -6,6 +6,7 @@ mod vcf;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::interval::Interval;
 use crate::reference::Reference;
@@ -71,6 +72,16 @@ impl fmt::Display for VariantPlace {
         match self {
             VariantPlace::Line(line) => write!(f, "line {line}"),
             VariantPlace::Record(record) => write!(f, "record {record}"),
+        }
+    }
+}
+
+impl VariantPlace {
+    /// The place with its file, as messages begin: `a.vcf:12`, or `a.bcf: record 12`.
+    pub fn in_file(self, path: &Path) -> String {
+        match self {
+            VariantPlace::Line(line) => format!("{}:{line}", path.display()),
+            VariantPlace::Record(_) => format!("{}: {self}", path.display()),
         }
     }
 }
@@ -188,6 +199,14 @@ impl VariantFile {
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Names and lengths of the chromosomes whose lengths the header declares.
+    pub fn declared_sizes(&self) -> &ChromSizes {
+        match &self.format {
+            Format::Vcf(lines) => lines.declared_sizes(),
+            Format::Bcf(records) => records.declared_sizes(),
+        }
     }
 
     /// The next record, `None` behind the last one.

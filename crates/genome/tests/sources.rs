@@ -110,6 +110,7 @@ fn variants_equal_pysam() {
     let mut n_different = 0;
     for name in ["variants.vcf", "variants.vcf.gz", "variants.bcf"] {
         let mut file = VariantFile::open(golden(name)).unwrap();
+        assert_eq!(file.declared_sizes(), genome.chrom_sizes(), "{name}");
         for (index, row) in rows.iter().enumerate() {
             let record = file.next_record().unwrap().unwrap();
             let alternates: Vec<String> =

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use burn::tensor::Device;
-use dataset::{DataDescription, ExampleReader, ExampleSource, FileRow, FileTable, Split};
+use dataset::{
+    DataDescription, ExampleReader, ExampleSource, FileRow, FileTable, Split, VariantCheck,
+};
 use model::NetworkConfig;
 use serde::Serialize;
 
@@ -19,11 +21,9 @@ use crate::train::initial_network;
 /// The answer of `seq2exp check`.
 #[derive(Debug, Serialize)]
 pub struct CheckReport {
-    /// Every input file with its chromosomes.
-    pub files: Vec<FileReport>,
-    /// The same as a table for people.
-    #[serde(skip)]
-    file_table: String,
+    /// The input files beside each other.
+    #[serde(flatten)]
+    pub inputs: InputReport,
     /// Genes of each split.
     pub genes: Vec<SplitGenes>,
     /// Genes of the table that are no examples, with the reason.
@@ -40,6 +40,20 @@ pub struct CheckReport {
     pub n_parameters: usize,
     /// Memory, disk and time, when they were asked for.
     pub estimate: Option<RunEstimate>,
+}
+
+/// The input files beside each other, and what does not fit together.
+#[derive(Debug, Serialize)]
+pub struct InputReport {
+    /// Every input file with its chromosomes.
+    pub files: Vec<FileReport>,
+    /// Variant files against the genome, as many as were asked for.
+    pub variants: Vec<VariantCheck>,
+    /// What is wrong, one sentence each; empty when all files fit together.
+    pub problems: Vec<String>,
+    /// The files as a table for people.
+    #[serde(skip)]
+    table: String,
 }
 
 /// One input file.
@@ -103,22 +117,20 @@ pub enum Estimation {
 const TRIAL_LENGTH: usize = 4096;
 
 impl CheckReport {
-    /// Opens every file and compares them; measures what the run will take when asked to.
+    /// Opens every file and compares them, `variants` too; measures what the run will take when asked to.
     ///
     /// # Errors
     /// [`RunError::Files`] with every problem that comparing the files finds, and whatever opening or reading them
     /// causes.
     pub fn new(
         config: &ExperimentConfig,
+        variants: &[PathBuf],
         estimation: Estimation,
         device: &OpenDevice,
     ) -> Result<Self, RunError> {
-        let files = FileTable::read(&config.data);
-        if !files.problems.is_empty() {
-            return Err(RunError::Files {
-                table: files.to_string(),
-                problems: files.problems,
-            });
+        let inputs = InputReport::read(config, variants);
+        if !inputs.problems.is_empty() {
+            return Err(RunError::Files(Box::new(inputs)));
         }
         let reader = ExampleReader::open(&config.data)?;
         let genes: Vec<SplitGenes> = Split::ALL
@@ -138,8 +150,7 @@ impl CheckReport {
             Estimation::Skip => None,
         };
         Ok(Self {
-            file_table: files.to_string(),
-            files: files.rows.iter().map(FileReport::of).collect(),
+            inputs,
             notes: DataDescription::without_sources(&reader)
                 .notes()
                 .into_iter()
@@ -153,6 +164,32 @@ impl CheckReport {
             estimate,
             genes,
         })
+    }
+}
+
+impl InputReport {
+    fn read(config: &ExperimentConfig, variants: &[PathBuf]) -> Self {
+        let mut files = FileTable::read(&config.data);
+        let variants = variants
+            .iter()
+            .filter_map(|path| files.add_variants(&config.data, path))
+            .collect();
+        Self {
+            files: files.rows.iter().map(FileReport::of).collect(),
+            variants,
+            table: files.to_string(),
+            problems: files.problems,
+        }
+    }
+}
+
+impl fmt::Display for InputReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.table)?;
+        for variants in &self.variants {
+            writeln!(f, "variants {variants}")?;
+        }
+        Ok(())
     }
 }
 
@@ -243,7 +280,7 @@ impl fmt::Display for CheckReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         /// Genes that are left out and named.
         const MAX_NAMED: usize = 20;
-        write!(f, "{}", self.file_table)?;
+        write!(f, "{}", self.inputs)?;
         let genes: Vec<String> = self
             .genes
             .iter()

@@ -112,6 +112,9 @@ pub struct CheckArgs {
     /// Where it would run.
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Compare the reference alleles of a variant file (VCF or BCF) with the genome too (repeatable)
+    #[arg(long, value_name = "VCF or BCF")]
+    pub variants: Vec<PathBuf>,
     /// Estimate memory, time and disk too, from a few examples and one short training step
     #[arg(long)]
     pub estimate: bool,

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::check::InputReport;
+
 /// An error of the toolkit above the level of single files, data sets and networks.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -203,13 +205,8 @@ pub enum RunError {
         remedy: String,
     },
     /// The input files do not fit together.
-    #[error("the input files do not fit together:\n  - {}", problems.join("\n  - "))]
-    Files {
-        /// Every file with its chromosomes, for people to compare.
-        table: String,
-        /// All problems.
-        problems: Vec<String>,
-    },
+    #[error("the input files do not fit together:\n  - {}", _0.problems.join("\n  - "))]
+    Files(Box<InputReport>),
     /// A folder holds no run.
     #[error("{}: not an output folder of `seq2exp run` or `train` (no config.toml in it)", path.display())]
     NotARun {

@@ -10,6 +10,7 @@ use noodles::vcf::Header;
 use noodles::vcf::variant::record::{AlternateBases as _, Ids as _};
 
 use super::{VariantPlace, VariantRecord, is_bases, parse_allele};
+use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
 use crate::panic_guard::catch_panic;
 use crate::table::check_bgzf_end;
@@ -19,6 +20,7 @@ pub(super) struct BcfRecords {
     path: PathBuf,
     reader: bcf::io::Reader<bgzf::io::Reader<BufReader<File>>>,
     header: Header,
+    declared: ChromSizes,
     record: bcf::Record,
     n_records: u64,
     failed: bool,
@@ -41,14 +43,25 @@ impl BcfRecords {
             (reader, header)
         })
         .map_err(&refuse)?;
+        let header: Header = header.map_err(|error| refuse(error.to_string()))?;
+        let contigs = header.contigs().iter();
+        let declared = contigs
+            .filter_map(|(name, contig)| Some((name.clone(), contig.length()? as u64)))
+            .collect();
         Ok(BcfRecords {
             path: path.to_path_buf(),
             reader,
-            header: header.map_err(|error| refuse(error.to_string()))?,
+            header,
+            declared: ChromSizes::new(declared),
             record: bcf::Record::default(),
             n_records: 0,
             failed: false,
         })
+    }
+
+    /// The contigs of the header that have a length.
+    pub(super) fn declared_sizes(&self) -> &ChromSizes {
+        &self.declared
     }
 
     pub(super) fn next_record(&mut self) -> Result<Option<VariantRecord>, GenomeError> {

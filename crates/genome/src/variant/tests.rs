@@ -57,6 +57,21 @@ fn next_record_positions_and_kinds_of_alleles() {
 }
 
 #[test]
+fn declared_sizes_are_those_of_contigs_with_a_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("v.vcf");
+    let header = HEADER.replace(
+        "#CHROM",
+        "##contig=<ID=chr2,assembly=x,length=200,md5=a=b>\n##contig=<length=7,ID=HLA-A*01:01>\r\n\
+         ##contig=<ID=chr3,length=many>\n##contig=<length=5>\n##contig\n##INFO=<ID=a,length=3>\n#CHROM",
+    );
+    std::fs::write(&path, header).unwrap();
+    let file = VariantFile::open(&path).unwrap();
+    let found: Vec<_> = file.declared_sizes().iter().collect();
+    assert_eq!(found, [("chr2", 200), ("HLA-A*01:01", 7)]);
+}
+
+#[test]
 fn next_record_bad_rows_name_line_and_column() {
     let cases = [
         (

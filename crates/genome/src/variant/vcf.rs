@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Allele, VariantPlace, VariantRecord, is_bases, parse_allele};
+use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
 use crate::table::Lines;
 
@@ -15,12 +16,14 @@ const COLUMNS: [&str; 8] = [
 pub(super) struct VcfLines {
     path: PathBuf,
     lines: Lines,
+    declared: ChromSizes,
 }
 
 impl VcfLines {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, GenomeError> {
         let mut lines = Lines::open(path)?;
+        let mut declared = Vec::new();
         loop {
             let Some((line, text)) = lines.next_line()? else {
                 return Err(GenomeError::Empty {
@@ -36,6 +39,7 @@ impl VcfLines {
                 });
             }
             if text.starts_with("##") {
+                declared.extend(parse_contig(text));
                 continue;
             }
             if !text.split('\t').take(COLUMNS.len()).eq(COLUMNS) {
@@ -51,8 +55,14 @@ impl VcfLines {
             return Ok(VcfLines {
                 path: path.to_path_buf(),
                 lines,
+                declared: ChromSizes::new(declared),
             });
         }
+    }
+
+    /// The contigs of the header that have a length.
+    pub(super) fn declared_sizes(&self) -> &ChromSizes {
+        &self.declared
     }
 
     pub(super) fn next_record(&mut self) -> Result<Option<VariantRecord>, GenomeError> {
@@ -64,6 +74,25 @@ impl VcfLines {
             }
         }
     }
+}
+
+/// Name and length of a header line such as `##contig=<ID=chr1,length=248956422>`; nothing for another
+/// line, or one without a length.
+fn parse_contig(text: &str) -> Option<(String, u64)> {
+    let fields = text
+        .strip_prefix("##contig=<")?
+        .trim_end()
+        .strip_suffix('>')?;
+    let value_of = |key: &str| {
+        let mut fields = fields.split(',').filter_map(|field| field.split_once('='));
+        fields
+            .find(|(found, _)| *found == key)
+            .map(|(_, value)| value)
+    };
+    Some((
+        value_of("ID")?.to_string(),
+        value_of("length")?.parse().ok()?,
+    ))
 }
 
 fn parse_record(path: &Path, line: u64, text: &str) -> Result<VariantRecord, GenomeError> {

@@ -1,6 +1,9 @@
 //! `seq2exp check`.
 
+use std::fmt;
+
 use anyhow::Result;
+use serde::Serialize;
 
 use crate::check::{CheckReport, Estimation};
 use crate::cli::CheckArgs;
@@ -16,16 +19,19 @@ pub fn execute(args: &CheckArgs) -> Result<()> {
         true => Estimation::Measure,
         false => Estimation::Skip,
     };
-    let report = match CheckReport::new(&config, estimation, &device) {
-        Err(RunError::Files { table, problems }) if !args.json => {
-            print_text(&table)?;
-            return Err(RunError::Files { table, problems }.into());
+    let report = match CheckReport::new(&config, &args.variants, estimation, &device) {
+        Err(RunError::Files(inputs)) => {
+            print(args, &*inputs)?;
+            return Err(RunError::Files(inputs).into());
         }
         report => report?,
     };
-    if args.json {
-        print_json(&report)
-    } else {
-        print_text(&report.to_string())
+    print(args, &report)
+}
+
+fn print(args: &CheckArgs, report: &(impl fmt::Display + Serialize)) -> Result<()> {
+    match args.json {
+        true => print_json(report),
+        false => print_text(&report.to_string()),
     }
 }

@@ -13,7 +13,7 @@ pub fn execute(args: &PrepareArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
     let device = OpenDevice::cpu();
     if args.dry_run {
-        let report = CheckReport::new(&config, Estimation::Measure, &device)?;
+        let report = CheckReport::new(&config, &[], Estimation::Measure, &device)?;
         return dry_run(&report, &output);
     }
     let experiment = Experiment::open(config, &output, Resume::Yes, machine_on(device)?)?;

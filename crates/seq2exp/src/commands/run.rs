@@ -15,7 +15,7 @@ use crate::experiment::{Experiment, Resume};
 pub fn execute(args: &RunArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
     let machine = machine(args.device)?;
-    let checked = CheckReport::new(&config, Estimation::Measure, &machine.device)?;
+    let checked = CheckReport::new(&config, &[], Estimation::Measure, &machine.device)?;
     if args.dry_run {
         return dry_run(&checked, &output);
     }

@@ -12,7 +12,7 @@ pub fn execute(args: &RunArgs) -> Result<()> {
     let (config, output) = read_experiment(&args.experiment)?;
     let machine = machine(args.device)?;
     if args.dry_run {
-        let report = CheckReport::new(&config, Estimation::Measure, &machine.device)?;
+        let report = CheckReport::new(&config, &[], Estimation::Measure, &machine.device)?;
         return dry_run(&report, &output);
     }
     let resume = if args.resume { Resume::Yes } else { Resume::No };

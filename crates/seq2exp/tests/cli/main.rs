@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod real_data;
+mod released;
 mod subcommands;
 mod tiny_experiment;
+mod variants;
 
 use assert_cmd::Command;
 
