@@ -1,6 +1,7 @@
 //! Data sets from files: the walk of one gene, prepared data sets, and input that is wrong.
 
 mod bad_input;
+mod fuzz_corpus;
 mod k562_chr22;
 mod polars;
 mod prepared;
