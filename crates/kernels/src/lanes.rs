@@ -3,6 +3,8 @@
 //! A kernel's body is generic over [`Simd`], a token that proves which instructions may be executed, and is
 //! instantiated for each [`SimdLevel`](crate::simd_level::SimdLevel). All functions carry NaN through.
 
+#[cfg(target_arch = "aarch64")]
+pub(crate) mod neon;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod x86;
 

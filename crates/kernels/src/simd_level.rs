@@ -16,6 +16,8 @@ pub(crate) enum Instructions {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
 }
 
 impl SimdLevel {
@@ -51,10 +53,14 @@ impl SimdLevel {
                 levels.push(Self(Instructions::Avx512));
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if std::arch::is_aarch64_feature_detected!("neon") {
+            levels.push(Self(Instructions::Neon));
+        }
         levels
     }
 
-    /// Name for reports: `portable`, `avx2` or `avx512`.
+    /// Name for reports: `portable`, `avx2`, `avx512` or `neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Instructions::Portable => "portable",
@@ -62,6 +68,8 @@ impl SimdLevel {
             Instructions::Avx2 => "avx2",
             #[cfg(target_arch = "x86_64")]
             Instructions::Avx512 => "avx512",
+            #[cfg(target_arch = "aarch64")]
+            Instructions::Neon => "neon",
         }
     }
 }
@@ -89,6 +97,13 @@ macro_rules! for_each_simd_level {
                 // SAFETY: this function is called only where these instructions were detected.
                 $body(unsafe { $crate::lanes::x86::Avx2::new() }, $($arg),*)
             }
+            #[cfg(target_arch = "aarch64")]
+            #[target_feature(enable = "neon")]
+            #[allow(clippy::too_many_arguments)]
+            fn neon($($arg: $ty),*) {
+                // SAFETY: this function is called only where these instructions were detected.
+                $body(unsafe { $crate::lanes::neon::Neon::new() }, $($arg),*)
+            }
             match level.0 {
                 $crate::simd_level::Instructions::Portable => {
                     $body($crate::lanes::Portable, $($arg),*)
@@ -101,6 +116,9 @@ macro_rules! for_each_simd_level {
                 // SAFETY: a `SimdLevel` of this kind exists only after `SimdLevel::available` detected
                 // avx512f, avx512vl, avx512bw, avx512dq, avx2 and fma.
                 $crate::simd_level::Instructions::Avx512 => unsafe { avx512($($arg),*) },
+                #[cfg(target_arch = "aarch64")]
+                // SAFETY: a `SimdLevel` of this kind exists only after `SimdLevel::available` detected neon.
+                $crate::simd_level::Instructions::Neon => unsafe { neon($($arg),*) },
             }
         }
     };
