@@ -99,7 +99,7 @@ pub fn bimamba_block(
     let plan = BlockPlan {
         sizes: check(&x, &params)?,
         outputs: check_outputs(options.outputs, x.dims()[1])?,
-        storage: options.storage,
+        numerics: options.numerics,
     };
     let params = flatten(params);
     Ok(Tensor::from_dispatch(Dispatch::bimamba_block(

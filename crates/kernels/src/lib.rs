@@ -29,7 +29,7 @@ mod test_device;
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,
 };
-pub use bimamba_block::plan::{BlockOptions, Storage};
+pub use bimamba_block::plan::{BlockOptions, Numerics, Precision, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use hyena_operator::{HyenaArguments, hyena_operator};
 pub use rms_norm_linear::rms_norm_linear;

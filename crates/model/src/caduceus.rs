@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
-use kernels::Storage;
+use kernels::Numerics;
 
 use crate::config::{BackboneInput, CaduceusConfig, InitializationConfig, MambaConfig};
 use crate::error::ModelError;
@@ -42,10 +42,10 @@ impl Backbone {
         }
     }
 
-    /// Chooses how the blocks keep what their backward passes need.
-    pub fn set_storage(&mut self, storage: Storage) {
+    /// Chooses how the blocks compute and keep numbers.
+    pub fn set_numerics(&mut self, numerics: Numerics) {
         for block in &mut self.blocks {
-            block.set_storage(storage);
+            block.set_numerics(numerics);
         }
     }
 

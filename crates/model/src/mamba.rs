@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use kernels::{BimambaParams, BlockOptions, DirectionParams, ShapeError, Storage, bimamba_block};
+use kernels::{BimambaParams, BlockOptions, DirectionParams, Numerics, ShapeError, bimamba_block};
 use serde::{Deserialize, Serialize};
 
 use crate::config::positive;
@@ -90,7 +90,7 @@ pub struct BiMamba {
     /// From the last base to the first.
     pub reverse: MambaDirection,
     #[module(skip)]
-    storage: Storage,
+    numerics: Numerics,
 }
 
 impl MambaDirection {
@@ -174,13 +174,13 @@ impl BiMamba {
             out_proj: initializer.uniform("out_proj", [d_model, d_inner], out_bound),
             forward: MambaDirection::init(d_model, mamba, init, &initializer.at("forward")),
             reverse: MambaDirection::init(d_model, mamba, init, &initializer.at("reverse")),
-            storage: Storage::default(),
+            numerics: Numerics::default(),
         }
     }
 
-    /// Chooses how the block keeps what its backward pass needs.
-    pub fn set_storage(&mut self, storage: Storage) {
-        self.storage = storage;
+    /// Chooses how the block computes and keeps numbers.
+    pub fn set_numerics(&mut self, numerics: Numerics) {
+        self.numerics = numerics;
     }
 
     /// Runs the block, at the positions `outputs` only if given.
@@ -206,7 +206,7 @@ impl BiMamba {
             },
             BlockOptions {
                 outputs,
-                storage: self.storage,
+                numerics: self.numerics,
             },
         )
     }
@@ -224,13 +224,13 @@ pub struct CausalMamba {
     /// From the first base to the last.
     pub forward: MambaDirection,
     #[module(skip)]
-    storage: Storage,
+    numerics: Numerics,
 }
 
 impl CausalMamba {
-    /// Chooses how the block keeps what its backward pass needs.
-    pub fn set_storage(&mut self, storage: Storage) {
-        self.storage = storage;
+    /// Chooses how the block computes and keeps numbers.
+    pub fn set_numerics(&mut self, numerics: Numerics) {
+        self.numerics = numerics;
     }
 
     /// Draws the parameters as [`BiMamba::init`] does.
@@ -246,7 +246,7 @@ impl CausalMamba {
             in_proj,
             out_proj,
             forward,
-            storage,
+            numerics,
             ..
         } = BiMamba::init(d_model, n_layer, mamba, init, initializer);
         Self {
@@ -254,7 +254,7 @@ impl CausalMamba {
             in_proj,
             out_proj,
             forward,
-            storage,
+            numerics,
         }
     }
 
@@ -282,7 +282,7 @@ impl CausalMamba {
             },
             BlockOptions {
                 outputs,
-                storage: self.storage,
+                numerics: self.numerics,
             },
         )
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use kernels::Storage;
+use kernels::Numerics;
 
 use crate::batch_norm::{BatchStatistic, is_statistic};
 use crate::caduceus::Caduceus;
@@ -209,28 +209,28 @@ impl Network {
         })
     }
 
-    /// The same network whose blocks keep what their backward passes need in another way; predictions stay the same.
-    pub fn with_storage(mut self, storage: Storage) -> Self {
+    /// The same network whose blocks compute and keep numbers in another way.
+    pub fn with_numerics(mut self, numerics: Numerics) -> Self {
         match &mut self {
             Self::Seq2Exp(network) => {
-                network.generator.backbone.set_storage(storage);
+                network.generator.backbone.set_numerics(numerics);
                 if let Some(backbone) = &mut network.predictor.backbone {
-                    backbone.set_storage(storage);
+                    backbone.set_numerics(numerics);
                 }
             }
             Self::FixedMask(FixedMask { predictor, .. })
             | Self::Retrained(Retrained { predictor, .. }) => {
                 if let Some(backbone) = &mut predictor.backbone {
-                    backbone.set_storage(storage);
+                    backbone.set_numerics(numerics);
                 }
             }
-            Self::Caduceus(network) => network.backbone.set_storage(storage),
+            Self::Caduceus(network) => network.backbone.set_numerics(numerics),
             Self::Mamba(network) => {
                 for block in &mut network.blocks {
-                    block.set_storage(storage);
+                    block.set_numerics(numerics);
                 }
             }
-            Self::Prism(network) => network.backbone.set_storage(storage),
+            Self::Prism(network) => network.backbone.set_numerics(numerics),
             // Nothing of theirs has a choice.
             Self::Hyena(_) | Self::Enformer(_) => {}
         }

@@ -16,7 +16,7 @@ use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::optimizer::{AdamW, clip_global_norm};
-use crate::train::{Storage, TrainConfig};
+use crate::train::{Precision, Storage, TrainConfig, numerics};
 
 use self::timing::Repetition;
 pub use self::timing::Timing;
@@ -52,6 +52,8 @@ pub struct Bench {
     pub n_runs: usize,
     /// How a training step keeps activations.
     pub storage: Storage,
+    /// What the blocks of a training step compute in.
+    pub precision: Precision,
 }
 
 /// One measurement.
@@ -83,6 +85,8 @@ pub struct BenchRecord {
     pub batch: usize,
     /// How a training step keeps activations.
     pub storage: Storage,
+    /// What the blocks of a training step compute in.
+    pub precision: Precision,
     /// Where it was measured.
     #[serde(flatten)]
     pub environment: Environment,
@@ -128,7 +132,7 @@ impl Bench {
                 cost.forward_traffic_bytes(length, batch),
             ),
             BenchKind::Train => (
-                self.time_train(device)?,
+                self.time_train(open)?,
                 cost.train_flops(length, batch),
                 cost.train_traffic_bytes(length, batch),
             ),
@@ -169,6 +173,7 @@ impl Bench {
             length: self.length,
             batch: self.batch,
             storage: self.storage,
+            precision: self.precision,
             environment,
         })
     }
@@ -207,10 +212,10 @@ impl Bench {
         })
     }
 
-    fn time_train(&self, device: &Device) -> Result<Timing, RunError> {
-        let device = device.clone().autodiff();
-        let mut network =
-            Network::init(&self.network, 2, &device)?.with_storage(self.storage.into());
+    fn time_train(&self, open: &OpenDevice) -> Result<Timing, RunError> {
+        let numerics = numerics(self.storage, self.precision, open)?;
+        let device = open.device.clone().autodiff();
+        let mut network = Network::init(&self.network, 2, &device)?.with_numerics(numerics);
         let config = TrainConfig::default();
         let named = network.named_parameters();
         let parameters = named
@@ -438,6 +443,7 @@ mod tests {
                 batch: 2,
                 n_runs: 3,
                 storage: Storage::Bf16,
+                precision: Precision::F32,
             };
             let record = bench.run(&OpenDevice::cpu()).expect("it runs");
             assert_eq!(record.timing.runs.len(), 3);

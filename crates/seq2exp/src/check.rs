@@ -260,6 +260,7 @@ fn time_seconds(
         batch: 1,
         n_runs: 1,
         storage: config.train.storage,
+        precision: config.train.precision,
     };
     let step_per_gene = bench.run(device)?.timing.seconds * full_length as f64 / length as f64;
     let of_split = |split| {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
-use crate::train::Storage;
+use crate::train::{Precision, Storage};
 
 /// Predict gene expression from 200 kb of DNA and a cell's epigenomic tracks, and discover the regulatory elements.
 #[derive(Debug, Parser)]
@@ -210,6 +210,9 @@ pub struct BenchArgs {
     /// How a training step keeps activations for its backward pass
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub storage: Storage,
+    /// What the blocks of a training step compute in
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub precision: Precision,
     /// First compare one training pass with the CPU's, and stop when it differs
     #[arg(long)]
     pub verify: bool,

@@ -159,6 +159,16 @@ pub enum RunError {
         /// Why, and what to do.
         message: String,
     },
+    /// A device does not compute or keep numbers as asked.
+    #[error("{device} has no {setting}; {remedy}")]
+    Numerics {
+        /// The device.
+        device: String,
+        /// The setting.
+        setting: String,
+        /// What to do.
+        remedy: String,
+    },
     /// A tensor could not be brought back from its device.
     #[error("reading a tensor from the device: {message}")]
     Tensor {

@@ -19,7 +19,7 @@ use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
 use crate::progress::{Progress, ProgressMode};
 use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
-use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary};
+use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary, numerics};
 
 /// The folder of the prepared data set, inside the output folder.
 pub const DATA_FOLDER: &str = "data";
@@ -85,6 +85,11 @@ impl Experiment {
         resume: Resume,
         machine: Machine,
     ) -> Result<Self, RunError> {
+        numerics(
+            config.train.storage,
+            config.train.precision,
+            &machine.device,
+        )?;
         let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
         let free: Vec<&str> = free.iter().map(String::as_str).collect();
         let folder = RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)?;
@@ -209,7 +214,7 @@ impl Experiment {
                 meta: &meta,
                 source: &source,
                 folder: &folder,
-                device: &self.machine.device.device,
+                device: &self.machine.device,
                 interrupt: &self.machine.interrupt,
                 progress: self.machine.progress,
             }

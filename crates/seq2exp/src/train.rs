@@ -3,14 +3,16 @@
 mod config;
 mod failed_step;
 mod initial;
+mod numerics;
 mod order;
 mod record;
 mod run;
 mod state;
 mod tensor_file;
 
-pub use config::{Storage, TrainConfig};
+pub use config::TrainConfig;
 pub use initial::initial_network;
+pub use numerics::{Precision, Storage, numerics};
 pub use order::{Visit, VisitOrder};
 pub use record::{Record, RecordFile, StepRecord, ValidationRecord, read_records};
 pub use run::{BEST_FILE, LAST_FILE, RECORD_FILE, STATE_FILE, TrainRun, TrainSummary};

@@ -180,7 +180,7 @@ impl<B: BimambaKernel> Backward<B, 2> for BimambaBackward {
             SavedInput::Shared(node) => checkpointer.retrieve_node_output::<FloatTensor<B>>(node),
             SavedInput::Rounded(x) => single(x),
         };
-        let states = match plan.storage {
+        let states = match plan.numerics.storage {
             Storage::F32 => states,
             Storage::Bf16 => single(states),
         };
@@ -207,7 +207,8 @@ impl<B: BimambaKernel, C: CheckpointStrategy> BimambaBackend for Autodiff<B, C> 
         match prepared {
             OpsKind::Tracked(mut prepared) => {
                 let params_node = prepared.checkpoint(&params);
-                let shared = (plan.storage == Storage::F32).then(|| prepared.checkpoint(&x));
+                let shared =
+                    (plan.numerics.storage == Storage::F32).then(|| prepared.checkpoint(&x));
                 let (x, params) = (x.into_primitive(), params.into_primitive());
                 let (out, states) = B::bimamba_block_saving(x.clone(), params, plan.clone());
                 let rounded = |tensor| B::float_cast(tensor, FloatDType::BF16);

@@ -33,6 +33,11 @@ use super::autodiff::{BimambaBackend, BimambaKernel};
 use super::layout::BlockSizes;
 use super::plan::BlockPlan;
 
+/// Largest magnitude of the output's gradient while a backward pass computes in half precision, whose numbers reach from
+/// 6e-8 to 65,504: the products and sums on the way through the block may grow to 4,000 times the largest, and values down to
+/// 4e-9 of it are told from zero.
+const HALF_GRADIENT: f32 = 16.0;
+
 /// Most bytes of one temporary, where the device allows more.
 const BUFFER_BYTES: usize = 1 << 30;
 
@@ -104,7 +109,7 @@ impl Block {
             sizes: plan.sizes,
             outputs: plan.outputs,
             params: into_contiguous(params),
-            dtype: DType::F32,
+            dtype: plan.numerics.precision.dtype(),
             buffer_bytes: BUFFER_BYTES.min(x.client.properties().memory.max_page_size as usize),
         }
     }
@@ -128,6 +133,13 @@ impl Block {
         states: CubeTensor,
         dout: CubeTensor,
     ) -> (CubeTensor, CubeTensor) {
+        let (dout, unit) = match self.dtype {
+            DType::F16 => {
+                let (dout, unit) = in_units_of_largest(dout);
+                (dout, Some(unit))
+            }
+            _ => (dout, None),
+        };
         let (mut state_rows, mut output_rows) = (0, 0);
         let (mut dx, mut dparams) = (Vec::new(), Vec::new());
         for x in self.groups(x) {
@@ -144,7 +156,14 @@ impl Block {
         }
         let dparams = dparams.into_iter().reduce(CubeBackend::float_add);
         let dparams = dparams.expect("a checked batch has at least one sequence");
-        (join(dx), dparams)
+        let dx = join(dx);
+        match unit {
+            Some(unit) => (
+                CubeBackend::float_mul(dx, reshape(unit.clone(), &[1, 1, 1])),
+                CubeBackend::float_mul(dparams, unit),
+            ),
+            None => (dx, dparams),
+        }
     }
 
     fn extent(&self, x: &CubeTensor) -> Extent {
@@ -318,6 +337,17 @@ impl Block {
         let dparams = CubeBackend::float_cat(parts.into_iter().map(flat).collect(), 0);
         (dx, dparams)
     }
+}
+
+/// A gradient divided so that its largest magnitude is [`HALF_GRADIENT`], and the divisor, `[1]`.
+///
+/// Both stay on the device; a gradient of zeros is divided by the smallest normal number.
+fn in_units_of_largest(gradient: CubeTensor) -> (CubeTensor, CubeTensor) {
+    let largest = CubeBackend::float_max(CubeBackend::float_abs(gradient.clone()));
+    let unit = CubeBackend::float_mul_scalar(largest, (1.0 / HALF_GRADIENT).into());
+    let unit = CubeBackend::float_clamp_min(unit, f32::MIN_POSITIVE.into());
+    let scaled = CubeBackend::float_div(gradient, reshape(unit.clone(), &[1, 1, 1]));
+    (scaled, unit)
 }
 
 /// `[rows, columns]` as one matrix of a batch.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layout::BlockSizes;
-use super::plan::{BlockOptions, Storage};
+use super::plan::BlockOptions;
 use super::reference::{bimamba_block as bimamba_block_reference, bimamba_block_backward};
 use super::sweep::TILE;
 use super::tests::{
@@ -233,7 +233,7 @@ fn outputs_outside_the_sequence_are_refused() {
         let x = Tensor::<3>::zeros([1, 4, 7], &device);
         let options = BlockOptions {
             outputs: Some(outputs),
-            storage: Storage::F32,
+            ..BlockOptions::default()
         };
         let result = bimamba_block(x, tensor_params(&params, PRIME), options);
         let expected = refused.map(|end| {

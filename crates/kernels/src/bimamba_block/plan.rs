@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+use burn::backend::{Backend, DTypeUsage, Dispatch, DispatchDevice};
+use burn::tensor::{DType, Device};
+
 use super::layout::BlockSizes;
 
 /// How the block keeps what its backward pass needs.
@@ -16,13 +19,66 @@ pub enum Storage {
     Bf16,
 }
 
-/// What the caller of the block may choose; the default is every position, kept in single precision.
+impl Storage {
+    /// Whether a device can convert to this type and back.
+    pub fn is_supported_by(self, device: &Device) -> bool {
+        match self {
+            Self::F32 => true,
+            Self::Bf16 => Dispatch::dtype_usage(device.as_dispatch(), DType::BF16)
+                .contains(DTypeUsage::Storage),
+        }
+    }
+}
+
+/// Type of the activations between a device's kernels, and of the factors of its matrix products.
+///
+/// Sums, the scan's states, step sizes, B, C and every parameter's gradient are single precision whatever this says; the
+/// processor's kernels compute in single precision throughout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Precision {
+    /// Single precision.
+    #[default]
+    F32,
+    /// Half precision. Gradients are scaled by a power of two on their way through the block, so that small ones survive.
+    F16,
+    /// bfloat16.
+    Bf16,
+}
+
+impl Precision {
+    /// The type of tensors of this precision.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+
+    /// Whether the kernels for a device compute in this type.
+    pub fn is_supported_by(self, device: &Device) -> bool {
+        let device = device.clone().without_autodiff();
+        let is_processor = matches!(device.as_dispatch(), DispatchDevice::Flex(_));
+        self == Self::F32 || (!is_processor && device.supports_dtype(self.dtype()))
+    }
+}
+
+/// How numbers are computed and kept; the default is single precision throughout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numerics {
+    /// How the input and the scan's states are kept for the backward pass.
+    pub storage: Storage,
+    /// What a device computes in; without effect on the processor.
+    pub precision: Precision,
+}
+
+/// What the caller of the block may choose; the default is every position, in single precision.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct BlockOptions {
     /// Positions whose output is wanted, 0-based half-open; none = all.
     pub outputs: Option<Range<usize>>,
-    /// How the input and the scan's states are kept for the backward pass.
-    pub storage: Storage,
+    /// How numbers are computed and kept.
+    pub numerics: Numerics,
 }
 
 /// A checked call: what a backend needs to know besides the tensors.
@@ -32,6 +88,6 @@ pub struct BlockPlan {
     pub sizes: BlockSizes,
     /// Positions whose output is wanted, not empty and inside the sequence; a backend may compute all and slice.
     pub outputs: Range<usize>,
-    /// Applied by the registration of the backward pass; kernels see single precision.
-    pub storage: Storage,
+    /// The storage is applied by the registration of the backward pass, so that kernels see single precision.
+    pub numerics: Numerics,
 }

@@ -4,11 +4,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::bimamba_block;
 use super::layout::BlockSizes;
-use super::plan::{BlockOptions, Storage};
+use super::plan::{BlockOptions, Numerics, Storage};
 use super::reference::bimamba_block_backward;
 use super::sweep::TILE;
 use super::tests::{
-    F32_SHARE, Numbers, PRIME, assert_params_close, random_params, tensor_params, to_f64, to_vec,
+    F32_SHARE, Numbers, PRIME, assert_params_close, random_params, relative_error, tensor_params,
+    to_f64, to_vec,
 };
 use crate::golden::assert_close;
 
@@ -28,7 +29,10 @@ fn run(
     let data = TensorData::new(params.to_vec(), [params.len()]);
     let params = Tensor::<1>::from_data(data, &device).require_grad();
     let options = BlockOptions {
-        storage,
+        numerics: Numerics {
+            storage,
+            ..Numerics::default()
+        },
         ..BlockOptions::default()
     };
     let out = bimamba_block(x.clone(), tensor_params(&params, sizes), options);
@@ -63,12 +67,6 @@ fn bf16_gradients_are_those_of_the_rounded_input() {
     let (expected_dx, expected) = bimamba_block_backward(&x, &params, sizes, length, &dout);
     assert_close("dx", &dx, &expected_dx, F32_SHARE);
     assert_params_close("params", sizes, &dparams, &expected, F32_SHARE);
-}
-
-fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
-    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
-    let difference = norm(&mut found.iter().zip(expected).map(|(f, e)| f64::from(*f) - e));
-    difference / norm(&mut expected.iter().copied())
 }
 
 #[test]

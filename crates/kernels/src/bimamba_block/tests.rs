@@ -70,6 +70,13 @@ pub(super) fn random_params(sizes: BlockSizes, numbers: &mut Numbers) -> Vec<f32
     params
 }
 
+/// Norm of the difference by the norm of what is expected.
+pub(super) fn relative_error(found: &[f32], expected: &[f64]) -> f64 {
+    let norm = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>().sqrt();
+    let difference = norm(&mut found.iter().zip(expected).map(|(f, e)| f64::from(*f) - e));
+    difference / norm(&mut expected.iter().copied())
+}
+
 /// Compares each parameter's gradient on its own scale.
 pub(super) fn assert_params_close(
     what: &str,

@@ -42,6 +42,7 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         batch: args.batch,
         n_runs: usize::from(args.runs),
         storage: args.storage,
+        precision: args.precision,
     };
     if args.verify {
         let agreement = bench.verify(&device)?;

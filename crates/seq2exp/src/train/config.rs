@@ -1,10 +1,10 @@
 //! The settings of training.
 
-use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamWConfig;
 use crate::schedule::LearningRateSchedule;
+use crate::train::numerics::{Precision, Storage};
 
 /// How a network is trained; the defaults are the published values.
 ///
@@ -42,8 +42,12 @@ pub struct TrainConfig {
     pub kl_weight: f64,
     /// How activations are kept between the forward and the backward pass: `f32` (default), or `bf16` for less memory
     /// and slightly rounded gradients. The published runs used bf16 autocast for the arithmetic as well.
-    #[serde(skip_serializing_if = "Storage::is_default")]
+    #[serde(skip_serializing_if = "is_default")]
     pub storage: Storage,
+    /// What the blocks compute in on a graphics processor: `f32` (default), `f16` or, through CUDA, `bf16`. States, sums,
+    /// losses and parameters are single precision whatever this says.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: Precision,
     /// Steps between validations; default: half an epoch, at least 1 (`trainer.val_check_interval = 0.5`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validation_every: Option<u64>,
@@ -53,30 +57,8 @@ pub struct TrainConfig {
     pub loader_threads: usize,
 }
 
-/// How activations are kept for the backward pass; see `docs/kernels/bimamba_block.md` for what it changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Storage {
-    /// Single precision.
-    #[default]
-    F32,
-    /// Rounded to bfloat16.
-    Bf16,
-}
-
-impl Storage {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-impl From<Storage> for kernels::Storage {
-    fn from(storage: Storage) -> Self {
-        match storage {
-            Storage::F32 => Self::F32,
-            Storage::Bf16 => Self::Bf16,
-        }
-    }
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 impl Default for TrainConfig {
@@ -95,6 +77,7 @@ impl Default for TrainConfig {
             final_lr: 1e-4,
             kl_weight: 0.01,
             storage: Storage::F32,
+            precision: Precision::F32,
             validation_every: None,
             checkpoint_every: 100,
             loader_threads: 2,

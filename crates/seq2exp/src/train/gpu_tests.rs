@@ -56,7 +56,7 @@ fn first_steps_equal_those_of_the_cpu() {
         let fixture = Fixture::new(kind, 3);
         fixture.run(on_cpu.path()).expect("trained on the CPU");
         fixture
-            .run_on(&gpu.device, on_gpu.path())
+            .run_on(&gpu, on_gpu.path())
             .expect("trained on the adapter");
         // The first step starts from equal parameters: single-precision rounding in another order, through two blocks.
         // From the second on the parameters differ: AdamW divides a gradient by its own size, so that a gradient within
@@ -143,8 +143,8 @@ fn run_goes_on_on_the_other_device() {
     let Some(gpu) = any_adapter() else { return };
     let folder = folder();
     let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 4);
-    let cpu = OpenDevice::cpu().device;
-    for device in [&gpu.device, &cpu, &gpu.device] {
+    let cpu = OpenDevice::cpu();
+    for device in [&gpu, &cpu, &gpu] {
         fixture.interrupt.request(Signal::Terminate);
         let error = fixture
             .run_on(device, folder.path())
@@ -157,7 +157,7 @@ fn run_goes_on_on_the_other_device() {
     // Either device reads what the other wrote, with the same prediction.
     let bases: String = "GATTACAC".chars().cycle().take(LENGTH).collect();
     let examples = [example("A", &bases, 1.0)];
-    let predicted = [&cpu, &gpu.device].map(|device| {
+    let predicted = [&cpu.device, &gpu.device].map(|device| {
         let (network, _) = load(&folder.path().join(BEST_FILE), device).expect("a checkpoint");
         let batch = Batch::new(&examples, device).expect("a batch");
         let output = network
@@ -169,4 +169,27 @@ fn run_goes_on_on_the_other_device() {
         (predicted[0] - predicted[1]).abs() <= 1e-4 * predicted[0].abs().max(1.0),
         "{predicted:?}"
     );
+}
+
+/// Trains a few steps in half precision and in single, from the same start.
+#[test]
+fn first_steps_in_half_precision_follow_those_in_single_on_a_gpu() {
+    let Some(gpu) = any_adapter() else { return };
+    if numerics(Storage::F32, Precision::F16, &gpu).is_err() {
+        eprintln!("skipped: the adapter has no half precision");
+        return;
+    }
+    let losses = [Precision::F32, Precision::F16].map(|precision| {
+        let folder = folder();
+        let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 2);
+        fixture.config.precision = precision;
+        fixture.run_on(&gpu, folder.path()).expect("trained");
+        let step = &steps_of(folder.path())[0];
+        [step.loss, step.gradient_norm]
+    });
+    // Roundings of 2^-11 = 5e-4 through four blocks of eight roundings each, and not one of them alike.
+    for (single, half) in losses[0].iter().zip(losses[1]) {
+        assert!((single - half).abs() <= 1.6e-2 * single.abs(), "{losses:?}");
+    }
+    assert_ne!(losses[0], losses[1]);
 }

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::module::Module;
-use burn::tensor::Device;
 use dataset::{Example, ExampleSource, Loader, Split};
 use model::checkpoint::{self, CheckpointMeta};
 use model::{BATCH_MOMENTUM, Network, Pass, no_decay};
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, read_values};
+use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
 use crate::metric::Metric;
@@ -21,7 +21,7 @@ use crate::progress::{Progress, ProgressMode};
 use crate::train::failed_step::FailedStep;
 use crate::train::{
     Best, Record, RecordFile, RunProgress, SavedParameter, StepRecord, TrainConfig, TrainState,
-    ValidationRecord, Visit, VisitOrder, initial_network,
+    ValidationRecord, Visit, VisitOrder, initial_network, numerics,
 };
 
 /// The network with the lowest validation error, inside a run's folder.
@@ -48,7 +48,7 @@ pub struct TrainRun<'a> {
     /// The folder of the run's files, made when absent; a run found there is continued.
     pub folder: &'a Path,
     /// Where the network lives, without autodiff.
-    pub device: &'a Device,
+    pub device: &'a OpenDevice,
     /// Raised to stop after the current step.
     pub interrupt: &'a Interrupt,
     /// How progress is shown.
@@ -285,7 +285,7 @@ impl TrainRun<'_> {
 
     /// A new network, or the one the folder's state describes.
     fn start(&self) -> Result<Trainee, RunError> {
-        let device = self.device.clone().autodiff();
+        let device = self.device.device.clone().autodiff();
         let path = self.file(STATE_FILE);
         let (config, seed) = (&self.meta.config, self.meta.seed);
         // A continued run has every weight in its state.
@@ -293,7 +293,11 @@ impl TrainRun<'_> {
             true => Network::init(config, seed, &device)?,
             false => initial_network(config, seed, &device)?,
         }
-        .with_storage(self.config.storage.into());
+        .with_numerics(numerics(
+            self.config.storage,
+            self.config.precision,
+            self.device,
+        )?);
         let named = network.named_parameters();
         if !path.exists() {
             let parameters = named
@@ -341,7 +345,7 @@ impl TrainRun<'_> {
         order: &VisitOrder,
         loader: &mut Loader,
     ) -> Result<(Losses, f64), RunError> {
-        let device = self.device.clone().autodiff();
+        let device = self.device.device.clone().autodiff();
         let step = trainee.progress.step + 1;
         let mut total = Gradients::new();
         let mut losses = Losses::default();
@@ -442,7 +446,7 @@ impl TrainRun<'_> {
             self.source,
             genes,
             config,
-            self.device,
+            &self.device.device,
             self.interrupt,
             &mut part,
         )

@@ -11,6 +11,7 @@ use model::{ModelInput, Network, NetworkConfig, NetworkKind, NetworkSize, Pass};
 
 use super::*;
 use crate::batch::read_values;
+use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
 use crate::progress::ProgressMode;
@@ -64,10 +65,14 @@ impl Fixture {
     }
 
     pub(super) fn run(&self, folder: &Path) -> Result<TrainSummary, RunError> {
-        self.run_on(&Device::flex(), folder)
+        self.run_on(&OpenDevice::cpu(), folder)
     }
 
-    pub(super) fn run_on(&self, device: &Device, folder: &Path) -> Result<TrainSummary, RunError> {
+    pub(super) fn run_on(
+        &self,
+        device: &OpenDevice,
+        folder: &Path,
+    ) -> Result<TrainSummary, RunError> {
         let source: Arc<dyn ExampleSource> = Arc::new(self.source.clone());
         TrainRun {
             config: &self.config,

@@ -1,7 +1,7 @@
 //! The block's suite on a device, Mesa's software Vulkan included.
 
-use burn::backend::DispatchDevice;
 use burn::backend::ops::FloatTensorOps;
+use burn::backend::{DType, DispatchDevice};
 use burn::tensor::{Tensor, TensorData, read_sync};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
@@ -10,12 +10,13 @@ use super::scan::CHUNK;
 use super::{Block, join};
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::layout::BlockSizes;
-use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Storage};
+use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Numerics, Precision};
 use crate::bimamba_block::reference::{
     bimamba_block as bimamba_block_reference, bimamba_block_backward,
 };
 use crate::bimamba_block::tests::{
-    Numbers, PRIME, assert_params_close, random_params, tensor_params, to_f64, to_vec,
+    Numbers, PRIME, assert_params_close, random_params, relative_error, tensor_params, to_f64,
+    to_vec,
 };
 use crate::golden::assert_close;
 use crate::test_device::gpu;
@@ -94,7 +95,7 @@ fn plan(sizes: BlockSizes, length: usize) -> BlockPlan {
     BlockPlan {
         sizes,
         outputs: 0..length,
-        storage: Storage::F32,
+        numerics: Numerics::default(),
     }
 }
 
@@ -115,6 +116,19 @@ fn to_host(tensor: CubeTensor) -> Vec<f32> {
 
 /// Compares both passes of a block that was changed by `set` with the reference at its outputs.
 fn check_block(batch: usize, length: usize, share: f64, set: impl Fn(&mut Block)) {
+    compare_block(batch, length, share, set, |what, dparams, expected| {
+        assert_params_close(what, PRIME, dparams, expected, share);
+    });
+}
+
+/// As [`check_block`], with another comparison of the parameters' gradients.
+fn compare_block(
+    batch: usize,
+    length: usize,
+    share: f64,
+    set: impl Fn(&mut Block),
+    compare_params: impl Fn(&str, &[f32], &[f64]),
+) {
     let sizes = PRIME;
     let mut numbers = Numbers(length as u64);
     let params = random_params(sizes, &mut numbers);
@@ -157,7 +171,7 @@ fn check_block(batch: usize, length: usize, share: f64, set: impl Fn(&mut Block)
     assert_close(&what, &to_host(out), &expected, share);
     let (expected_dx, expected_dparams) = bimamba_block_backward(&x, &params, sizes, length, &dout);
     assert_close(&format!("{what}: dx"), &to_host(dx), &expected_dx, share);
-    assert_params_close(&what, sizes, &to_host(dparams), &expected_dparams, share);
+    compare_params(&what, &to_host(dparams), &expected_dparams);
 }
 
 #[test]
@@ -241,4 +255,68 @@ fn strided_input_of_a_device_gives_the_same_as_a_copy() {
         )
     };
     assert_eq!(run(turned), run(copied));
+}
+
+/// Share of a tensor's largest magnitude that half precision may lose: eight roundings of 2^-11 each lie between `x` and
+/// any result (h, v or z, u, the factors of a product, y, the gated sum).
+const HALF_SHARE: f64 = 8.0 / 2048.0;
+
+/// Whether the test device computes in half precision; prints why tests are skipped where it does not.
+fn has_half_precision() -> bool {
+    let Some(device) = gpu() else { return false };
+    let has = Precision::F16.is_supported_by(&device);
+    if !has {
+        println!("skipped: the adapter has no half precision");
+    }
+    has
+}
+
+#[test]
+fn half_precision_agrees_with_reference_on_a_device() {
+    if !has_half_precision() {
+        return;
+    }
+    for (batch, length) in [(2, 1), (2, 37), (1, 2 * CHUNK + 9)] {
+        let half = |block: &mut Block| block.dtype = DType::F16;
+        compare_block(
+            batch,
+            length,
+            HALF_SHARE,
+            half,
+            |what, dparams, expected| {
+                // Terms of a sum over positions are off by their share, and may cancel in single parameters.
+                let error = relative_error(dparams, expected);
+                assert!(error <= HALF_SHARE, "{what}: parameters off by {error:.1e}");
+            },
+        );
+    }
+}
+
+#[test]
+fn small_gradients_survive_half_precision_on_a_device() {
+    if !has_half_precision() {
+        return;
+    }
+    let (sizes, length) = (PRIME, 37);
+    let mut numbers = Numbers(11);
+    let params = random_params(sizes, &mut numbers);
+    let x = numbers.vec(length * sizes.d_model, 1.0);
+    let dout = numbers.vec(x.len(), 1.0);
+    let shape = [1, length, sizes.d_model];
+    // A power of two, so that nothing but a loss of bits can make a difference; the smallest half is 2^-24.
+    let run = |factor: f32| {
+        let dout: Vec<f32> = dout.iter().map(|value| value * factor).collect();
+        let on = |values: &[f32]| on_device(values, shape).expect("the device is there");
+        let params = on_device(&params, [params.len()]).expect("the device is there");
+        let mut block = Block::new(&on(&x), params, plan(sizes, length));
+        block.dtype = DType::F16;
+        let mut states = Vec::new();
+        block.forward(on(&x), Some(&mut states));
+        let (dx, dparams) = block.backward(on(&x), join(states), on(&dout));
+        [dx, dparams].map(|tensor| {
+            let values = to_host(tensor).into_iter();
+            values.map(|value| value / factor).collect::<Vec<f32>>()
+        })
+    };
+    assert_eq!(run(0.5f32.powi(40)), run(1.0));
 }
