@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::activity_table::ActivityConfig;
 use crate::contact_config::ContactConfig;
 use crate::expression_config::{ExpressionConfig, MissingExpression};
+use crate::hidden_input::HiddenInput;
 use crate::mask_prior::MaskPrior;
 use crate::region_file::one_or_many;
 use crate::split_config::SplitConfig;
@@ -75,6 +76,9 @@ pub struct DataConfig {
     /// Central bases that are always used, even. Default and published: 2,000.
     #[serde(default = "default_promoter")]
     pub promoter: u64,
+    /// Input that is blanked, for ablations. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<HiddenInput>,
     /// Which genes are trained on, validated and tested.
     pub split: SplitConfig,
     /// Kinds of genes to keep, for example `["protein_coding"]`. Default: all.

@@ -20,6 +20,7 @@ mod expression_config;
 mod features;
 mod file_table;
 mod fold;
+mod hidden_input;
 mod loader;
 mod mask_prior;
 mod one_hot;
@@ -48,6 +49,7 @@ pub use expression_config::{ExpressionConfig, ExpressionTransform, GeneKey, Miss
 pub use features::{FEATURE_NAMES, FeatureScaling, N_FEATURES, promoter_activity};
 pub use file_table::{FileChrom, FileRow, FileTable};
 pub use fold::{Assignment, FOLDS, Fold, Split, assign_splits};
+pub use hidden_input::HiddenInput;
 pub use loader::Loader;
 pub use mask_prior::MaskPrior;
 pub use one_hot::{NO_BASE, base_code, one_hot};

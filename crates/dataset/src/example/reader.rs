@@ -18,6 +18,7 @@ use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
 use crate::fold::Split;
+use crate::hidden_input::HiddenInput;
 use crate::one_hot::{NO_BASE, base_code};
 use crate::region_file::read_region_files;
 use crate::region_mask::{covered, region_codes};
@@ -272,6 +273,19 @@ impl ExampleReader {
             Some(table) => table.get(&gene, &self.config.genes)?,
             None => promoter_activity(&activities),
         };
+        // What is hidden is read all the same, so that it fails where the whole example does.
+        let is_hidden = |input| self.config.hidden == Some(input);
+        let mut base_codes = self.read_base_codes(&window)?;
+        if is_hidden(HiddenInput::Sequence) {
+            base_codes.fill(NO_BASE);
+        }
+        let activity = match is_hidden(HiddenInput::Tracks) {
+            true => {
+                tracks.fill(0.0);
+                0.0
+            }
+            false => activity,
+        };
         let activity = match self.config.activity_transform {
             TrackTransform::Raw => activity,
             TrackTransform::Log10p1 => (activity + 1.0).log10(),
@@ -291,7 +305,7 @@ impl ExampleReader {
             covered(&window, near.map(|region| &region.interval))
         });
         Example::try_from(ExampleParts {
-            base_codes: self.read_base_codes(&window)?,
+            base_codes,
             gene,
             tracks,
             n_tracks,

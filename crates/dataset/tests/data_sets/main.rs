@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod fuzz_corpus;
+mod hidden_input;
 mod k562_chr22;
 mod polars;
 mod prepared;
