@@ -127,11 +127,50 @@ pub fn save_through(
 pub fn load(path: &Path, device: &Device) -> Result<(Network, CheckpointMeta), ModelError> {
     let bytes = read(path)?;
     let meta = parse_meta(path, &bytes)?;
-    let state = parse_safetensors(&bytes).map_err(|message| ModelError::Format {
+    let network = build(path, &bytes, &meta.config, device)?;
+    Ok((network, meta))
+}
+
+/// As [`load_for`], for an experiment whose windows may be of another length than those trained on: settings that only
+/// tell the window (`promoter`, `n_positions`, `filter_length`, `crop`, `n_bins`) are taken from `config`.
+///
+/// # Errors
+/// As [`load_for`]; [`ModelError::StateDict`] too for a network with weights for each position of its window.
+pub fn load_for_window(
+    path: &Path,
+    config: &NetworkConfig,
+    device: &Device,
+) -> Result<Network, ModelError> {
+    const WINDOW_FIELDS: [&str; 5] = ["promoter", "n_positions", "filter_length", "crop", "n_bins"];
+    let bytes = read(path)?;
+    let meta = parse_meta(path, &bytes)?;
+    let mut differences = meta.config.differences(config);
+    differences.retain(|line| {
+        let field = line.split(' ').next().unwrap_or(line);
+        !WINDOW_FIELDS.contains(&field)
+    });
+    if !differences.is_empty() {
+        return Err(ModelError::ConfigMismatch {
+            path: path.to_owned(),
+            differences,
+        });
+    }
+    build(path, &bytes, config, device)
+}
+
+/// The network of these settings with the values of a file, which must hold exactly its parameters.
+fn build(
+    path: &Path,
+    bytes: &[u8],
+    config: &NetworkConfig,
+    device: &Device,
+) -> Result<Network, ModelError> {
+    let state = parse_safetensors(bytes).map_err(|message| ModelError::Format {
         path: path.to_owned(),
         message,
     })?;
-    let network = Network::init(&meta.config, meta.seed, device)?;
+    // Every value is replaced, so the seed does not matter.
+    let network = Network::init(config, 0, device)?;
     let mut problems = Vec::new();
     let named = network.named_parameters();
     let mut values = Vec::with_capacity(named.len());
@@ -157,7 +196,7 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, CheckpointMeta), M
             problems,
         });
     }
-    Ok((network.with_parameters(values)?, meta))
+    network.with_parameters(values)
 }
 
 /// As [`load`], for an experiment with these settings.

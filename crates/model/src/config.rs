@@ -438,6 +438,12 @@ impl NetworkConfig {
         self
     }
 
+    /// The same network that pools another number of central bases.
+    pub fn with_promoter(mut self, promoter: usize) -> Self {
+        with_fields!(&mut self, fields => fields.promoter = promoter);
+        self
+    }
+
     /// The same network in another size.
     pub fn with_size(self, size: NetworkSize) -> Self {
         let NetworkSize {

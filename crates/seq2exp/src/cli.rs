@@ -38,6 +38,10 @@ pub enum Command {
     Discover(FolderArgs),
     /// Write report.html of a trained run
     Report(FolderArgs),
+    /// Train and evaluate models x seeds x data sets x folds, and write one table
+    Benchmark(BenchmarkArgs),
+    /// Train and evaluate an experiment without each of its parts, and write one table
+    Ablate(AblateArgs),
     /// Compare this build with golden vectors of the released code
     Parity(ParityArgs),
     /// Time the network or its block on this machine
@@ -142,9 +146,66 @@ pub struct EvaluateArgs {
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
+    /// Evaluate the networks on the [data] of this experiment file (TOML) instead of their own, for example another
+    /// cell type or window length; its [model] must be the run's, but for what depends on the window
+    #[arg(long, value_name = "TOML", requires = "output")]
+    pub on: Option<PathBuf>,
+    /// Where the results of --on go
+    #[arg(short, long, value_name = "FOLDER", requires = "on")]
+    pub output: Option<PathBuf>,
     /// Print one JSON object instead of a table
     #[arg(long)]
     pub json: bool,
+}
+
+/// How the cells of a benchmark are run.
+#[derive(Debug, Clone, Args)]
+pub struct CellArgs {
+    /// Output folder [default: out/NAME]; finished cells found there are kept, interrupted ones continued
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
+    /// Cells at a time, each a process with its share of the threads and with memory of its own
+    #[arg(short, long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub jobs: u16,
+    /// Where networks run.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// List the cells and what became of them, and make the table of those that are finished; run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// A benchmark.
+#[derive(Debug, Args)]
+pub struct BenchmarkArgs {
+    /// Benchmark file (TOML)
+    pub config: PathBuf,
+    /// How it is run.
+    #[command(flatten)]
+    pub cells: CellArgs,
+}
+
+/// An ablation.
+#[derive(Debug, Args)]
+pub struct AblateArgs {
+    /// Experiment file (TOML)
+    pub config: PathBuf,
+    /// Change a setting, for example --set train.steps=100 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// Another name of a chromosome, as for `run` (repeatable)
+    #[arg(long, value_name = "NAME=CHROM or TSV")]
+    pub chrom_alias: Vec<String>,
+    /// Window lengths to train on and to test on, in bases, for example 500,2000,20000 [default: from 500 to 200000, as
+    /// far as they are shorter than the experiment's]
+    #[arg(long, value_delimiter = ',', value_name = "BASES", value_parser = clap::value_parser!(u64).range(2..))]
+    pub lengths: Option<Vec<u64>>,
+    /// Only these variants, for example no_kl,random_mask; the full model is always there
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub only: Vec<String>,
+    /// How it is run.
+    #[command(flatten)]
+    pub cells: CellArgs,
 }
 
 /// A prediction.
@@ -198,14 +259,17 @@ pub struct BenchArgs {
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Window length in bases [default: 20000; block: 2000, 20000, 200000 and 1000000]
+    /// Experiment file (TOML) whose network is timed [default: Seq2Exp-soft as published]
+    #[arg(long, value_name = "TOML")]
+    pub config: Option<PathBuf>,
+    /// Window length in bases [default: the experiment's; without one 20000; block: 2000, 20000, 200000 and 1000000]
     #[arg(long)]
     pub length: Option<usize>,
     /// Genes at once (the block is timed with one)
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
     /// Blocks of the generator, and as many of the predictor
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, conflicts_with = "config", value_parser = clap::value_parser!(u16).range(1..))]
     pub layers: Option<u16>,
     /// How a training step keeps activations for its backward pass
     #[arg(long, value_enum, default_value_t = Storage::F32)]

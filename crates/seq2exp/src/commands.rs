@@ -1,6 +1,8 @@
 //! One file per subcommand; each prints results to standard output and messages to standard error.
 
+mod ablate;
 mod bench;
+mod benchmark;
 mod check;
 mod chrom_alias;
 mod discover;
@@ -51,6 +53,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Predict(args) => predict::execute(args),
         Command::Discover(args) => discover::execute(args),
         Command::Report(args) => report::execute(args),
+        Command::Ablate(args) => ablate::execute(args),
+        Command::Benchmark(args) => benchmark::execute(args),
         Command::Parity(args) => parity::execute(args),
         Command::Bench(args) => bench::execute(args),
         Command::Peaks(args) => peaks::execute(args),

@@ -46,19 +46,11 @@ impl ExperimentConfig {
     /// malformed TOML, a wrong type or an unknown key, [`RunError::Override`] for an override that does not
     /// fit, [`RunError::ConfigInvalid`] with every problem that validation finds.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RunError> {
-        let text = std::fs::read_to_string(path).map_err(|source| RunError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let mut config = Self::parse(&text, path, overrides)?;
-        let io = |source| RunError::Io {
-            path: path.to_path_buf(),
-            source,
-        };
-        let absolute = std::path::absolute(path).map_err(io)?;
-        config.data = config
-            .data
-            .resolve(absolute.parent().unwrap_or(Path::new("/")));
+        let mut table = Self::read_table(path)?;
+        for item in overrides {
+            apply_override(&mut table, item)?;
+        }
+        let config = Self::from_table(table, path, overrides)?;
         let problems = config.validate();
         if problems.is_empty() {
             Ok(config)
@@ -70,23 +62,42 @@ impl ExperimentConfig {
         }
     }
 
-    fn parse(text: &str, path: &Path, overrides: &[String]) -> Result<Self, RunError> {
+    /// The experiment file as a table, for settings to be changed before [`from_table`](Self::from_table) reads it.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] and [`RunError::ConfigSyntax`] as [`read`](Self::read).
+    pub(crate) fn read_table(path: &Path) -> Result<toml::Table, RunError> {
+        let text = std::fs::read_to_string(path).map_err(|source| RunError::Io {
+            path: path.to_path_buf(),
+            source,
+        })?;
         let syntax = |source: toml::de::Error| RunError::ConfigSyntax {
             path: path.to_path_buf(),
             message: source.to_string().trim_end().to_string(),
         };
-        let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        let table: toml::Table = toml::from_str(&text).map_err(syntax)?;
         // The text itself is read first, so that its mistakes are reported with line and column.
         if released_of(&table).is_none() {
-            toml::from_str::<Self>(text).map_err(syntax)?;
+            toml::from_str::<Self>(&text).map_err(syntax)?;
         }
-        for item in overrides {
-            apply_override(&mut table, item)?;
-        }
-        write_out_released(&mut table).map_err(|problems| RunError::ConfigInvalid {
+        Ok(table)
+    }
+
+    /// Reads the table of an experiment file, changed by `overrides` (for messages), and resolves its paths against the
+    /// folder of `path`; it is not yet validated.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), without line and column.
+    pub(crate) fn from_table(
+        mut table: toml::Table,
+        path: &Path,
+        overrides: &[String],
+    ) -> Result<Self, RunError> {
+        let invalid = |problems| RunError::ConfigInvalid {
             path: path.to_path_buf(),
             problems,
-        })?;
+        };
+        write_out_released(&mut table).map_err(invalid)?;
         let written = match table.get("model") {
             Some(toml::Value::Table(model)) => model.clone(),
             _ => toml::Table::new(),
@@ -105,13 +116,11 @@ impl ExperimentConfig {
             }
         })?;
         let problems = connect_tracks(&config.data, &mut config.model, &written);
-        match problems.is_empty() {
-            true => Ok(config),
-            false => Err(RunError::ConfigInvalid {
-                path: path.to_path_buf(),
-                problems,
-            }),
+        if !problems.is_empty() {
+            return Err(invalid(problems));
         }
+        config.data = config.data.resolve(&folder_of(path)?);
+        Ok(config)
     }
 
     /// Every problem of the configuration, empty when it is sound.
@@ -205,6 +214,15 @@ impl ExperimentConfig {
     }
 }
 
+/// The absolute folder of a file, which the paths inside it are relative to.
+pub(crate) fn folder_of(path: &Path) -> Result<PathBuf, RunError> {
+    let absolute = std::path::absolute(path).map_err(|source| RunError::Io {
+        path: path.to_path_buf(),
+        source,
+    })?;
+    Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
+}
+
 /// The key that stands for the files of the released data set.
 fn released_of(table: &toml::Table) -> Option<&toml::Value> {
     table.get("data")?.get("released")
@@ -214,7 +232,7 @@ fn released_of(table: &toml::Table) -> Option<&toml::Value> {
 ///
 /// # Errors
 /// Every problem: a value that is no [`Released`], and each key that is given beside it.
-fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<String>> {
+pub(crate) fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<String>> {
     let Some(released) = released_of(table).cloned() else {
         return Ok(());
     };

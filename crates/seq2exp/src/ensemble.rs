@@ -16,7 +16,10 @@ use crate::metric::BootstrapConfig;
 use crate::predict::{PredictConfig, Prediction, predict};
 use crate::progress::Progress;
 
-/// What `metrics.json` holds.
+/// File of the scores, in a run's output folder.
+pub const METRICS_FILE: &str = "metrics.json";
+
+/// What [`METRICS_FILE`] holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricsFile {
     /// Version of this tool.

@@ -272,4 +272,22 @@ pub enum RunError {
         /// The predictors of the first run.
         expected: String,
     },
+    /// What a cell of a benchmark left cannot be read back.
+    #[error("{}: cannot be read back: {message}; remove the cell's folder to run it again", path.display())]
+    BadOutcome {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Cells of a benchmark failed; the others are in the table.
+    #[error("{n_failed} of {n_cells} cells failed; {} has their errors", table.display())]
+    CellsFailed {
+        /// Cells that failed.
+        n_failed: usize,
+        /// All cells.
+        n_cells: usize,
+        /// The list of cells.
+        table: PathBuf,
+    },
 }

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dataset::{
-    ContactSource, DatasetError, ExampleReader, ExampleSource, PreparedReader, write_prepared,
+    ContactSource, DataConfig, DatasetError, ExampleReader, ExampleSource, PreparedReader,
+    write_prepared,
 };
 use model::Network;
 use model::checkpoint::{self, CheckpointMeta};
@@ -61,6 +62,39 @@ pub struct TrainedNetworks {
     pub digest: String,
 }
 
+impl TrainedNetworks {
+    /// The best network of every seed of the run in `folder`, each through `load`.
+    fn load(
+        seeds: &[u64],
+        folder: &Path,
+        load: impl Fn(&Path) -> Result<Network, RunError>,
+    ) -> Result<Self, RunError> {
+        let mut digest = Sha256::new();
+        let mut networks = Vec::with_capacity(seeds.len());
+        for &seed in seeds {
+            let path = seed_folder(folder, seed).join(BEST_FILE);
+            if !path.exists() {
+                return Err(RunError::NotTrained { path });
+            }
+            let network = load(&path)?;
+            let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
+            digest.update(&bytes);
+            networks.push((seed, network));
+        }
+        let digest = digest
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Ok(Self { networks, digest })
+    }
+}
+
+/// The folder of one seed's network, inside the output folder of its run.
+pub(crate) fn seed_folder(run: &Path, seed: u64) -> PathBuf {
+    run.join(format!("seed_{seed}"))
+}
+
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -90,9 +124,7 @@ impl Experiment {
             config.train.precision,
             &machine.device,
         )?;
-        let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
-        let free: Vec<&str> = free.iter().map(String::as_str).collect();
-        let folder = RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)?;
+        let folder = open_folder(&config, output)?;
         let experiment = Self {
             config,
             folder,
@@ -133,7 +165,7 @@ impl Experiment {
 
     /// The folder of one seed's network.
     pub fn seed_folder(&self, seed: u64) -> PathBuf {
-        self.folder.file(format!("seed_{seed}"))
+        seed_folder(self.path(), seed)
     }
 
     /// The folder of the prepared data set.
@@ -146,47 +178,12 @@ impl Experiment {
     /// # Errors
     /// What the input files cause, or a write that fails.
     pub fn prepare(&self) -> Result<PreparedReader, RunError> {
-        let folder = self.data_folder();
-        if folder.join(dataset::MANIFEST_FILE_NAME).exists() {
-            return Ok(PreparedReader::open(&folder)?);
-        }
-        let reader = ExampleReader::open(&self.config.data)?;
-        if self.machine.progress != ProgressMode::Silent {
-            for conversion in reader.conversions() {
-                eprintln!("{conversion}");
-            }
-        }
-        let mut progress: Option<(Progress, usize)> = None;
-        let mut advance = |n_done: usize, n_genes: usize| {
-            let (progress, n_shown) = progress.get_or_insert_with(|| {
-                let (total, done) = (n_genes as u64, n_done as u64);
-                let progress = Progress::new(self.machine.progress, "prepare", total, done);
-                if n_done > 0 {
-                    progress.note(&format!("continuing at gene {n_done} of {n_genes}"));
-                }
-                (progress, n_done)
-            });
-            progress.advance((n_done - *n_shown) as u64, "");
-            *n_shown = n_done;
-            match self.machine.interrupt.requested() {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        };
-        match write_prepared(&reader, &folder, &mut advance) {
-            Err(DatasetError::Stopped) => {
-                return Err(RunError::Interrupted {
-                    signal: self
-                        .machine
-                        .interrupt
-                        .requested()
-                        .unwrap_or(Signal::Interrupt),
-                    remedy: "run the same command again; it continues".to_string(),
-                });
-            }
-            written => written?,
-        };
-        Ok(PreparedReader::open(&folder)?)
+        let Machine {
+            interrupt,
+            progress,
+            ..
+        } = &self.machine;
+        prepare_data(&self.config.data, &self.data_folder(), interrupt, *progress)
     }
 
     /// Trains one network per seed, or continues where an earlier process stopped.
@@ -230,32 +227,30 @@ impl Experiment {
     /// what a damaged checkpoint causes.
     pub fn networks(&self) -> Result<TrainedNetworks, RunError> {
         let data_digest = self.prepare()?.manifest().description.digest();
-        let mut digest = Sha256::new();
-        let mut networks = Vec::with_capacity(self.config.seeds.len());
-        for &seed in &self.config.seeds {
-            let path = self.seed_folder(seed).join(BEST_FILE);
-            if !path.exists() {
-                return Err(RunError::NotTrained { path });
+        let device = &self.machine.device.device;
+        TrainedNetworks::load(&self.config.seeds, self.path(), |path| {
+            let (network, meta) = checkpoint::load_for(path, &self.config.model, device)?;
+            let trained_on = meta.manifest_digest.as_ref();
+            match trained_on.is_some_and(|digest| *digest != data_digest) {
+                true => Err(RunError::OtherData {
+                    path: path.to_path_buf(),
+                }),
+                false => Ok(network),
             }
-            let (network, meta) =
-                checkpoint::load_for(&path, &self.config.model, &self.machine.device.device)?;
-            if meta
-                .manifest_digest
-                .as_ref()
-                .is_some_and(|trained_on| *trained_on != data_digest)
-            {
-                return Err(RunError::OtherData { path });
-            }
-            let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
-            digest.update(&bytes);
-            networks.push((seed, network));
-        }
-        let digest = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(TrainedNetworks { networks, digest })
+        })
+    }
+
+    /// Loads the best network of every seed of another run, to be used on the data of this one.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`], [`RunError::NotTrained`]; [`RunError::Model`] when its networks are not those of this
+    /// experiment, but for what depends on the window.
+    pub fn networks_of(&self, run: &Path) -> Result<TrainedNetworks, RunError> {
+        let device = &self.machine.device.device;
+        TrainedNetworks::load(&read_config(run)?.seeds, run, |path| {
+            let network = checkpoint::load_for_window(path, &self.config.model, device)?;
+            Ok(network)
+        })
     }
 
     /// Where results of these networks come from, for the headers of output files.
@@ -288,6 +283,64 @@ impl Experiment {
             seeds: self.config.seeds.clone(),
         }
     }
+}
+
+/// Opens `output` for the run of an experiment, whose resolved settings are saved in it.
+///
+/// # Errors
+/// As [`RunFolder::open`].
+pub(crate) fn open_folder(config: &ExperimentConfig, output: &Path) -> Result<RunFolder, RunError> {
+    let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
+    let free: Vec<&str> = free.iter().map(String::as_str).collect();
+    RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)
+}
+
+/// Opens the prepared data set in `folder`, which is written first when it is absent or incomplete.
+///
+/// # Errors
+/// What the input files cause, or a write that fails; [`RunError::Interrupted`].
+pub(crate) fn prepare_data(
+    data: &DataConfig,
+    folder: &Path,
+    interrupt: &Interrupt,
+    mode: ProgressMode,
+) -> Result<PreparedReader, RunError> {
+    if folder.join(dataset::MANIFEST_FILE_NAME).exists() {
+        return Ok(PreparedReader::open(folder)?);
+    }
+    let reader = ExampleReader::open(data)?;
+    if mode != ProgressMode::Silent {
+        for conversion in reader.conversions() {
+            eprintln!("{conversion}");
+        }
+    }
+    let mut progress: Option<(Progress, usize)> = None;
+    let mut advance = |n_done: usize, n_genes: usize| {
+        let (progress, n_shown) = progress.get_or_insert_with(|| {
+            let (total, done) = (n_genes as u64, n_done as u64);
+            let progress = Progress::new(mode, "prepare", total, done);
+            if n_done > 0 {
+                progress.note(&format!("continuing at gene {n_done} of {n_genes}"));
+            }
+            (progress, n_done)
+        });
+        progress.advance((n_done - *n_shown) as u64, "");
+        *n_shown = n_done;
+        match interrupt.requested() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    };
+    match write_prepared(&reader, folder, &mut advance) {
+        Err(DatasetError::Stopped) => {
+            return Err(RunError::Interrupted {
+                signal: interrupt.requested().unwrap_or(Signal::Interrupt),
+                remedy: "run the same command again; it continues".to_string(),
+            });
+        }
+        written => written?,
+    };
+    Ok(PreparedReader::open(folder)?)
 }
 
 /// The settings saved in an output folder.

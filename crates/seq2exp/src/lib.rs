@@ -6,6 +6,7 @@
 pub mod baseline;
 pub mod batch;
 pub mod bench;
+pub mod benchmark;
 pub mod check;
 pub mod cli;
 pub mod commands;

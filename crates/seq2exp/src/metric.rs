@@ -182,7 +182,7 @@ fn ranks(values: &[f64]) -> Vec<f64> {
 }
 
 /// The quantile of sorted values with linear interpolation (numpy's default).
-fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
+pub(crate) fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let place = share.clamp(0.0, 1.0) * last as f64;
     let below = place.floor() as usize;

@@ -10,6 +10,9 @@ use crate::discover::Provenance;
 use crate::ensemble::EnsemblePredictions;
 use crate::error::RunError;
 
+/// File of the predictions, in a run's output folder.
+pub const PREDICTIONS_FILE: &str = "predictions.tsv";
+
 /// Columns before the baselines' and the seeds' own.
 const COLUMNS: &str =
     "gene_id\tsymbol\tchrom\ttss\tstrand\tsplit\tobserved\tpredicted\tpredicted_sd\tmask_ratio";

@@ -10,12 +10,14 @@ use dataset::{Split, Window};
 use genome::{Strand, write_atomic};
 use serde::{Deserialize, Serialize};
 
+use crate::benchmark::ResultTable;
 use crate::discover::{DiscoverConfig, GeneElement, GeneMaskSummary};
 use crate::elements::{Element, MaskedWindow};
 use crate::error::RunError;
 use crate::metric::Estimate;
 
 mod axis;
+mod benchmark_page;
 mod curve_chart;
 mod discovery_section;
 mod gene_picture;
@@ -284,6 +286,20 @@ pub fn render_report(input: &ReportInput) -> String {
 /// [`RunError::Genome`] when the file cannot be written; an older report then stays as it was.
 pub fn write_report(path: &Path, input: &ReportInput) -> Result<(), RunError> {
     let html = render_report(input);
+    write_atomic(path, |out| out.write_all(html.as_bytes()))?;
+    Ok(())
+}
+
+/// Writes the page of a benchmark as one HTML file; `command` is the line that makes it again.
+///
+/// # Errors
+/// As [`write_report`].
+pub fn write_benchmark_report(
+    path: &Path,
+    table: &ResultTable,
+    command: &str,
+) -> Result<(), RunError> {
+    let html = benchmark_page::render(table, command);
     write_atomic(path, |out| out.write_all(html.as_bytes()))?;
     Ok(())
 }

@@ -106,7 +106,11 @@ impl RunFolder {
     }
 }
 
-fn lock(folder: &Path) -> Result<File, RunError> {
+/// Marks a folder, which must be there, as in use until the file is closed.
+///
+/// # Errors
+/// [`RunError::FolderInUse`] when another process runs in it; [`RunError::Io`].
+pub(crate) fn lock(folder: &Path) -> Result<File, RunError> {
     let path = folder.join(LOCK_FILE);
     let io = |source| RunError::Io {
         path: path.clone(),

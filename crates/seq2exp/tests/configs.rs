@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use model::NetworkKind;
+use seq2exp::benchmark::{Plan, published_row};
 use seq2exp::config::ExperimentConfig;
 
 fn configs() -> PathBuf {
@@ -66,5 +67,37 @@ fn every_file_belongs_to_a_network() {
         let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         let has_network = NetworkKind::ALL.into_iter().any(|kind| is_of(&name, kind));
         assert!(name == "README.md" || has_network, "{name}");
+    }
+}
+
+#[test]
+fn every_benchmark_definition_is_sound_and_the_published_one_has_published_rows() {
+    let definitions = configs().join("../benchmarks/definitions");
+    for entry in fs::read_dir(&definitions).unwrap() {
+        let path = entry.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        if !text.contains("[[model]]") {
+            ExperimentConfig::read(&path, &[]).unwrap_or_else(|error| panic!("{error}"));
+            continue;
+        }
+        let plan = Plan::read(&path).unwrap_or_else(|error| panic!("{error}"));
+        assert!(!plan.cells.is_empty(), "{}", path.display());
+    }
+    let paper = Plan::read(&definitions.join("paper.toml")).unwrap();
+    assert_eq!(paper.datasets.len(), 2);
+    // One fold, five seeds.
+    assert_eq!(paper.cells.len(), 2 * 5 * paper.models.len());
+    for name in &paper.models {
+        for (_, published) in &paper.datasets {
+            let data = published.expect("a published data set");
+            assert!(published_row(data, name).is_some(), "{name}");
+        }
+    }
+    for cell in &paper.cells {
+        let config = &cell.config;
+        assert_eq!(
+            config.model.differences(&config.model.kind().preset()),
+            [""; 0]
+        );
     }
 }

@@ -1,37 +1,41 @@
 //! `seq2exp evaluate`.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use dataset::{ExampleSource, Split};
 
 use crate::baseline::Baselines;
-use crate::cli::EvaluateArgs;
+use crate::cli::{DeviceArgs, EvaluateArgs};
 use crate::commands::{machine, print_json, print_text};
-use crate::ensemble::{EnsemblePredictions, MetricsFile, Spread};
+use crate::config::ExperimentConfig;
+use crate::ensemble::{EnsemblePredictions, METRICS_FILE, MetricsFile, Spread};
 use crate::evaluate::{Scores, write_json};
-use crate::experiment::Experiment;
+use crate::experiment::{Experiment, Resume, TrainedNetworks, read_config};
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::pool::{PoolReport, pool};
-use crate::predictions_table::write_predictions_table;
-
-/// File of the scores, in the output folder.
-pub const METRICS_FILE: &str = "metrics.json";
-/// File of the predictions, in the output folder.
-pub const PREDICTIONS_FILE: &str = "predictions.tsv";
+use crate::predictions_table::{PREDICTIONS_FILE, write_predictions_table};
 
 /// Scores one run, or pools the test genes of several.
 pub fn execute(args: &EvaluateArgs) -> Result<()> {
     if let [folder] = args.folders.as_slice() {
-        let experiment = Experiment::reopen(folder, machine(args.device)?)?;
-        let metrics = evaluate(&experiment)?;
+        let metrics = match (&args.on, &args.output) {
+            (Some(on), Some(output)) => evaluate_on(args.device, folder, on, output)?,
+            _ => evaluate(&Experiment::reopen(folder, machine(args.device)?)?)?,
+        };
         return if args.json {
             print_json(&metrics)
         } else {
             print_text(&table(&metrics))
         };
+    }
+    if args.on.is_some() {
+        bail!(
+            "--on takes the networks of one folder, not of {}",
+            args.folders.len()
+        );
     }
     let files: Vec<PathBuf> = args
         .folders
@@ -46,14 +50,27 @@ pub fn execute(args: &EvaluateArgs) -> Result<()> {
     }
 }
 
+/// Evaluates the networks of a run on the data of another experiment, whose results go to `output`.
+fn evaluate_on(device: DeviceArgs, folder: &Path, on: &Path, output: &Path) -> Result<MetricsFile> {
+    let config = ExperimentConfig {
+        seeds: read_config(folder)?.seeds,
+        ..ExperimentConfig::read(on, &[])?
+    };
+    let experiment = Experiment::open(config, output, Resume::Yes, machine(device)?)?;
+    evaluate_networks(&experiment, &experiment.networks_of(folder)?)
+}
+
 /// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json`.
 pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
+    evaluate_networks(experiment, &experiment.networks()?)
+}
+
+fn evaluate_networks(experiment: &Experiment, networks: &TrainedNetworks) -> Result<MetricsFile> {
     let prepared = experiment.prepare()?;
-    let networks = experiment.networks()?;
-    let provenance = experiment.provenance(&networks, &prepared);
+    let provenance = experiment.provenance(networks, &prepared);
     let source: Arc<dyn ExampleSource> = Arc::new(prepared);
     let baselines = Baselines::fit(&source, experiment.config().train.loader_threads)?;
-    let predictions = EnsemblePredictions::new(experiment, &networks, &source)?;
+    let predictions = EnsemblePredictions::new(experiment, networks, &source)?;
     let (ensemble, seeds, over_seeds) = predictions.evaluate(
         source.as_ref(),
         baselines.as_ref(),

@@ -8,9 +8,9 @@ use model::checkpoint::read_meta;
 use serde_json::{Value, json};
 
 use crate::cli::InfoArgs;
-use crate::commands::evaluate::METRICS_FILE;
 use crate::commands::{print_json, print_text};
 use crate::device::{GPU_BUILD_REMEDY, adapters};
+use crate::ensemble::METRICS_FILE;
 use crate::experiment::{DATA_FOLDER, read_config};
 
 /// Describes a checkpoint, a prepared data set or a run folder; without one, the networks or the devices.

@@ -6,17 +6,16 @@ use anyhow::{Context, Result};
 use dataset::{ExpressionTransform, PreparedReader};
 
 use crate::cli::FolderArgs;
-use crate::commands::evaluate::{METRICS_FILE, PREDICTIONS_FILE};
 use crate::commands::machine;
 use crate::config::ExperimentConfig;
 use crate::discover::{Discovery, ELEMENTS_FILE};
 use crate::discovery_tables::read_discovery;
 use crate::elements::{MaskedWindow, find_elements, selection_limit};
-use crate::ensemble::{MetricsFile, mean_mask};
+use crate::ensemble::{METRICS_FILE, MetricsFile, mean_mask};
 use crate::evaluate::{Evaluation, Scores};
 use crate::experiment::{Experiment, TrainedNetworks};
 use crate::metric::BootstrapConfig;
-use crate::predictions_table::{PredictionRow, read_predictions_table};
+use crate::predictions_table::{PREDICTIONS_FILE, PredictionRow, read_predictions_table};
 use crate::report::{
     FactGroup, GenePicture, MetricKind, MetricRow, Neighbour, PredictionPoint, ReportInput,
     TrainingCurve, TrainingStep, ValidationStep, choose_genes, write_report,

@@ -31,6 +31,20 @@ pub(super) fn render(input: &ReportInput) -> String {
         &input.name
     };
     let mut page = Markup::new();
+    head(&mut page, &format!("{name}: seq2exp report"));
+    header(&mut page, input, name);
+    predictions(&mut page, input);
+    section(&mut page, 1);
+    discovery_section::draw(&mut page, input);
+    page.close();
+    genes(&mut page, input);
+    training(&mut page, input);
+    run(&mut page, input);
+    page.finish()
+}
+
+/// Begins a page, up to and with its open body.
+pub(super) fn head(page: &mut Markup, title: &str) {
     page.raw("<!DOCTYPE html>\n");
     page.open("html", &[attr("lang", "en")]).open("head", &[]);
     page.empty("meta", &[attr("charset", "utf-8")]);
@@ -41,18 +55,9 @@ pub(super) fn render(input: &ReportInput) -> String {
             attr("content", "width=device-width, initial-scale=1"),
         ],
     );
-    page.leaf("title", &[], &format!("{name}: seq2exp report"));
+    page.leaf("title", &[], title);
     page.open("style", &[]).raw(STYLE).close();
     page.close().open("body", &[]);
-    header(&mut page, input, name);
-    predictions(&mut page, input);
-    section(&mut page, 1);
-    discovery_section::draw(&mut page, input);
-    page.close();
-    genes(&mut page, input);
-    training(&mut page, input);
-    run(&mut page, input);
-    page.finish()
 }
 
 /// Opens a section and writes its title.

@@ -1,6 +1,7 @@
 //! The command line as a user meets it: every subcommand, and every kind of bad input.
 
 mod bad_input;
+mod benchmark;
 mod real_data;
 mod released;
 mod subcommands;

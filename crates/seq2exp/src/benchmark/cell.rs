@@ -1,0 +1,101 @@
+//! One cell of a benchmark: a model on a data set, a fold and a seed.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use crate::config::ExperimentConfig;
+
+/// One run of a benchmark.
+#[derive(Debug, Clone)]
+pub struct Cell {
+    /// Name of the data set.
+    pub dataset: String,
+    /// The fold, from 1; none when the data's split is used as it is.
+    pub fold: Option<usize>,
+    /// Name of the model.
+    pub model: String,
+    /// The only seed of its experiment.
+    pub seed: u64,
+    /// Complete settings; files without a folder lie in the cell's own, see [`config_in`](Self::config_in).
+    pub config: ExperimentConfig,
+    /// What is done.
+    pub work: CellWork,
+}
+
+/// What a cell does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CellWork {
+    /// Trains a network and evaluates it.
+    Train,
+    /// Trains a network whose mask is given by [`MASK_FILE`](Cell::MASK_FILE), which is made first.
+    TrainUnder(FixedMask),
+    /// Evaluates the network of another cell, by its index in the plan, on its own data.
+    EvaluateNetworkOf(usize),
+}
+
+/// A mask that nobody learns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FixedMask {
+    /// 1 everywhere.
+    All,
+    /// 1 in random blocks, as much of the windows as in another cell, by its index in the plan.
+    RandomLike(usize),
+}
+
+impl Cell {
+    /// Regions of a fixed mask that are 1 (`data.include`), in the cell's folder.
+    pub const MASK_FILE: &str = "mask.bed";
+    /// The whole genome (`data.exclude`), in the cell's folder: what a fixed mask does not select is 0.
+    pub const GENOME_FILE: &str = "genome.bed";
+
+    /// The settings with every file named by its absolute path.
+    pub fn config_in(&self, benchmark: &Path) -> ExperimentConfig {
+        ExperimentConfig {
+            data: self.config.data.resolve(&self.folder(benchmark)),
+            ..self.config.clone()
+        }
+    }
+
+    /// The cell's output folder, inside that of the benchmark.
+    pub fn folder(&self, benchmark: &Path) -> PathBuf {
+        let mut folder = benchmark.join("cells").join(&self.dataset);
+        if let Some(fold) = self.fold {
+            folder.push(format!("fold_{fold}"));
+        }
+        folder.push(&self.model);
+        folder.push(format!("seed_{}", self.seed));
+        folder
+    }
+
+    /// The folder of its prepared data set, inside that of the benchmark: one for all cells with the same `[data]`.
+    pub fn data_folder(&self, benchmark: &Path) -> PathBuf {
+        // A configuration is made of values that JSON holds.
+        let data = self.config_in(benchmark).data;
+        let settings = serde_json::to_string(&data).unwrap_or_default();
+        let digest = Sha256::digest(settings.as_bytes());
+        let name: String = digest
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        benchmark.join("data").join(name)
+    }
+
+    /// The cell whose result must be there first.
+    pub fn needs(&self) -> Option<usize> {
+        match self.work {
+            CellWork::Train | CellWork::TrainUnder(FixedMask::All) => None,
+            CellWork::TrainUnder(FixedMask::RandomLike(other)) => Some(other),
+            CellWork::EvaluateNetworkOf(other) => Some(other),
+        }
+    }
+
+    /// Data set, fold, model and seed in words.
+    pub fn label(&self) -> String {
+        let fold = self
+            .fold
+            .map_or(String::new(), |fold| format!(" fold {fold}"));
+        format!("{}{fold} {} seed {}", self.dataset, self.model, self.seed)
+    }
+}

@@ -1,0 +1,373 @@
+//! Running the cells of a plan: several at a time, each in processes of its own, none stopped by another's failure.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::cell_process::{CellProcess, Ended};
+use super::fixed_mask::{share_outside, write_blocks};
+use super::{Cell, CellOutcome, CellWork, FixedMask, Plan};
+use crate::device::DeviceChoice;
+use crate::ensemble::METRICS_FILE;
+use crate::error::RunError;
+use crate::evaluate::write_json;
+use crate::experiment::{DATA_FOLDER, open_folder, prepare_data};
+use crate::interrupt::Interrupt;
+use crate::progress::ProgressMode;
+use crate::run_folder::CONFIG_FILE;
+
+/// How the cells are run; no result depends on it.
+#[derive(Debug, Clone)]
+pub struct RunnerOptions {
+    /// Cells at a time.
+    pub n_jobs: usize,
+    /// Threads of each cell.
+    pub n_threads: usize,
+    /// Where networks run.
+    pub device: DeviceChoice,
+    /// The program that runs a cell: this one.
+    pub program: PathBuf,
+}
+
+/// What became of a cell.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CellState {
+    /// It is finished; this many seconds of running, over all attempts.
+    Finished {
+        /// Seconds, none for a cell that was run by hand.
+        seconds: Option<f64>,
+    },
+    /// It failed, with the reason.
+    Failed(String),
+    /// It was not reached, or stopped in the middle; the same command goes on with it.
+    Unfinished,
+}
+
+/// What a cell's folder says of its running, beside the files of a run.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct CellRecord {
+    /// Seconds over all attempts.
+    seconds: f64,
+    /// How often it was started.
+    attempts: u32,
+    /// Why the last attempt failed.
+    error: Option<String>,
+}
+
+/// File of the [`CellRecord`].
+const RECORD_FILE: &str = "cell.json";
+/// File of the messages of a cell's processes.
+const LOG_FILE: &str = "log.txt";
+
+/// Runs every cell of the plan that is not finished, in the plan's order as far as cells need each other.
+///
+/// Each cell's folder becomes an ordinary run's. One that was interrupted goes on from its checkpoint; one that failed is
+/// tried again. The states are in the order of the cells.
+///
+/// # Errors
+/// [`RunError::FolderInUse`] when another process runs this benchmark; [`RunError::Io`] when its folder cannot be made.
+pub fn run_cells(
+    plan: &Plan,
+    folder: &Path,
+    options: &RunnerOptions,
+    interrupt: &Interrupt,
+) -> Result<Vec<CellState>, RunError> {
+    std::fs::create_dir_all(folder).map_err(|source| RunError::Io {
+        path: folder.to_path_buf(),
+        source,
+    })?;
+    let _lock = crate::run_folder::lock(folder)?;
+    let runner = Runner {
+        plan,
+        folder,
+        options,
+        interrupt,
+        places: Mutex::new(vec![Place::Waiting; plan.cells.len()]),
+        changed: Condvar::new(),
+        data: Mutex::default(),
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..options.n_jobs.clamp(1, plan.cells.len().max(1)) {
+            scope.spawn(|| runner.work());
+        }
+    });
+    let places = runner.places.into_inner();
+    let places = places.unwrap_or_else(|poisoned| poisoned.into_inner());
+    Ok(places.into_iter().map(Place::state).collect())
+}
+
+/// The states of the cells as their folders tell them, without running any.
+pub fn cell_states(plan: &Plan, folder: &Path) -> Vec<CellState> {
+    let state = |cell: &Cell| {
+        let folder = cell.folder(folder);
+        let record = read_record(&folder);
+        match (folder.join(METRICS_FILE).exists(), record) {
+            (true, record) => CellState::Finished {
+                seconds: record.map(|record| record.seconds),
+            },
+            (
+                false,
+                Some(CellRecord {
+                    error: Some(error), ..
+                }),
+            ) => CellState::Failed(error),
+            (false, _) => CellState::Unfinished,
+        }
+    };
+    plan.cells.iter().map(state).collect()
+}
+
+/// Where a cell is on its way.
+#[derive(Debug, Clone)]
+enum Place {
+    Waiting,
+    Running,
+    Done(CellState),
+}
+
+impl Place {
+    fn state(self) -> CellState {
+        match self {
+            Self::Done(state) => state,
+            Self::Waiting | Self::Running => CellState::Unfinished,
+        }
+    }
+}
+
+struct Runner<'a> {
+    plan: &'a Plan,
+    folder: &'a Path,
+    options: &'a RunnerOptions,
+    interrupt: &'a Interrupt,
+    places: Mutex<Vec<Place>>,
+    /// Told whenever a cell is done.
+    changed: Condvar,
+    /// One lock for each prepared data set, so that it is written once.
+    data: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
+}
+
+/// What a worker does next.
+enum Next {
+    Run(usize),
+    Wait,
+    Stop,
+}
+
+/// The value behind a lock; a worker that panicked held no half-made value.
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+impl Runner<'_> {
+    /// Takes one cell after the other until none is left.
+    fn work(&self) {
+        loop {
+            let mut places = held(&self.places);
+            match self.next(&mut places) {
+                Next::Stop => return,
+                Next::Wait => {
+                    // A signal does not wake us, so we look again soon.
+                    let pause = Duration::from_millis(200);
+                    drop(self.changed.wait_timeout(places, pause));
+                }
+                Next::Run(index) => {
+                    places[index] = Place::Running;
+                    drop(places);
+                    let state = self.run_cell(&self.plan.cells[index]);
+                    let mut places = held(&self.places);
+                    places[index] = Place::Done(state.clone());
+                    let is_done = |place: &&Place| matches!(place, Place::Done(_));
+                    let n_done = places.iter().filter(is_done).count();
+                    drop(places);
+                    self.changed.notify_all();
+                    self.tell(n_done, &self.plan.cells[index], &state);
+                }
+            }
+        }
+    }
+
+    /// Chooses the next cell; those that need a failed one are marked as failed.
+    fn next(&self, places: &mut [Place]) -> Next {
+        if self.interrupt.requested().is_some() {
+            return Next::Stop;
+        }
+        let mut is_waiting = false;
+        for index in 0..places.len() {
+            if !matches!(places[index], Place::Waiting) {
+                continue;
+            }
+            let Some(needed) = self.plan.cells[index].needs() else {
+                return Next::Run(index);
+            };
+            match &places[needed] {
+                Place::Done(CellState::Finished { .. }) => return Next::Run(index),
+                Place::Done(CellState::Failed(_)) => {
+                    let label = self.plan.cells[needed].label();
+                    let reason = format!("needs {label}, which failed");
+                    places[index] = Place::Done(CellState::Failed(reason));
+                }
+                Place::Done(CellState::Unfinished) => {
+                    places[index] = Place::Done(CellState::Unfinished);
+                }
+                Place::Waiting | Place::Running => is_waiting = true,
+            }
+        }
+        match is_waiting {
+            true => Next::Wait,
+            false => Next::Stop,
+        }
+    }
+
+    fn tell(&self, n_done: usize, cell: &Cell, state: &CellState) {
+        let what = match state {
+            CellState::Finished { seconds: None } => "finished before".to_string(),
+            CellState::Finished {
+                seconds: Some(seconds),
+            } => format!("finished, {seconds:.0} s"),
+            CellState::Failed(reason) => format!("FAILED: {reason}"),
+            CellState::Unfinished => "stopped".to_string(),
+        };
+        eprintln!(
+            "[{n_done}/{}] {}: {what}",
+            self.plan.cells.len(),
+            cell.label()
+        );
+    }
+
+    fn run_cell(&self, cell: &Cell) -> CellState {
+        let folder = cell.folder(self.folder);
+        let started = Instant::now();
+        let before = read_record(&folder);
+        // The settings in the folder are compared with the cell's even when it is finished.
+        if let Err(error) = open_folder(&cell.config_in(self.folder), &folder) {
+            return CellState::Failed(error.to_string());
+        }
+        if folder.join(METRICS_FILE).exists() {
+            return CellState::Finished {
+                seconds: before.map(|record| record.seconds),
+            };
+        }
+        let ended = self
+            .make_mask(cell, &folder)
+            .and_then(|()| self.prepare(cell, &folder))
+            .and_then(|()| self.process(cell, &folder));
+        let before = before.unwrap_or_default();
+        let record = CellRecord {
+            seconds: before.seconds + started.elapsed().as_secs_f64(),
+            attempts: before.attempts + 1,
+            error: match &ended {
+                Err(Ended::Failed(reason)) => Some(reason.clone()),
+                _ => None,
+            },
+        };
+        // The record is for people; a folder that cannot be written to has failed the cell already.
+        let _ = write_json(&folder.join(RECORD_FILE), &record);
+        match ended {
+            Ok(()) => CellState::Finished {
+                seconds: Some(record.seconds),
+            },
+            Err(Ended::Failed(reason)) => CellState::Failed(reason),
+            Err(Ended::Stopped) => CellState::Unfinished,
+        }
+    }
+
+    /// Writes the region files of a fixed mask, unless they are there.
+    fn make_mask(&self, cell: &Cell, folder: &Path) -> Result<(), Ended> {
+        let CellWork::TrainUnder(mask) = cell.work else {
+            return Ok(());
+        };
+        let data = &cell.config.data;
+        let share = match mask {
+            FixedMask::All => 1.0,
+            FixedMask::RandomLike(other) => {
+                let other = CellOutcome::read(&self.plan.cells[other], self.folder);
+                let other = other.map_err(|error| Ended::Failed(error.to_string()))?;
+                let ratio = other.and_then(|outcome| outcome.mask_ratio);
+                let ratio = ratio.ok_or_else(|| {
+                    Ended::Failed("the network to compare with has no mask".to_string())
+                })?;
+                share_outside(ratio, data.promoter, data.length)
+            }
+        };
+        for (name, share) in [(Cell::MASK_FILE, share), (Cell::GENOME_FILE, 1.0)] {
+            let path = folder.join(name);
+            if path.exists() {
+                continue;
+            }
+            write_blocks(&path, &data.genome, share, cell.seed)
+                .map_err(|error| Ended::Failed(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the cell's prepared data set, or links that of another cell with the same `[data]`.
+    fn prepare(&self, cell: &Cell, folder: &Path) -> Result<(), Ended> {
+        let data_folder = cell.data_folder(self.folder);
+        let lock = Arc::clone(held(&self.data).entry(data_folder.clone()).or_default());
+        let _guard = held(&lock);
+        let prepared = prepare_data(
+            &cell.config_in(self.folder).data,
+            &data_folder,
+            self.interrupt,
+            ProgressMode::Lines,
+        );
+        match prepared {
+            Ok(_) => {}
+            Err(RunError::Interrupted { .. }) => return Err(Ended::Stopped),
+            Err(error) => return Err(Ended::Failed(error.to_string())),
+        }
+        let own = folder.join(DATA_FOLDER);
+        let failed = |error: std::io::Error| Ended::Failed(format!("{}: {error}", own.display()));
+        std::fs::create_dir_all(&own).map_err(failed)?;
+        // The manifest makes a data set complete, so it comes last.
+        for name in [dataset::DATA_FILE_NAME, dataset::MANIFEST_FILE_NAME] {
+            let link = own.join(name);
+            if !link.exists() {
+                std::fs::hard_link(data_folder.join(name), link).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn process(&self, cell: &Cell, folder: &Path) -> Result<(), Ended> {
+        let config = folder.join(CONFIG_FILE);
+        let text = |path: &Path| path.display().to_string();
+        let evaluate = vec!["evaluate".to_string(), text(folder)];
+        let commands = match cell.work {
+            CellWork::Train | CellWork::TrainUnder(_) => {
+                let train = ["train".to_string(), text(&config), "--resume".to_string()];
+                let output = ["--output".to_string(), text(folder)];
+                vec![train.into_iter().chain(output).collect(), evaluate]
+            }
+            CellWork::EvaluateNetworkOf(other) => {
+                let network = self.plan.cells[other].folder(self.folder);
+                let mut evaluate = vec!["evaluate".to_string(), text(&network)];
+                evaluate.extend(["--on".to_string(), text(&config)]);
+                evaluate.extend(["--output".to_string(), text(folder)]);
+                vec![evaluate]
+            }
+        };
+        for mut arguments in commands {
+            arguments.extend(["--device".to_string(), self.options.device.to_string()]);
+            arguments.extend(["--threads".to_string(), self.options.n_threads.to_string()]);
+            CellProcess {
+                program: &self.options.program,
+                arguments,
+                log: folder.join(LOG_FILE),
+                interrupt: self.interrupt,
+            }
+            .run()?;
+        }
+        Ok(())
+    }
+}
+
+fn read_record(folder: &Path) -> Option<CellRecord> {
+    let text = std::fs::read_to_string(folder.join(RECORD_FILE)).ok()?;
+    serde_json::from_str(&text).ok()
+}
