@@ -7,12 +7,13 @@ use crate::bench::block::{BlockBench, BlockRecord, LENGTHS};
 use crate::bench::{Bench, BenchKind};
 use crate::cli::{BenchArgs, BenchTarget};
 use crate::commands::{print_json, print_text};
+use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
 
 /// Length of a whole network's window unless another is asked for, in bases.
 const LENGTH: usize = 20_000;
 
-/// Times Seq2Exp-soft, or one of its blocks, at the published width.
+/// Times the network of an experiment file, or Seq2Exp-soft, or one of its blocks, at the published width.
 pub fn execute(args: &BenchArgs) -> Result<()> {
     let device = OpenDevice::open(args.device.device)?;
     let kind = match args.kind {
@@ -30,7 +31,17 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
             return print_block(&bench.run(&device.device)?, args.json);
         }
     };
-    let mut network = NetworkKind::Seq2ExpSoft.preset();
+    let (mut network, own_length) = match &args.config {
+        Some(path) => {
+            let config = ExperimentConfig::read(path, &[])?;
+            (config.model, config.data.length as usize)
+        }
+        None => (NetworkKind::Seq2ExpSoft.preset(), LENGTH),
+    };
+    let length = args.length.unwrap_or(own_length);
+    if network.window_problem(length).is_some() {
+        network = network.with_length(length);
+    }
     if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
         config.n_layer_generator = usize::from(n_layers);
         config.n_layer_predictor = usize::from(n_layers);
@@ -38,7 +49,7 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
     let bench = Bench {
         kind,
         network,
-        length: args.length.unwrap_or(LENGTH),
+        length,
         batch: args.batch,
         n_runs: usize::from(args.runs),
         storage: args.storage,
