@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::NetworkConfig;
 use sha2::{Digest, Sha256};
 
 use crate::config::ExperimentConfig;
@@ -30,6 +31,13 @@ pub enum CellWork {
     Train,
     /// Trains a network whose mask is given by [`MASK_FILE`](Cell::MASK_FILE), which is made first.
     TrainUnder(FixedMask),
+    /// Trains on the frozen generator of another cell's network.
+    TrainOnGenerator {
+        /// The other cell, by its index in the plan.
+        of: usize,
+        /// Its folder, inside that of the benchmark.
+        folder: PathBuf,
+    },
     /// Evaluates the network of another cell, by its index in the plan, on its own data.
     EvaluateNetworkOf(usize),
 }
@@ -51,10 +59,14 @@ impl Cell {
 
     /// The settings with every file named by its absolute path.
     pub fn config_in(&self, benchmark: &Path) -> ExperimentConfig {
-        ExperimentConfig {
-            data: self.config.data.resolve(&self.folder(benchmark)),
-            ..self.config.clone()
+        let mut config = self.config.clone();
+        config.data = config.data.resolve(&self.folder(benchmark));
+        if let (CellWork::TrainOnGenerator { folder, .. }, NetworkConfig::Retrained(fields)) =
+            (&self.work, &mut config.model)
+        {
+            fields.generator = benchmark.join(folder);
         }
+        config
     }
 
     /// The cell's output folder, inside that of the benchmark.
@@ -87,7 +99,9 @@ impl Cell {
         match self.work {
             CellWork::Train | CellWork::TrainUnder(FixedMask::All) => None,
             CellWork::TrainUnder(FixedMask::RandomLike(other)) => Some(other),
-            CellWork::EvaluateNetworkOf(other) => Some(other),
+            CellWork::TrainOnGenerator { of: other, .. } | CellWork::EvaluateNetworkOf(other) => {
+                Some(other)
+            }
         }
     }
 

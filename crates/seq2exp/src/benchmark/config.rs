@@ -107,6 +107,10 @@ pub struct ModelEntry {
     /// and to `size`. Default: `[model]` stays.
     #[serde(default)]
     pub kind: Option<NetworkKind>,
+    /// The model of this benchmark whose trained generator it takes, for a `seq2exp_retrain`. Default: `seq2exp_soft`, when
+    /// there is one of that name; else `generator` of its own settings.
+    #[serde(default)]
+    pub generator_of: Option<String>,
     /// Settings that are changed for its cells.
     #[serde(default)]
     pub set: toml::Table,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use dataset::{DataConfig, FOLDS, SplitConfig};
-use model::{NetworkKind, NetworkSize};
+use model::{NetworkConfig, NetworkKind, NetworkSize};
 
 use super::config::{BenchmarkConfig, DatasetEntry, Folds, ModelEntry, line_of};
 use super::published::PublishedData;
@@ -94,6 +94,7 @@ impl<'a> Planner<'a> {
             of_dataset.sort_by_key(|cell: &(usize, Cell)| (cell.1.fold, cell.0));
             cells.extend(of_dataset.into_iter().map(|(_, cell)| cell));
         }
+        self.connect_generators(&templates, &mut cells);
         let models: Vec<String> = templates
             .iter()
             .map(|template| template.name.clone())
@@ -115,6 +116,50 @@ impl<'a> Planner<'a> {
                 })
                 .collect(),
         })
+    }
+
+    /// Lets every retrained model wait for the cell that trains its generator: of the same data set, fold and seed.
+    fn connect_generators(&mut self, templates: &[Template<'_>], cells: &mut [Cell]) {
+        let soft = NetworkKind::Seq2ExpSoft.name();
+        for template in templates {
+            let given = template.entry.generator_of.as_deref();
+            let wanted = given.unwrap_or(soft);
+            let takes = |cell: &Cell| {
+                cell.model == template.name
+                    && matches!(cell.config.model, NetworkConfig::Retrained(_))
+            };
+            if given.is_some() && !cells.iter().any(takes) {
+                self.problems.push(format!(
+                    "line {}: model {:?} has generator_of, but is no {}",
+                    template.line,
+                    template.name,
+                    NetworkKind::Seq2ExpRetrain.name()
+                ));
+            }
+            for index in (0..cells.len())
+                .filter(|&index| takes(&cells[index]))
+                .collect::<Vec<_>>()
+            {
+                let cell = &cells[index];
+                let of = cells.iter().position(|other| {
+                    other.model == wanted
+                        && (&other.dataset, other.fold, other.seed)
+                            == (&cell.dataset, cell.fold, cell.seed)
+                });
+                match of {
+                    Some(of) => {
+                        let folder = cells[of].folder(Path::new(""));
+                        cells[index].work = CellWork::TrainOnGenerator { of, folder };
+                    }
+                    None if given.is_some() => self.problems.push(format!(
+                        "line {}: no cell trains the generator {wanted:?} of {}",
+                        template.line,
+                        cell.label()
+                    )),
+                    None => {}
+                }
+            }
+        }
     }
 
     fn invalid(&self, problems: Vec<String>) -> RunError {

@@ -339,7 +339,7 @@ impl Runner<'_> {
         let text = |path: &Path| path.display().to_string();
         let evaluate = vec!["evaluate".to_string(), text(folder)];
         let commands = match cell.work {
-            CellWork::Train | CellWork::TrainUnder(_) => {
+            CellWork::Train | CellWork::TrainUnder(_) | CellWork::TrainOnGenerator { .. } => {
                 let train = ["train".to_string(), text(&config), "--resume".to_string()];
                 let output = ["--output".to_string(), text(folder)];
                 vec![train.into_iter().chain(output).collect(), evaluate]

@@ -110,9 +110,8 @@ fn score_table(page: &mut Markup, rows: &[&ResultRow], reference: Option<&str>) 
     }
     page.close().close().open("tbody", &[]);
     for row in rows {
-        page.open("tr", &[]).open("td", &[attr("class", "gene")]);
-        page.text(&row.model);
-        page.close();
+        page.open("tr", &[]);
+        page.leaf("td", &[attr("class", "region")], &row.model);
         if has_folds {
             page.leaf("td", &[attr("class", "n")], &row.fold.to_string());
         }
@@ -121,16 +120,18 @@ fn score_table(page: &mut Markup, rows: &[&ResultRow], reference: Option<&str>) 
             fields.extend(published_fields(row));
         }
         for field in fields {
-            // The interval goes below the value, as in the report of a run.
-            page.open("td", &[attr("class", "n")]);
-            match field.split_once(" [") {
-                Some((value, range)) => {
-                    page.text(value);
-                    page.leaf("span", &[attr("class", "range")], &format!("[{range}"));
-                }
-                None => {
-                    page.text(&field);
-                }
+            // Spread and interval go below the value, each on a line of its own: the table is wide as it is.
+            let (rest, interval) = match field.split_once(" [") {
+                Some((rest, interval)) => (rest, Some(format!("[{interval}"))),
+                None => (field.as_str(), None),
+            };
+            let (value, spread) = match rest.split_once(" ± ") {
+                Some((value, spread)) => (value, Some(format!("± {spread}"))),
+                None => (rest, None),
+            };
+            page.open("td", &[attr("class", "n")]).text(value);
+            for line in spread.into_iter().chain(interval) {
+                page.leaf("span", &[attr("class", "range")], &line);
             }
             page.close();
         }

@@ -104,6 +104,22 @@ fn benchmark_runs_each_cell_once_and_writes_the_table() {
 }
 
 #[test]
+fn retrained_predictor_takes_the_generator_that_the_benchmark_trained() {
+    let experiment = TinyExperiment::new();
+    let text = BENCHMARK
+        .replace("[2, 3]", "[3]")
+        .replace("caduceus_signals", "seq2exp_retrain");
+    experiment.write("benchmark.toml", text);
+    let (code, _, messages) = benchmark(&experiment, &["--jobs", "2"]);
+    assert_eq!(code, Some(0), "{messages}");
+    let config = experiment.read("out/cells/data/seq2exp_retrain/seed_3/config.toml");
+    assert!(
+        config.contains("cells/data/seq2exp_soft/seed_3"),
+        "{config}"
+    );
+}
+
+#[test]
 fn failed_cell_is_in_the_table_and_stops_nothing() {
     let experiment = TinyExperiment::new();
     // The first data set's blocklist is not there.

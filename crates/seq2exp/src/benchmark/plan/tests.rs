@@ -139,6 +139,33 @@ fn released_data_set_takes_the_place_of_the_files() {
 }
 
 #[test]
+fn retrained_model_waits_for_the_generator_of_its_seed() {
+    let plan = plan(
+        "name = 'b'\nbase = 'experiment.toml'\n\
+         [[model]]\nkind = 'seq2exp_retrain'\n[[model]]\nkind = 'seq2exp_soft'\n",
+    )
+    .expect("sound");
+    for (index, cell) in plan.cells.iter().enumerate() {
+        let Some(needed) = cell.needs() else { continue };
+        assert_eq!(plan.cells[needed].model, "seq2exp_soft");
+        assert_eq!(plan.cells[needed].seed, cell.seed);
+        assert_ne!(needed, index);
+        let NetworkConfig::Retrained(fields) = cell.config_in(Path::new("/out")).model else {
+            panic!("not retrained");
+        };
+        let expected = format!("/out/cells/data/seq2exp_soft/seed_{}", cell.seed);
+        assert_eq!(fields.generator, Path::new(&expected));
+    }
+    assert_eq!(
+        plan.cells
+            .iter()
+            .filter(|cell| cell.needs().is_some())
+            .count(),
+        2
+    );
+}
+
+#[test]
 fn what_does_not_fit_is_named_with_its_lines() {
     let head = "name = 'b'\nbase = 'experiment.toml'\n";
     let cases = [
