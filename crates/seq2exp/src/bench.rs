@@ -198,7 +198,9 @@ impl Bench {
         };
         self.time(|| {
             let drawn = mask.draw(logits.clone(), &input, promoter, &pass)?;
-            (drawn.mask.mean() + drawn.kl.mean()).backward();
+            let gradients = (drawn.mask.mean() + drawn.kl.mean()).backward();
+            wait(&device)?;
+            drop(gradients);
             Ok(())
         })
     }

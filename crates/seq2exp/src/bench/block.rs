@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::timing::{Repetition, Timing};
-use super::{Environment, median};
+use super::{Environment, median, wait};
 use crate::error::RunError;
 
 /// Lengths of the default table, in bases.
@@ -141,13 +141,16 @@ impl BlockBench {
         let x = Tensor::<3>::from_data(data.clone(), device);
         let x_tracked = Tensor::<3>::from_data(data, &device.clone().autodiff()).require_grad();
         let forward = || -> Result<(), RunError> {
-            let out = plain.forward(x.clone(), None);
-            out.map_err(ModelError::Shape)?;
+            let out = plain.forward(x.clone(), None).map_err(ModelError::Shape)?;
+            wait(device)?;
+            drop(out);
             Ok(())
         };
         let both = || -> Result<(), RunError> {
             let out = tracked.forward(x_tracked.clone(), None);
-            out.map_err(ModelError::Shape)?.sum().backward();
+            let gradients = out.map_err(ModelError::Shape)?.sum().backward();
+            wait(device)?;
+            drop(gradients);
             Ok(())
         };
         let products = |passes| {
