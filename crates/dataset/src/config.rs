@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::activity_table::ActivityConfig;
+use crate::candidate::CandidateConfig;
 use crate::contact_config::ContactConfig;
 use crate::expression_config::{ExpressionConfig, MissingExpression};
 use crate::hidden_input::HiddenInput;
@@ -70,6 +71,9 @@ pub struct DataConfig {
         skip_serializing_if = "Vec::is_empty"
     )]
     pub peaks: Vec<PathBuf>,
+    /// Candidate enhancers of each gene, for a network that reads them. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<CandidateConfig>,
     /// Window length in bases, even. Default and published: 200,000 (reference name `max_length`).
     #[serde(default = "default_length")]
     pub length: u64,
@@ -133,6 +137,12 @@ impl DataConfig {
         .flatten()
         .chain(self.tracks.iter_mut().map(|track| &mut track.path))
         .chain(&mut self.peaks)
+        .chain(
+            self.candidates
+                .iter_mut()
+                .flat_map(|config| [config.elements.as_mut(), config.links.as_mut()])
+                .flatten(),
+        )
     }
 
     /// Every input file with what it is used for, for example `genome` or `track dnase`.
@@ -173,6 +183,14 @@ impl DataConfig {
                 .iter()
                 .map(|path| ("peaks".to_string(), path.as_path())),
         );
+        if let Some(config) = &self.candidates {
+            for (role, path) in [
+                ("candidates", &config.elements),
+                ("candidate links", &config.links),
+            ] {
+                files.extend(path.iter().map(|path| (role.to_string(), path.as_path())));
+            }
+        }
         files
     }
 
@@ -283,6 +301,9 @@ impl DataConfig {
             .is_some_and(|table| table.columns.is_empty())
         {
             problems.push("promoter_activity names no column".into());
+        }
+        if let Some(candidates) = &self.candidates {
+            candidates.validate(&mut problems);
         }
         self.split.validate(&mut problems);
         self.expression.validate(&mut problems);
@@ -467,6 +488,11 @@ split = { by = "fold", fold = 11 }
             (
                 "tracks = [{ name = \"a\", path = \"a\" }, { name = \"a\", path = \"b\" }]",
                 "is used twice",
+            ),
+            ("candidates = {}", "needs one of elements and links"),
+            (
+                "candidates = { links = \"a\", element_length = 3 }",
+                "element_length 3 must be even",
             ),
             ("activity_tracks = [\"a\"]", "which is no track"),
             (

@@ -220,6 +220,17 @@ pub enum DatasetError {
         gene_id: String,
     },
 
+    /// No gene has a candidate enhancer in the file of links.
+    #[error("{}: no gene has a candidate enhancer there; the first is {symbol:?} ({gene_id:?}); do names and assembly agree?", path.display())]
+    NoCandidates {
+        /// The links.
+        path: PathBuf,
+        /// Symbol of the first gene.
+        symbol: String,
+        /// Identifier of the first gene.
+        gene_id: String,
+    },
+
     /// A track holds a value that no model can use.
     #[error("{}: {region} has the value {value}: {reason}", path.display())]
     InvalidTrackValue {

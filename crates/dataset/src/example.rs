@@ -4,6 +4,7 @@ mod reader;
 
 use genome::Gene;
 
+use crate::candidate::Candidates;
 use crate::error::DatasetError;
 use crate::features::N_FEATURES;
 use crate::fold::Split;
@@ -29,6 +30,7 @@ pub struct Example {
     n_tracks: usize,
     regions: Vec<RegionCode>,
     peaks: Option<Vec<bool>>,
+    candidates: Option<Candidates>,
     features: [f32; N_FEATURES],
     target: Option<f32>,
     split: Split,
@@ -56,6 +58,8 @@ pub struct ExampleParts {
     pub regions: Vec<RegionCode>,
     /// Whether each position lies in a peak; nothing when the data set has no peaks.
     pub peaks: Option<Vec<bool>>,
+    /// Candidate enhancers; nothing when the data set has none.
+    pub candidates: Option<Candidates>,
     /// The features named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
     pub features: [f32; N_FEATURES],
     /// Transformed expression, if it was measured.
@@ -88,6 +92,8 @@ impl TryFrom<ExampleParts> for Example {
             "the window is not that of the gene"
         } else if !all_finite(&parts.tracks) {
             "a track value is not finite"
+        } else if !parts.candidates.as_ref().is_none_or(is_sound) {
+            "a candidate is longer than is read, or a feature of it is not finite"
         } else if !parts.features.iter().all(|value| value.is_finite()) {
             "a feature is not finite"
         } else if !parts.target.is_none_or(f32::is_finite) {
@@ -101,6 +107,7 @@ impl TryFrom<ExampleParts> for Example {
                 n_tracks: parts.n_tracks,
                 regions: parts.regions,
                 peaks: parts.peaks,
+                candidates: parts.candidates,
                 features: parts.features,
                 target: parts.target,
                 split: parts.split,
@@ -111,6 +118,19 @@ impl TryFrom<ExampleParts> for Example {
             reason,
         })
     }
+}
+
+/// Whether every candidate can become numbers.
+fn is_sound(candidates: &Candidates) -> bool {
+    candidates.list.iter().all(|candidate| {
+        let length = candidate.end.checked_sub(candidate.start);
+        let features = [
+            candidate.distance_kb,
+            candidate.contact_log10p1,
+            candidate.activity,
+        ];
+        length.is_some_and(|length| length <= candidates.element_length) && all_finite(&features)
+    })
 }
 
 /// Looks at every value, without stopping early, so that it runs many at a time.
@@ -167,6 +187,11 @@ impl Example {
         self.peaks.as_deref()
     }
 
+    /// Candidate enhancers, nearest first; nothing when the data set has none.
+    pub fn candidates(&self) -> Option<&Candidates> {
+        self.candidates.as_ref()
+    }
+
     /// The nine features, named in [`FEATURE_NAMES`](crate::FEATURE_NAMES).
     pub fn features(&self) -> &[f32; N_FEATURES] {
         &self.features
@@ -186,6 +211,7 @@ impl Example {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::candidate::Candidate;
     use genome::Strand;
 
     fn parts() -> ExampleParts {
@@ -206,6 +232,7 @@ mod tests {
             n_tracks: 2,
             regions: vec![RegionCode::Keep; 4],
             peaks: Some(vec![true, false, false, true]),
+            candidates: None,
             features: [0.0; N_FEATURES],
             target: Some(1.0),
             split: Split::Test,
@@ -216,7 +243,7 @@ mod tests {
     fn try_from_parts_that_disagree_is_an_error() {
         assert!(Example::try_from(parts()).is_ok());
         type Change = fn(&mut ExampleParts);
-        let cases: [(Change, &str); 10] = [
+        let cases: [(Change, &str); 11] = [
             (
                 |parts| parts.base_codes.truncate(3),
                 "the sequence does not cover",
@@ -227,6 +254,22 @@ mod tests {
             (
                 |parts| parts.peaks = Some(vec![true; 3]),
                 "the peaks do not cover",
+            ),
+            (
+                |parts| {
+                    let candidate = Candidate {
+                        start: 0,
+                        end: 5,
+                        distance_kb: 1.0,
+                        contact_log10p1: 0.0,
+                        activity: 0.0,
+                    };
+                    parts.candidates = Some(Candidates {
+                        element_length: 4,
+                        list: vec![candidate],
+                    });
+                },
+                "a candidate is longer than is read",
             ),
             (
                 |parts| parts.gene.tss = 2,

@@ -138,7 +138,13 @@ impl FileTable {
 }
 
 /// Roles of tables that name no chromosome.
-const TABLES_BY_GENE: [&str; 4] = ["expression", "mrna_features", "promoter_activity", "split"];
+const TABLES_BY_GENE: [&str; 5] = [
+    "expression",
+    "mrna_features",
+    "promoter_activity",
+    "split",
+    "candidate links",
+];
 
 fn named(sizes: &ChromSizes) -> Vec<FileChrom> {
     sizes
@@ -198,7 +204,7 @@ fn read_chroms(
                     .collect(),
             )
         }
-        "include" | "exclude" | "tss_peaks" | "peaks" => {
+        "include" | "exclude" | "tss_peaks" | "peaks" | "candidates" => {
             let regions = read_regions(path)?;
             names_only(
                 regions
@@ -292,7 +298,7 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
                     }
                 }
             }
-            "annotation" | "include" | "exclude" | "tss_peaks" | "peaks" => {
+            "annotation" | "include" | "exclude" | "tss_peaks" | "peaks" | "candidates" => {
                 let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
                 if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {
                     let error = GenomeError::UnknownChrom {

@@ -9,6 +9,7 @@
 //! Every coordinate is 0-based and half-open. There are no tensors in this crate.
 
 mod activity_table;
+mod candidate;
 mod chrom_alias;
 mod config;
 mod contact_config;
@@ -40,6 +41,7 @@ mod variant_check;
 mod window;
 
 pub use activity_table::ActivityConfig;
+pub use candidate::{Candidate, CandidateConfig, Candidates};
 pub use config::{CONTACT_TRACK, DataConfig};
 pub use contact_config::{ContactConfig, ContactFallback};
 pub use error::DatasetError;

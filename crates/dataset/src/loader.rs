@@ -200,6 +200,7 @@ mod tests {
                 n_tracks: 0,
                 regions: vec![RegionCode::One],
                 peaks: None,
+                candidates: None,
                 features: [0.0; 9],
                 target: None,
                 split: Split::Train,

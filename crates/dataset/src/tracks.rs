@@ -50,6 +50,19 @@ impl Track {
         self.file.conversion()
     }
 
+    /// Mean of the scaled values over an interval of the genome; no data and no chromosome count as 0.
+    ///
+    /// # Errors
+    /// [`DatasetError::Genome`] for a file that cannot be read there.
+    pub(crate) fn mean(&self, interval: &Interval) -> Result<f64, DatasetError> {
+        let Some(chrom) = self.names.get(interval.chrom())? else {
+            return Ok(0.0);
+        };
+        let interval = Interval::try_new(chrom, interval.start(), interval.end())?;
+        let values = self.file.read_values(&interval)?;
+        Ok(f64::from(self.config.scale) * sum_of_data(&values) / interval.len().max(1) as f64)
+    }
+
     /// Reads the track over a window.
     ///
     /// # Errors
@@ -104,12 +117,15 @@ pub(crate) fn near_tss(window: &Window) -> (u64, u64) {
 /// Mean over the whole `2 * ACTIVITY_FLANK` bases; bases without data and bases that are not on the
 /// chromosome count as 0.
 fn mean_of_data(values: &[f32]) -> f64 {
-    let sum: f64 = values
+    sum_of_data(values) / (2 * ACTIVITY_FLANK) as f64
+}
+
+fn sum_of_data(values: &[f32]) -> f64 {
+    values
         .iter()
         .filter(|value| value.is_finite())
         .map(|value| f64::from(*value))
-        .sum();
-    sum / (2 * ACTIVITY_FLANK) as f64
+        .sum()
 }
 
 #[cfg(test)]

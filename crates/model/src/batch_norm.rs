@@ -79,9 +79,9 @@ impl BatchNorm {
                 column(self.running_var.val()),
             ),
             Statistics::Batch(found) => {
-                let mean = x.clone().mean_dim(2).mean_dim(0);
+                let mean = mean_of_rows(x.clone()).mean_dim(0);
                 let centered = x - mean.clone();
-                let variance = centered.clone().square().mean_dim(2).mean_dim(0);
+                let variance = mean_of_rows(centered.clone().square()).mean_dim(0);
                 let n = (batch * length) as f64;
                 let values = [
                     ("running_mean", mean),
@@ -96,6 +96,23 @@ impl BatchNorm {
         };
         centered / (variance + EPSILON).sqrt() * column(self.weight.val()) + column(self.bias.val())
     }
+}
+
+/// The mean over the last axis, as a mean of means of equal parts where it can be cut so: a sum of thousands of numbers in
+/// single precision one after the other loses three digits.
+///
+/// # Shapes
+/// - `x`: `[batch, channels, length]`; output: `[batch, channels, 1]`
+fn mean_of_rows(x: Tensor<3>) -> Tensor<3> {
+    let [batch, n_channels, length] = x.dims();
+    let n_parts = (1..=length.isqrt())
+        .rev()
+        .find(|n_parts| length.is_multiple_of(*n_parts))
+        .unwrap_or(1);
+    x.reshape([batch, n_channels, n_parts, length / n_parts])
+        .mean_dim(3)
+        .mean_dim(2)
+        .squeeze_dim::<3>(3)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
 pub use crate::enformer::EnformerConfig;
+pub use crate::epinformer::EpinformerConfig;
 pub use crate::fixed_mask::{FixedMaskConfig, FixedMaskSource};
 pub use crate::hyena::HyenaConfig;
 pub use crate::initialization::{InitializationConfig, OutProjLayers};
@@ -43,11 +44,13 @@ pub enum NetworkKind {
     Prism,
     /// Enformer on the sequence alone.
     Enformer,
+    /// EPInformer on the promoter and candidate enhancers.
+    Epinformer,
 }
 
 impl NetworkKind {
     /// Every kind, in the order they are listed to a user.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Seq2ExpSoft,
         Self::Seq2ExpHard,
         Self::Seq2ExpRetrain,
@@ -58,6 +61,7 @@ impl NetworkKind {
         Self::Hyena,
         Self::Prism,
         Self::Enformer,
+        Self::Epinformer,
     ];
 
     /// The name in an experiment file.
@@ -73,6 +77,7 @@ impl NetworkKind {
             Self::Hyena => "hyena",
             Self::Prism => "prism",
             Self::Enformer => "enformer",
+            Self::Epinformer => "epinformer",
         }
     }
 
@@ -93,6 +98,9 @@ impl NetworkKind {
                 "Prism, Caduceus on sequence and tracks with interventions on the tracks"
             }
             Self::Enformer => "Enformer, convolutions and attention on the sequence",
+            Self::Epinformer => {
+                "EPInformer, convolutions and attention on promoter and candidate enhancers"
+            }
         }
     }
 
@@ -113,6 +121,7 @@ impl NetworkKind {
             Self::Hyena => NetworkConfig::Hyena(HyenaConfig::published()),
             Self::Prism => NetworkConfig::Prism(PrismConfig::published()),
             Self::Enformer => NetworkConfig::Enformer(EnformerConfig::published()),
+            Self::Epinformer => NetworkConfig::Epinformer(EpinformerConfig::published()),
         }
     }
 }
@@ -136,6 +145,8 @@ pub enum NetworkConfig {
     Prism(PrismConfig),
     /// Convolutions, attention over bins and an expression head.
     Enformer(EnformerConfig),
+    /// Convolutions over promoter and candidate enhancers, attention between them.
+    Epinformer(EpinformerConfig),
 }
 
 /// Evaluates an expression with the settings of whatever network bound to a name.
@@ -150,6 +161,7 @@ macro_rules! with_fields {
             NetworkConfig::Hyena($fields) => $value,
             NetworkConfig::Prism($fields) => $value,
             NetworkConfig::Enformer($fields) => $value,
+            NetworkConfig::Epinformer($fields) => $value,
         }
     };
 }
@@ -372,6 +384,7 @@ impl NetworkConfig {
             Self::Hyena(_) => NetworkKind::Hyena,
             Self::Prism(_) => NetworkKind::Prism,
             Self::Enformer(_) => NetworkKind::Enformer,
+            Self::Epinformer(_) => NetworkKind::Epinformer,
         }
     }
 
@@ -467,6 +480,13 @@ impl NetworkConfig {
             Self::Hyena(fields) => (fields.n_layer, fields.d_inner) = (n_layer, 4 * d_model),
             Self::Prism(fields) => {
                 (fields.n_layer, fields.context_channels) = (n_layer, d_model.div_ceil(4));
+            }
+            Self::Epinformer(fields) => {
+                // The least that the convolutions and the heads allow.
+                (fields.n_layer, fields.n_heads) = (n_layer, 4);
+                fields.d_model = d_model.next_multiple_of(32);
+                (fields.n_candidates, fields.element_length) = (2, 400);
+                fields.d_head = d_model;
             }
             Self::Enformer(fields) => {
                 // Two heads and three halvings; the width is what six kinds of positions per head allow.

@@ -50,6 +50,9 @@ pub enum ModelError {
     /// A mask that is the data's peaks, without any.
     #[error("this network's mask is the data's peaks, and the data have none; set data.peaks")]
     NoPeaks,
+    /// A network on candidate enhancers, for data without them.
+    #[error("this network reads candidate enhancers, and the data have none; set data.candidates")]
+    NoCandidates,
     /// A frozen generator that was trained with other settings.
     #[error("the generator was trained with other settings: {}; use its settings", differences.join("; "))]
     OtherGenerator {

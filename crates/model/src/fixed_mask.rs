@@ -188,6 +188,7 @@ mod tests {
             ),
             features: Tensor::zeros([1, 9], &device),
             peaks: peaks.map(|peaks| Tensor::from_data(TensorData::from(peaks), &device)),
+            candidates: None,
         }
     }
 

@@ -7,6 +7,7 @@ use kernels::ShapeError;
 use kernels::shape::check_axes;
 
 use crate::config::NetworkConfig;
+use crate::epinformer::Candidates;
 use crate::error::ModelError;
 
 /// What a network reads for a batch of genes, each in a window centred on its TSS.
@@ -22,6 +23,8 @@ pub struct ModelInput {
     pub features: Tensor<2>,
     /// 1 inside a peak, else 0, `[batch, length]`; none for data without peaks.
     pub peaks: Option<Tensor<2>>,
+    /// Candidate enhancers; none for data without them.
+    pub candidates: Option<Candidates>,
 }
 
 impl ModelInput {
@@ -120,6 +123,7 @@ impl ModelInput {
             overwrite: self.overwrite.clone().without_autodiff(),
             features: self.features.clone().without_autodiff(),
             peaks: self.peaks.clone().map(Tensor::without_autodiff),
+            candidates: self.candidates.clone(),
         }
     }
 
@@ -154,6 +158,7 @@ mod tests {
             overwrite: Tensor::zeros([batch, length], &device) - 1.0,
             features: Tensor::zeros([batch, 9], &device),
             peaks: None,
+            candidates: None,
         }
     }
 

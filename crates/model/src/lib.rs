@@ -12,6 +12,7 @@ pub mod config;
 mod dropout;
 pub mod embedding;
 pub mod enformer;
+pub mod epinformer;
 pub mod error;
 pub mod fixed_mask;
 pub mod generator;
@@ -35,6 +36,7 @@ pub mod token_embedding;
 
 pub use batch_norm::{BATCH_MOMENTUM, BatchStatistic, is_statistic};
 pub use config::{NetworkConfig, NetworkKind, NetworkSize};
+pub use epinformer::Candidates;
 pub use error::ModelError;
 pub use input::ModelInput;
 pub use loss::{Loss, loss};

@@ -10,6 +10,7 @@ use crate::batch_norm::{BatchStatistic, is_statistic};
 use crate::caduceus::Caduceus;
 use crate::config::NetworkConfig;
 use crate::enformer::Enformer;
+use crate::epinformer::Epinformer;
 use crate::error::ModelError;
 use crate::fixed_mask::FixedMask;
 use crate::hyena::Hyena;
@@ -135,6 +136,8 @@ pub enum Network {
     Prism(Prism),
     /// Convolutions, attention over bins and an expression head.
     Enformer(Enformer),
+    /// Convolutions over promoter and candidate enhancers, attention between them.
+    Epinformer(Epinformer),
 }
 
 /// A parameter's name, shape and key in Burn's gradients.
@@ -206,6 +209,9 @@ impl Network {
             NetworkConfig::Hyena(config) => Self::Hyena(Hyena::init(config, &initializer)),
             NetworkConfig::Prism(config) => Self::Prism(Prism::init(config, &initializer)),
             NetworkConfig::Enformer(config) => Self::Enformer(Enformer::init(config, &initializer)),
+            NetworkConfig::Epinformer(config) => {
+                Self::Epinformer(Epinformer::init(config, &initializer))
+            }
         })
     }
 
@@ -232,7 +238,7 @@ impl Network {
             }
             Self::Prism(network) => network.backbone.set_numerics(numerics),
             // Nothing of theirs has a choice.
-            Self::Hyena(_) | Self::Enformer(_) => {}
+            Self::Hyena(_) | Self::Enformer(_) | Self::Epinformer(_) => {}
         }
         self
     }
@@ -248,6 +254,7 @@ impl Network {
             Self::Hyena(network) => NetworkConfig::Hyena(network.config().clone()),
             Self::Prism(network) => NetworkConfig::Prism(network.config().clone()),
             Self::Enformer(network) => NetworkConfig::Enformer(network.config().clone()),
+            Self::Epinformer(network) => NetworkConfig::Epinformer(network.config().clone()),
         }
     }
 
@@ -280,6 +287,7 @@ impl Network {
             Self::Hyena(network) => network.forward(input, pass, observe).map(Output::plain),
             Self::Prism(network) => network.forward(input, pass, observe),
             Self::Enformer(network) => network.forward(input, pass, observe),
+            Self::Epinformer(network) => network.forward(input, pass, observe),
         }
     }
 

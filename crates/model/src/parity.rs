@@ -1,6 +1,7 @@
 //! Compares networks and operations with recorded vectors of the released code.
 
 mod enformer;
+mod epinformer;
 mod folder;
 mod gradient;
 mod network;

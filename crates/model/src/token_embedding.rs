@@ -70,6 +70,7 @@ mod tests {
             overwrite: Tensor::zeros([1, 3], &device),
             features: Tensor::zeros([1, 9], &device),
             peaks: None,
+            candidates: None,
         };
         let found = embedding
             .forward(&input)

@@ -13,7 +13,7 @@ fn golden(folder: &str) -> PathBuf {
 
 /// Number of tensors that must have been compared, so that a comparison cannot pass by finding nothing:
 /// counted in the golden files (forward tensors, one gradient per parameter, prediction gradients).
-const CASES: [(&str, usize); 9] = [
+const CASES: [(&str, usize); 10] = [
     ("seq2exp_soft", 225),
     ("seq2exp_hard", 150),
     ("caduceus/", 45),
@@ -23,6 +23,7 @@ const CASES: [(&str, usize); 9] = [
     ("hyena", 61),
     ("prism", 70),
     ("enformer_tiny", 106),
+    ("epinformer", 200),
 ];
 
 #[test]

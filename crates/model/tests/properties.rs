@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use model::config::{MaskDecoding, NetworkConfig, NetworkKind, NetworkSize};
 use model::predictor::Packing;
-use model::{ModelInput, Network, Pass, is_statistic, loss};
+use model::{Candidates, ModelInput, Network, Pass, is_statistic, loss};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -65,10 +65,29 @@ fn input(batch: usize, seed: u64) -> ModelInput {
         tracks: Tensor::from_data(TensorData::new(tracks, [batch, LENGTH, 3]), &device),
         overwrite: Tensor::from_data(TensorData::new(overwrite, [batch, LENGTH]), &device),
         features: Tensor::from_data(TensorData::new::<f32, _>(features, [batch, 9]), &device),
+        candidates: Some(candidates(batch, &mut rng)),
         peaks: Some(Tensor::from_data(
             TensorData::new(peaks, [batch, LENGTH]),
             &device,
         )),
+    }
+}
+
+/// Two candidates of 400 bases, the second of a gene in the middle of unknown ones.
+fn candidates(batch: usize, rng: &mut ChaCha8Rng) -> Candidates {
+    let mut sequence = vec![0.0_f32; batch * 2 * 400 * 4];
+    for (position, base) in sequence.chunks_exact_mut(4).enumerate() {
+        if position / 400 % 2 == 0 || (100..300).contains(&(position % 400)) {
+            base[rng.random_range(0..4)] = 1.0;
+        }
+    }
+    let features: Vec<f32> = (0..batch * 2 * 3)
+        .map(|_| rng.random_range(0.0..5.0))
+        .collect();
+    let device = Device::flex();
+    Candidates {
+        sequence: Tensor::from_data(TensorData::new(sequence, [batch, 2, 400, 4]), &device),
+        features: Tensor::from_data(TensorData::new(features, [batch, 2, 3]), &device),
     }
 }
 
@@ -82,6 +101,12 @@ fn row(input: &ModelInput, index: usize) -> ModelInput {
         tracks: input.tracks.clone().slice([rows.clone(), 0..LENGTH, 0..3]),
         overwrite: input.overwrite.clone().slice([rows.clone(), 0..LENGTH]),
         features: input.features.clone().slice([rows.clone(), 0..9]),
+        candidates: input.candidates.clone().map(|candidates| Candidates {
+            sequence: candidates
+                .sequence
+                .slice([rows.clone(), 0..2, 0..400, 0..4]),
+            features: candidates.features.slice([rows.clone(), 0..2, 0..3]),
+        }),
         peaks: input
             .peaks
             .clone()

@@ -1,8 +1,8 @@
 //! Examples become tensors: the only place where they do.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dataset::{Example, N_FEATURES, RegionCode};
-use model::ModelInput;
+use dataset::{Candidate, Example, N_FEATURES, RegionCode};
+use model::{Candidates, ModelInput};
 
 use crate::error::RunError;
 
@@ -74,6 +74,7 @@ impl Batch {
             // Examples of one data set have peaks, or none has.
             peaks: (peaks.len() == n_examples * length)
                 .then(|| Tensor::from_data(TensorData::new(peaks, [n_examples, length]), device)),
+            candidates: candidates_of(examples, device),
         };
         Ok(Self {
             input,
@@ -105,6 +106,58 @@ impl Batch {
     }
 }
 
+/// The candidate enhancers of examples, which all have them or none has; those of a gene with fewer than another are
+/// followed by rows of zeros.
+fn candidates_of(examples: &[Example], device: &Device) -> Option<Candidates> {
+    let all = examples
+        .iter()
+        .map(Example::candidates)
+        .collect::<Option<Vec<_>>>()?;
+    let element_length = all.first()?.element_length as usize;
+    // At least one row, so that no tensor is empty.
+    let n_rows = all.iter().map(|found| found.list.len()).max()?.max(1);
+    let mut sequence = vec![0.0_f32; all.len() * n_rows * element_length * 4];
+    let mut features = vec![0.0_f32; all.len() * n_rows * 3];
+    let genes = examples.iter().zip(all);
+    for (gene, (example, candidates)) in genes.enumerate() {
+        for (index, candidate) in candidates.list.iter().enumerate() {
+            let row = gene * n_rows + index;
+            features[3 * row..3 * (row + 1)].copy_from_slice(&[
+                candidate.distance_kb,
+                candidate.contact_log10p1,
+                candidate.activity,
+            ]);
+            let width = element_length * 4;
+            fill_one_hot(
+                example,
+                candidate,
+                &mut sequence[row * width..(row + 1) * width],
+            );
+        }
+    }
+    let sequence = TensorData::new(sequence, [examples.len(), n_rows, element_length, 4]);
+    let features = TensorData::new(features, [examples.len(), n_rows, 3]);
+    Some(Candidates {
+        sequence: Tensor::from_data(sequence, device),
+        features: Tensor::from_data(features, device),
+    })
+}
+
+/// Writes a candidate's bases to the middle of its row; a base outside the window stays unknown.
+fn fill_one_hot(example: &Example, candidate: &Candidate, row: &mut [f32]) {
+    let n_bases = (candidate.end - candidate.start) as usize;
+    let first = row.len() / 8 - n_bases / 2;
+    for (place, position) in (first..).zip(candidate.start..candidate.end) {
+        let code = example
+            .window()
+            .offset_of(position)
+            .map(|offset| example.base_codes()[offset]);
+        if let Some(code @ 0..4) = code {
+            row[4 * place + usize::from(code)] = 1.0;
+        }
+    }
+}
+
 /// The values of a tensor, row-major.
 ///
 /// # Errors
@@ -123,7 +176,8 @@ pub fn read_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, RunErr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::synthetic::example;
+    use crate::synthetic::{SyntheticSource, example};
+    use dataset::ExampleSource;
 
     fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         tensor.into_data().try_to_vec().expect("f32 values")
@@ -153,6 +207,36 @@ mod tests {
         let targets = batch.targets().expect("both measured");
         assert_eq!(targets.dims(), [2, 1]);
         assert_eq!(values(targets), [0.5, 1.5]);
+    }
+
+    #[test]
+    fn candidates_are_rows_of_the_window_padded_to_the_most() {
+        // SyntheticSource: example 2 has two candidates of five bases, the others fewer.
+        let source = SyntheticSource::new(3, 37);
+        let examples: Vec<Example> = (0..3)
+            .map(|index| source.read(index).expect("read"))
+            .collect();
+        let batch = Batch::new(&examples, &Device::flex()).expect("equal examples");
+        let candidates = batch.input.candidates.expect("all have them");
+        assert_eq!(candidates.sequence.dims(), [3, 2, 400, 4]);
+        let features = values(candidates.features);
+        // None; one at 0 kb; one at 0 and one at 1 kb.
+        let expected = [0.0, 0.5, 1.0, 0.0, 0.0, 0.0, 0.0, 0.5, 1.0, 1.0, 0.5, 2.0];
+        assert_eq!(features[6..], expected);
+        let sequence = values(candidates.sequence);
+        let row = |gene: usize, index: usize| &sequence[(2 * gene + index) * 1600..][..1600];
+        assert!(row(0, 0).iter().chain(row(1, 1)).all(|value| *value == 0.0));
+        // The first candidate lies 15 to 10 bases before the start site, the middle of the window of 37 bases: offsets
+        // 3 to 8. Five bases in the middle of 400 begin at 200 - 2.
+        for (place, offset) in (198..203).zip(3..8) {
+            let code = usize::from(examples[2].base_codes()[offset]);
+            let base = &row(2, 0)[4 * place..4 * place + 4];
+            assert!(
+                (0..4).all(|b| base[b] == f32::from(u8::from(b == code))),
+                "{place}"
+            );
+        }
+        assert_eq!(row(2, 0).iter().sum::<f32>(), 5.0);
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod timing;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use dataset::N_FEATURES;
+use model::Candidates;
 use model::mask::MaskConfig;
 use model::{ModelInput, Network, NetworkConfig, Pass, no_decay};
 use rand::{RngExt, SeedableRng};
@@ -368,7 +369,24 @@ impl Bench {
                 TensorData::new(peaks, [self.batch, self.length]),
                 device,
             )),
+            candidates: self.candidates(device),
         }
+    }
+}
+
+impl Bench {
+    /// As many candidates of A as the network takes, of a network that reads them.
+    fn candidates(&self, device: &Device) -> Option<Candidates> {
+        let NetworkConfig::Epinformer(network) = &self.network else {
+            return None;
+        };
+        let (n, length) = (network.n_candidates, network.element_length);
+        let base = Tensor::<4>::zeros([self.batch, n, length, 4], device);
+        let ones = Tensor::ones([self.batch, n, length, 1], device);
+        Some(Candidates {
+            sequence: base.slice_assign([0..self.batch, 0..n, 0..length, 0..1], ones),
+            features: Tensor::ones([self.batch, n, 3], device),
+        })
     }
 }
 

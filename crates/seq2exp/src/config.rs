@@ -193,6 +193,31 @@ impl ExperimentConfig {
                 self.model.kind().name()
             ));
         }
+        if let NetworkConfig::Epinformer(network) = &self.model {
+            match &self.data.candidates {
+                None => problems.push(
+                    "model.kind \"epinformer\" reads candidate enhancers; set data.candidates to elements or links"
+                        .to_string(),
+                ),
+                Some(data) => {
+                    for (ours, theirs, field) in [
+                        (data.most, network.n_candidates, ("most", "n_candidates")),
+                        (
+                            data.element_length as usize,
+                            network.element_length,
+                            ("element_length", "element_length"),
+                        ),
+                    ] {
+                        if ours != theirs {
+                            problems.push(format!(
+                                "data.candidates.{} is {ours} and model.{} {theirs}; make them equal",
+                                field.0, field.1
+                            ));
+                        }
+                    }
+                }
+            }
+        }
         problems.extend(self.model.window_problem(self.data.length as usize));
         problems
     }

@@ -1,7 +1,7 @@
 //! What a network costs before it runs: floating-point operations and memory.
 
 use model::NetworkConfig;
-use model::config::{BackboneInput, EnformerConfig, HyenaConfig, MambaConfig};
+use model::config::{BackboneInput, EnformerConfig, EpinformerConfig, HyenaConfig, MambaConfig};
 
 /// Floating-point operations and bytes of one pass over one window.
 ///
@@ -67,6 +67,7 @@ impl Cost {
             },
             NetworkConfig::Hyena(config) => Self::of_hyena(config),
             NetworkConfig::Enformer(config) => Self::of_enformer(config),
+            NetworkConfig::Epinformer(config) => Self::of_epinformer(config),
         }
     }
 
@@ -130,6 +131,28 @@ impl Cost {
         }
     }
 
+    /// EPInformer's work does not depend on the window: that of its elements is spread over the promoter's bases, of which
+    /// a window has at least as many.
+    fn of_epinformer(config: &EpinformerConfig) -> Self {
+        let linear = |n_in: usize, n_out: usize| 2 * n_in * n_out;
+        // Channels 4, 256, 128, 64, 64, 128; the length halves behind each convolution of three positions.
+        let per_base = linear(4 * 8, 256)
+            + linear(3 * 256, 128)
+            + (linear(128, 128) + linear(3 * 128, 64)) / 2
+            + (linear(64, 64) + linear(3 * 64, 64)) / 4
+            + (linear(64, 64) + linear(3 * 64, 128)) / 8
+            + (linear(128, 128) + linear(3 * 128, 64) + 2 * linear(3 * 64, 64)) / 16;
+        let elements = (1 + config.n_candidates) * config.element_length;
+        let spread = |per_base: usize| (elements * per_base / config.promoter.max(1)) as u64;
+        Self {
+            forward_flops_per_base: spread(per_base),
+            n_transforms: 0,
+            n_branches: 1,
+            train_floats_per_base: spread(EPINFORMER_KEPT),
+            traffic_floats_per_base: None,
+        }
+    }
+
     /// Bytes that an evaluation pass moves between a device and its memory at least, when each stage of a block reads its
     /// input and writes its output once, in single precision; none for HyenaDNA and Enformer, which are not counted.
     ///
@@ -173,6 +196,10 @@ const HYENA_KEPT_INNER: usize = 8;
 /// Floats of half the width per base that a training pass of Enformer keeps, most of them before the first pooling;
 /// estimated.
 const ENFORMER_KEPT_HALVES: usize = 24;
+
+/// Floats per base of an element that a training pass of EPInformer keeps, most of them before the first pooling;
+/// estimated.
+const EPINFORMER_KEPT: usize = 3_000;
 
 /// Operations of one BiMamba block per base: tied projections once, the rest once per direction.
 fn block_flops(mamba: &MambaConfig, d_model: usize) -> usize {

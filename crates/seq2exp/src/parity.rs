@@ -283,6 +283,7 @@ fn model_input(
         overwrite: tensor(&overwrite, device)?,
         features: tensor(features, device)?,
         peaks: None,
+        candidates: None,
     };
     Some((input, tensor(target, device)?))
 }

@@ -1,8 +1,8 @@
 //! Made-up genes for tests: no files, any number, expression that can be learned from the tracks.
 
 use dataset::{
-    DatasetError, Example, ExampleParts, ExampleSource, N_FEATURES, RegionCode, Split, Window,
-    base_code,
+    Candidate, Candidates, DatasetError, Example, ExampleParts, ExampleSource, N_FEATURES,
+    RegionCode, Split, Window, base_code,
 };
 use genome::{Gene, Strand};
 use rand::{RngExt, SeedableRng};
@@ -14,6 +14,9 @@ const N_TRACKS: usize = 3;
 
 /// Bases of the promoter of a [`SyntheticSource`].
 pub(crate) const PROMOTER: usize = 8;
+
+/// Bases that are read of a candidate: the least that the network takes.
+const ELEMENT_LENGTH: u64 = 400;
 
 /// An example with the given bases, whose promoter is the central two of them.
 pub(crate) fn example(symbol: &str, bases: &str, target: f32) -> Example {
@@ -28,6 +31,7 @@ pub(crate) fn example(symbol: &str, bases: &str, target: f32) -> Example {
         n_tracks: N_TRACKS,
         regions: regions(length, 2),
         peaks: None,
+        candidates: None,
         features: [0.25; N_FEATURES],
         target: Some(target),
         split: Split::Train,
@@ -115,6 +119,10 @@ impl ExampleSource for SyntheticSource {
             n_tracks: N_TRACKS,
             regions: regions(self.length, PROMOTER),
             peaks: Some((0..self.length).map(|position| position % 3 == 0).collect()),
+            candidates: Some(Candidates {
+                element_length: ELEMENT_LENGTH,
+                list: candidates_of(gene, index),
+            }),
             features: [0.0; N_FEATURES],
             target: Some(if self.enormous.contains(&index) {
                 f32::MAX
@@ -124,6 +132,18 @@ impl ExampleSource for SyntheticSource {
             split: self.split(index),
         })
     }
+}
+
+/// None to two candidates around the start site.
+fn candidates_of(gene: &Gene, index: usize) -> Vec<Candidate> {
+    let candidate = |n: u64| Candidate {
+        start: gene.tss + 9 * n - 15,
+        end: gene.tss + 9 * n - 10,
+        distance_kb: n as f32,
+        contact_log10p1: 0.5,
+        activity: 1.0 + n as f32,
+    };
+    (0..index as u64 % 3).map(candidate).collect()
 }
 
 fn gene(symbol: &str, tss: u64) -> Gene {

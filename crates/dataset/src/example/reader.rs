@@ -11,6 +11,7 @@ use genome::{
 
 use super::{Example, ExampleParts};
 use crate::activity_table::ActivityTable;
+use crate::candidate::{CandidateSource, Candidates};
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::contact_config::ContactConfig;
@@ -50,6 +51,7 @@ pub struct ExampleReader {
     exclude: RegionIndex,
     include: RegionIndex,
     peaks: Option<RegionIndex>,
+    candidates: Option<CandidateSource>,
 }
 
 impl ExampleReader {
@@ -116,6 +118,18 @@ impl ExampleReader {
             false => Some(read_region_files(&config.peaks, &alias, sizes)?),
         };
 
+        let candidates = match &config.candidates {
+            None => None,
+            Some(candidates) => Some(match &candidates.links {
+                Some(path) => CandidateSource::read_links(candidates, path, &selection.genes)?,
+                None => CandidateSource::Elements(read_region_files(
+                    &candidates.elements,
+                    &alias,
+                    sizes,
+                )?),
+            }),
+        };
+
         let (mrna, transcript_choices) = read_mrna(config, &selection.genes, &genome, &alias)?;
         let scaling = scaling
             .copied()
@@ -139,6 +153,7 @@ impl ExampleReader {
             exclude,
             include,
             peaks,
+            candidates,
         })
     }
 
@@ -264,6 +279,7 @@ impl ExampleReader {
             let bins = contact.read(&window)?;
             bins.fill(&window, &mut tracks, n_tracks, self.tracks.len());
         }
+        let candidates = self.read_candidates(&gene, &window, &tracks)?;
         let activities: Vec<f64> = self
             .activity_tracks
             .iter()
@@ -311,11 +327,38 @@ impl ExampleReader {
             n_tracks,
             regions,
             peaks,
+            candidates,
             features: self.mrna.features(index, &self.scaling, activity),
             target: self.selection.targets[index],
             split: self.selection.splits[index],
             window,
         })
+    }
+
+    /// The candidates of a gene; `tracks` are those of its window, of which the last is the contact.
+    fn read_candidates(
+        &self,
+        gene: &Gene,
+        window: &Window,
+        tracks: &[f32],
+    ) -> Result<Option<Candidates>, DatasetError> {
+        let (Some(source), Some(config)) = (&self.candidates, &self.config.candidates) else {
+            return Ok(None);
+        };
+        let n_tracks = self.config.n_tracks();
+        let measure = |element: &Interval, middle: u64| {
+            let means = self
+                .activity_tracks
+                .iter()
+                .map(|&column| self.tracks[column].mean(element))
+                .collect::<Result<Vec<f64>, _>>()?;
+            let contact = match (&self.contact, window.offset_of(middle)) {
+                (Some(_), Some(offset)) => tracks[(offset + 1) * n_tracks - 1],
+                _ => 0.0,
+            };
+            Ok((promoter_activity(&means), contact))
+        };
+        source.of_gene(gene, window, config, measure).map(Some)
     }
 
     fn read_base_codes(&self, window: &Window) -> Result<Vec<u8>, DatasetError> {

@@ -17,6 +17,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use genome::{Gene, Strand};
 
 use super::packing::{fill_runs, pack_bases, run_ranges, runs, true_runs, unpack_bases};
+use crate::candidate::{Candidate, Candidates};
 use crate::config::DataConfig;
 use crate::contact_track::{ContactBins, bins_of};
 use crate::error::DatasetError;
@@ -36,6 +37,8 @@ pub(crate) struct RowLayout {
     track_names: Vec<String>,
     contact_resolution: Option<u64>,
     has_peaks: bool,
+    /// Bases that are read of a candidate enhancer, of a data set that has them.
+    element_length: Option<u64>,
     schema: SchemaRef,
 }
 
@@ -101,6 +104,16 @@ impl RowLayout {
             fields.push(list_field("peak_start", DataType::UInt32));
             fields.push(list_field("peak_length", DataType::UInt32));
         }
+        let candidates = config.candidates.as_ref();
+        let element_length = candidates.map(|candidates| candidates.element_length);
+        if element_length.is_some() {
+            for name in ["candidate_start", "candidate_end"] {
+                fields.push(list_field(name, DataType::UInt64));
+            }
+            for name in CANDIDATE_FEATURES {
+                fields.push(list_field(name, DataType::Float32));
+            }
+        }
         // One key only: several would be written in no particular order.
         let about = serde_json::json!({
             "format_version": super::FORMAT_VERSION,
@@ -114,6 +127,7 @@ impl RowLayout {
             track_names,
             contact_resolution,
             has_peaks,
+            element_length,
             schema: Arc::new(Schema::new_with_metadata(fields, metadata)),
         }
     }
@@ -248,7 +262,75 @@ pub(crate) fn batch_of(
             peaks.iter().map(|(_, lengths)| &lengths[..]),
         ));
     }
+    if layout.element_length.is_some() {
+        columns.extend(candidate_columns(examples));
+    }
     RecordBatch::try_new(Arc::clone(&layout.schema), columns).map_err(DatasetError::arrow(path))
+}
+
+/// Names of the columns with what is known of each candidate.
+const CANDIDATE_FEATURES: [&str; 3] = [
+    "candidate_distance_kb",
+    "candidate_contact_log10p1",
+    "candidate_activity",
+];
+
+/// Places and features of the candidates, one list an example.
+fn candidate_columns(examples: &[Example]) -> [ArrayRef; 5] {
+    fn column<T: ArrowPrimitiveType>(
+        examples: &[Example],
+        value: fn(&Candidate) -> T::Native,
+    ) -> ArrayRef {
+        let rows: Vec<Vec<T::Native>> = examples
+            .iter()
+            .map(|example| {
+                let list = example.candidates().map(|candidates| &candidates.list[..]);
+                list.unwrap_or_default().iter().map(value).collect()
+            })
+            .collect();
+        lists::<T>(rows.iter().map(|row| &row[..]))
+    }
+    [
+        column::<UInt64Type>(examples, |candidate| candidate.start),
+        column::<UInt64Type>(examples, |candidate| candidate.end),
+        column::<Float32Type>(examples, |candidate| candidate.distance_kb),
+        column::<Float32Type>(examples, |candidate| candidate.contact_log10p1),
+        column::<Float32Type>(examples, |candidate| candidate.activity),
+    ]
+}
+
+/// Reads the candidates of a row back.
+fn candidates_of(
+    batch: &RecordBatch,
+    row: usize,
+    first: usize,
+    element_length: u64,
+) -> Result<Candidates, RowError> {
+    let starts = list::<UInt64Type>(batch, first, row)?;
+    let ends = list::<UInt64Type>(batch, first + 1, row)?;
+    let distances = list::<Float32Type>(batch, first + 2, row)?;
+    let contacts = list::<Float32Type>(batch, first + 3, row)?;
+    let activities = list::<Float32Type>(batch, first + 4, row)?;
+    let lengths = [
+        ends.len(),
+        distances.len(),
+        contacts.len(),
+        activities.len(),
+    ];
+    if lengths != [starts.len(); 4] {
+        return Err("the columns of the candidates have unequal lengths".into());
+    }
+    let list = (0..starts.len()).map(|index| Candidate {
+        start: starts[index],
+        end: ends[index],
+        distance_kb: distances[index],
+        contact_log10p1: contacts[index],
+        activity: activities[index],
+    });
+    Ok(Candidates {
+        element_length,
+        list: list.collect(),
+    })
 }
 
 /// The contact of each bin, from the last track: it is constant within a bin.
@@ -337,6 +419,10 @@ pub(super) fn example_of(
         fill_runs(&starts, &lengths, length)
             .ok_or_else(|| RowError("a peak reaches over the window's end".to_string()))
     });
+    let candidates = layout.element_length.map(|element_length| {
+        let first = layout.first_after_tracks() + 2 * usize::from(layout.has_peaks);
+        candidates_of(batch, row, first, element_length)
+    });
     let features = batch
         .column(12)
         .as_fixed_size_list_opt()
@@ -353,6 +439,7 @@ pub(super) fn example_of(
         n_tracks,
         regions,
         peaks: peaks.transpose()?,
+        candidates: candidates.transpose()?,
         features,
     })
     .map_err(|error| RowError(error.to_string()))

@@ -35,6 +35,21 @@ fn prepared_examples_are_bit_identical() {
             "with peaks of two files, without contact",
         ),
         (
+            &[(
+                "length = 40",
+                "length = 90\ncandidates = { elements = \"exclude.bed\", element_length = 4 }",
+            )],
+            "with candidates",
+        ),
+        (
+            &[(
+                "length = 40",
+                "length = 90\npeaks = \"include.bed\"\n\
+                 candidates = { elements = \"exclude.bed\", element_length = 4, most = 1 }",
+            )],
+            "with peaks and candidates",
+        ),
+        (
             &[("length = 40", "length = 4\nmissing_expression = \"keep\"")],
             "short",
         ),

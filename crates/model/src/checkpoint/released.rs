@@ -186,6 +186,7 @@ pub fn released_names(network: &Network) -> Vec<ReleasedName> {
         }
         Network::Mamba(_) => named.map(mamba_name).collect(),
         Network::Enformer(_) => named.map(enformer_name).collect(),
+        Network::Epinformer(_) => named.map(epinformer_name).collect(),
         Network::Hyena(_) => named.map(hyena_name).collect(),
     }
 }
@@ -320,6 +321,82 @@ fn enformer_name(parameter: NamedParameter) -> ReleasedName {
         shape.extend([1, 1]);
     } else if name.ends_with("content_bias") || name.ends_with("position_bias") {
         shape = vec![1, shape[0], 1, shape[1]];
+    }
+    ReleasedName {
+        name,
+        released,
+        shape,
+    }
+}
+
+/// Inside EPInformer.
+const EPINFORMER: Renames = &[
+    ("stem.", "seq_encoder.stem_conv.0."),
+    ("flatten.", "conv_out.12."),
+    ("element1.", "add_pos_conv.0."),
+    ("element2.", "add_pos_conv.2."),
+    ("head.hidden1.", "pToExpr.0."),
+    ("head.hidden2.", "pToExpr.2."),
+    ("head.output.", "pToExpr.4."),
+];
+
+/// Inside a layer of EPInformer's attention.
+const EPINFORMER_ATTENTION: Renames = &[
+    ("projection.weight", "self_attn.in_proj_weight"),
+    ("projection.bias", "self_attn.in_proj_bias"),
+    ("output.", "self_attn.out_proj."),
+    ("norm", "norm"),
+    ("hidden1.", "ff.0."),
+    ("hidden2.", "ff.2."),
+];
+
+fn epinformer_name(parameter: NamedParameter) -> ReleasedName {
+    let NamedParameter {
+        name, mut shape, ..
+    } = parameter;
+    let parts: Vec<&str> = name.splitn(3, '.').collect();
+    let number = |text: &str| text.parse::<usize>().unwrap_or_default();
+    let released = match parts[..] {
+        ["attention", index, rest] => renamed(rest, EPINFORMER_ATTENTION)
+            .into_iter()
+            .map(|theirs| format!("attn_encoder.{index}.{theirs}"))
+            .collect(),
+        // Their list holds each layer and, after it, the map of its residual.
+        ["tower", index, rest] => renamed(
+            rest,
+            &[
+                ("convolution.", "0.0."),
+                ("norm.", "0.1."),
+                ("residual.", "1.0."),
+            ],
+        )
+        .into_iter()
+        .filter_map(|theirs| {
+            let (offset, rest) = theirs.split_once('.')?;
+            let place = 2 * number(index) + number(offset);
+            Some(format!("seq_encoder.conv_tower.{place}.{rest}"))
+        })
+        .collect(),
+        ["reduction", index, rest] => renamed(rest, &[("convolution.", "0."), ("norm.", "1.")])
+            .into_iter()
+            .filter_map(|theirs| {
+                let (offset, rest) = theirs.split_once('.')?;
+                Some(format!(
+                    "conv_out.{}.{rest}",
+                    3 * number(index) + number(offset)
+                ))
+            })
+            .collect(),
+        _ => renamed(&name, EPINFORMER),
+    };
+    // Their convolutions have an axis of elements, or are maps of one position.
+    if name.ends_with("convolution.weight")
+        || name.ends_with("residual.weight")
+        || name == "stem.weight"
+    {
+        shape.insert(2, 1);
+    } else if name == "element1.weight" || name == "element2.weight" {
+        shape.push(1);
     }
     ReleasedName {
         name,

@@ -3,10 +3,11 @@
 use serde_json::Value;
 
 use crate::config::{
-    BackboneInput, CaduceusConfig, EnformerConfig, HyenaConfig, MambaConfig, MambaRegressorConfig,
-    MaskDecoding, MaskSite, NetworkConfig, Packing, PredictorWeights, PrismConfig, Seq2ExpConfig,
-    TrainDecoding,
+    BackboneInput, CaduceusConfig, EnformerConfig, EpinformerConfig, HyenaConfig, MambaConfig,
+    MambaRegressorConfig, MaskDecoding, MaskSite, NetworkConfig, Packing, PredictorWeights,
+    PrismConfig, Seq2ExpConfig, TrainDecoding,
 };
+use crate::epinformer::N_CANDIDATE_FEATURES;
 
 /// The values in double precision.
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {
@@ -28,6 +29,8 @@ pub fn released_config(settings: &Value) -> Result<NetworkConfig, String> {
         caduceus_config(settings).map(NetworkConfig::Caduceus)
     } else if has("attn_dim_key") {
         enformer_config(settings).map(NetworkConfig::Enformer)
+    } else if has("n_enhancers") {
+        epinformer_config(settings).map(NetworkConfig::Epinformer)
     } else if has("layer") && has("interact") {
         hyena_config(settings).map(NetworkConfig::Hyena)
     } else if has("ssm_cfg") && has("interact") {
@@ -167,6 +170,27 @@ fn enformer_config(settings: &Value) -> Result<EnformerConfig, String> {
         // The network does not read them, so its settings do not hold them.
         promoter: published.promoter.min(integer(settings, "valid_len")?),
         ..published
+    })
+}
+
+fn epinformer_config(settings: &Value) -> Result<EpinformerConfig, String> {
+    for (name, needed) in [("useBN", true), ("useFeat", true), ("useLN", true)] {
+        if boolean(settings, name)? != needed {
+            return Err(format!("the setting `{name}` is not {needed}"));
+        }
+    }
+    let n_features = integer(settings, "n_extraFeat")?;
+    if n_features != N_CANDIDATE_FEATURES {
+        return Err(format!(
+            "the setting `n_extraFeat` is {n_features}; known is {N_CANDIDATE_FEATURES}"
+        ));
+    }
+    Ok(EpinformerConfig {
+        d_model: integer(settings, "out_dim")?,
+        n_layer: integer(settings, "n_encoder")?,
+        n_heads: integer(settings, "head")?,
+        n_candidates: integer(settings, "n_enhancers")?,
+        ..EpinformerConfig::published()
     })
 }
 

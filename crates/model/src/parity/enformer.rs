@@ -112,6 +112,7 @@ fn model_input(
         overwrite: Tensor::zeros([batch, length], device),
         features: features?.to_device(device),
         peaks: None,
+        candidates: None,
     };
     Ok(Some((input, target?.to_device(device))))
 }

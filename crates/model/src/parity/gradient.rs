@@ -65,7 +65,7 @@ pub(super) fn compare_training(
 }
 
 /// The running statistics after the pass: the batch's, blended into those before.
-fn compare_statistics(
+pub(super) fn compare_statistics(
     folder: &mut Folder,
     network: &Network,
     found: &[BatchStatistic],

@@ -10,6 +10,7 @@ use kernels::concentrations;
 use serde_json::Value;
 
 use super::enformer;
+use super::epinformer;
 use super::folder::{Folder, Reference, tensor, values};
 use super::gradient::compare_training;
 use super::{FORWARD_TOLERANCE, FolderReport, Measure};
@@ -51,6 +52,9 @@ fn compare_network(
 ) -> Result<(), ModelError> {
     if let NetworkConfig::Enformer(_) = config {
         return enformer::compare(folder, config);
+    }
+    if let NetworkConfig::Epinformer(_) = config {
+        return epinformer::compare(folder, config);
     }
     let weights = folder.path_of("weights.safetensors");
     let device = Device::flex();
@@ -185,6 +189,7 @@ fn model_input(
             overwrite: tensor::<2>(&overwrite)?.to_device(device),
             features: features?.to_device(device),
             peaks: None,
+            candidates: None,
         })
     })();
     built
@@ -343,7 +348,10 @@ fn compare_streams(
             backbones.push(("backbone", "model", network.blocks.len(), norm));
         }
         // Nothing was recorded of their streams.
-        Network::Enformer(_) | Network::FixedMask(_) | Network::Retrained(_) => {}
+        Network::Enformer(_)
+        | Network::Epinformer(_)
+        | Network::FixedMask(_)
+        | Network::Retrained(_) => {}
     }
     for (ours, theirs, n_blocks, norm) in backbones {
         // Small copies of vectors hold a backbone's output and none of its blocks.

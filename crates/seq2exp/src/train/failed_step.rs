@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use model::ModelInput;
+use model::{Candidates, ModelInput};
 use serde_json::json;
 
 use super::tensor_file::{StoredTensor, write_tensors};
@@ -33,7 +33,7 @@ impl FailedStep<'_> {
     }
 
     /// Writes everything needed to repeat the pass: `sequence`, `tracks`, `overwrite`, `features`, `targets`,
-    /// `sample_seeds`, `peaks` when there are any, and every parameter as `parameter.NAME`; genes, settings and device in the metadata.
+    /// `sample_seeds`, `peaks` and `candidates.*` when there are any, and every parameter as `parameter.NAME`; genes, settings and device in the metadata.
     ///
     /// # Errors
     /// As [`write_tensors`]; [`RunError::Tensor`] when the device cannot hand the input back.
@@ -44,6 +44,7 @@ impl FailedStep<'_> {
             overwrite,
             features,
             peaks,
+            candidates,
         } = self.batch.input.clone();
         let targets = self.batch.targets()?;
         let mut tensors = vec![
@@ -72,6 +73,20 @@ impl FailedStep<'_> {
                 &peaks.dims(),
                 &read_values(peaks.clone())?,
             ));
+        }
+        if let Some(Candidates { sequence, features }) = candidates {
+            tensors.extend([
+                StoredTensor::f32(
+                    "candidates.sequence",
+                    &sequence.dims(),
+                    &read_values(sequence.clone())?,
+                ),
+                StoredTensor::f32(
+                    "candidates.features",
+                    &features.dims(),
+                    &read_values(features.clone())?,
+                ),
+            ]);
         }
         tensors.extend(self.parameters.iter().map(|parameter| {
             let name = format!("parameter.{}", parameter.name);

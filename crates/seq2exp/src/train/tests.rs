@@ -469,6 +469,7 @@ fn repeated_loss(path: &Path, fixture: &Fixture) -> f32 {
         overwrite: Tensor::from_data(data("overwrite"), &device),
         features: Tensor::from_data(data("features"), &device),
         peaks: None,
+        candidates: None,
     };
     let seeds = file.tensor("sample_seeds").expect("seeds").data().to_vec();
     let (words, _) = seeds.as_chunks::<8>();
