@@ -1,10 +1,11 @@
-//! The Caduceus backbone (without reverse-complement parameter sharing) and the regressor on it.
+//! The Caduceus backbone and the regressor on it, which may share its parameters between both strands.
 
 use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use kernels::Numerics;
+use serde::{Deserialize, Serialize};
 
 use crate::config::{BackboneInput, CaduceusConfig, InitializationConfig, MambaConfig};
 use crate::error::ModelError;
@@ -102,6 +103,27 @@ impl Backbone {
     }
 }
 
+/// How a regressor treats the two strands of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReverseComplement {
+    /// It reads the forward strand.
+    None,
+    /// It reads each strand with the same parameters and predicts the mean, so that both strands of a window have the
+    /// same prediction. Released name: `rcps`.
+    ParameterSharing,
+}
+
+impl ReverseComplement {
+    /// The name in an experiment file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::ParameterSharing => "parameter_sharing",
+        }
+    }
+}
+
 /// A backbone on the sequence, or on sequence and tracks, that predicts expression without a mask.
 #[derive(Module, Debug)]
 pub struct Caduceus {
@@ -155,13 +177,59 @@ impl Caduceus {
             BackboneInput::Sequence => input.sequence_columns(),
             BackboneInput::SequenceAndTracks => input.all_columns(),
         };
+        let promoter = input.promoter(self.config.promoter)?;
+        let (batch, length) = (input.batch(), input.length());
+        let (narrow, features, promoter, both) = match self.config.reverse_complement {
+            ReverseComplement::None => (narrow, input.features.clone(), promoter.clone(), promoter),
+            ReverseComplement::ParameterSharing => {
+                let other = length - promoter.end..length - promoter.start;
+                let hull = promoter.start.min(other.start)..promoter.end.max(other.end);
+                let features = Tensor::cat(vec![input.features.clone(); 2], 0);
+                (with_other_strands(narrow), features, promoter, hull)
+            }
+        };
         let x = self.backbone.stream_at(
             project(narrow, self.input.augmented()),
-            input.promoter(self.config.promoter)?,
+            both.clone(),
             "backbone",
             observe,
         )?;
-        let pooled = normed_mean(x, self.backbone.norm_weight.val());
-        Ok(self.head.forward(pooled, input.features.clone()))
+        let weight = self.backbone.norm_weight.val();
+        let [n_rows, _, d_model] = x.dims();
+        if n_rows == batch {
+            return Ok(self.head.forward(normed_mean(x, weight), features));
+        }
+        // The promoter of the other strand is the mirror image, in an uneven window one base apart.
+        let n = promoter.len();
+        let at = |rows: Range<usize>, start: usize| {
+            let first = start - both.start;
+            let x = x.clone().slice([rows, first..first + n, 0..d_model]);
+            normed_mean(x, weight.clone())
+        };
+        let pooled = Tensor::cat(
+            vec![
+                at(0..batch, promoter.start),
+                at(batch..n_rows, length - promoter.end),
+            ],
+            0,
+        );
+        let predicted = self.head.forward(pooled, features);
+        Ok(
+            (predicted.clone().slice([0..batch, 0..1]) + predicted.slice([batch..n_rows, 0..1]))
+                * 0.5,
+        )
     }
+}
+
+/// The columns of every example, then those of its reverse complement: positions reversed, bases complemented.
+///
+/// # Shapes
+/// - `columns`: `[batch, length, n]`, the bases A, C, G and T first; output: `[2 batch, length, n]`
+fn with_other_strands(columns: Tensor<3>) -> Tensor<3> {
+    let [batch, length, n] = columns.dims();
+    let flipped = columns.clone().flip([1]);
+    let part = |from: usize, to: usize| flipped.clone().slice([0..batch, 0..length, from..to]);
+    // Reversing A, C, G, T gives T, G, C, A: each base's complement.
+    let other = Tensor::cat(vec![part(0, 4).flip([2]), part(4, n)], 2);
+    Tensor::cat(vec![columns, other], 0)
 }

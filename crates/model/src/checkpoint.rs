@@ -2,6 +2,7 @@
 
 mod atomic;
 mod lightning;
+mod pretrained;
 mod released;
 mod released_config;
 mod state_dict;
@@ -17,6 +18,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 pub use atomic::write_atomic;
+pub use pretrained::with_pretrained;
 pub use released::{ReleasedName, import_values, released_names};
 pub use released_config::released_config;
 pub(crate) use state_dict::parse_safetensors;

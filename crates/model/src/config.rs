@@ -2,9 +2,12 @@
 //!
 //! A config names a published network (`kind`) and overrides what differs; saving it again writes every field.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use serde_json::{Map, Value};
 
+pub use crate::caduceus::ReverseComplement;
 pub use crate::enformer::EnformerConfig;
 pub use crate::epinformer::EpinformerConfig;
 pub use crate::fixed_mask::{FixedMaskConfig, FixedMaskSource};
@@ -229,6 +232,12 @@ pub struct CaduceusConfig {
     pub n_features: usize,
     /// What the backbone sees. Released name: `interact` (`no_signal` or `concat`).
     pub input: BackboneInput,
+    /// Whether both strands are read with the same parameters; `none`. Released name: `rcps`.
+    pub reverse_complement: ReverseComplement,
+    /// Weights of a pretrained Caduceus (`model.safetensors` of a Hugging Face model) that the backbone starts from;
+    /// none. Relative to the current folder. Released name: `pretrained_model_name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
     /// The Mamba block.
     pub mamba: MambaConfig,
     /// Initial weights.
@@ -347,6 +356,8 @@ impl CaduceusConfig {
             n_tracks: 3,
             n_features: 9,
             input,
+            reverse_complement: ReverseComplement::None,
+            pretrained: None,
             mamba: MambaConfig::default(),
             initialization: InitializationConfig::with_layers(OutProjLayers::Own),
         }

@@ -8,10 +8,11 @@ use pytorch_reader::{DType, PytorchReader, Tensor};
 use super::state_dict::{NamedTensor, StateDict, words};
 use crate::error::ModelError;
 
-/// What Lightning calls the weights inside its checkpoint.
-const STATE_DICT: &str = "state_dict";
+/// What Lightning, and many a training script, call the weights inside their checkpoints.
+const STATE_DICTS: [&str; 2] = ["state_dict", "model_state_dict"];
 
-/// Reads the weights of a `.ckpt`, `.pt` or `.pth` file: those under `state_dict` when the file has one, else all.
+/// Reads the weights of a `.ckpt`, `.pt` or `.pth` file: those under `state_dict` or `model_state_dict` when the
+/// file has one, else all.
 ///
 /// Other entries (hyper-parameters, optimiser state, callbacks), whatever Python classes they name, are passed over;
 /// nothing is executed.
@@ -20,8 +21,10 @@ pub(super) fn read_torch(path: &Path) -> Result<StateDict, ModelError> {
         path: path.to_owned(),
         message,
     };
-    let reader = PytorchReader::with_top_level_key(path, STATE_DICT)
-        .or_else(|_| PytorchReader::new(path))
+    let reader = STATE_DICTS
+        .iter()
+        .find_map(|key| PytorchReader::with_top_level_key(path, key).ok())
+        .map_or_else(|| PytorchReader::new(path), Ok)
         .map_err(|error| format_error(format!("not a readable PyTorch checkpoint ({error})")))?;
     let mut state = StateDict::new();
     for (name, tensor) in reader.tensors() {
@@ -84,6 +87,73 @@ mod tests {
         let reference = read_state_dict(&golden("steps_final.safetensors")).unwrap();
         for (name, tensor) in &reference {
             assert_eq!(plain.get(&format!("model.{name}")), Some(tensor), "{name}");
+        }
+    }
+
+    fn settings(path: &str) -> crate::config::NetworkConfig {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden")
+            .join(path);
+        let text = std::fs::read_to_string(path).unwrap();
+        let settings = serde_json::from_str(&text).unwrap();
+        crate::checkpoint::released_config(&settings).unwrap()
+    }
+
+    #[test]
+    fn import_prism_lightning_checkpoint_has_every_weight() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/prism");
+        let config = settings("prism/L1000_pert/config.json");
+        let device = burn::tensor::Device::flex();
+        let import = |path: &Path| {
+            let network = crate::checkpoint::import(path, &config, &device).unwrap();
+            network.read_parameters().unwrap()
+        };
+        let found = import(&folder.join("../torch_files/prism.ckpt"));
+        let expected = import(&folder.join("L1000_pert/weights.safetensors"));
+        // The checkpoint is in half precision.
+        let half = |value: &f32| f16::from_f32(*value).to_f32();
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, &expected.iter().map(half).collect::<Vec<_>>());
+        }
+        assert_eq!(found.len(), expected.len());
+    }
+
+    #[test]
+    fn import_epinformer_script_checkpoint_puts_each_tensor_in_its_place() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/torch_files");
+        let path = folder.join("epinformer.pt");
+        let config = settings("epinformer/n8_pert/config.json");
+        let network =
+            crate::checkpoint::import(&path, &config, &burn::tensor::Device::flex()).unwrap();
+        let values = network.read_parameters().unwrap();
+        // Every tensor holds its number among the sorted names.
+        let state = read_torch(&path).unwrap();
+        let number = |name: &str| state.keys().position(|known| known == name).unwrap() as f32;
+        for (name, values) in crate::checkpoint::released_names(&network)
+            .iter()
+            .zip(&values)
+        {
+            let expected = number(&name.released[0]);
+            assert!(
+                values.iter().all(|value| *value == expected),
+                "{}",
+                name.name
+            );
+        }
+        // Strict: a tensor less, one more, one of another shape.
+        let mut state = state;
+        let (bias, _) = state.remove_entry("pToExpr.4.bias").unwrap();
+        let weight = state.get_mut("conv_out.12.weight").unwrap();
+        weight.shape.reverse();
+        let surprise = weight.clone();
+        state.insert("surprise".to_owned(), surprise);
+        let problems = crate::checkpoint::import_values(&network, &state).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        for part in [bias.as_str(), "conv_out.12.weight", "surprise"] {
+            assert!(
+                problems.iter().any(|problem| problem.contains(part)),
+                "{problems:?}"
+            );
         }
     }
 

@@ -237,12 +237,12 @@ fn one_backbone(fields: &Seq2ExpConfig) -> CaduceusConfig {
         promoter: fields.promoter,
         n_tracks: fields.n_tracks,
         n_features: fields.n_features,
-        input: BackboneInput::SequenceAndTracks,
         mamba: fields.mamba.clone(),
         initialization: InitializationConfig {
             out_proj_layers: OutProjLayers::Own,
             ..fields.initialization.clone()
         },
+        ..CaduceusConfig::published(BackboneInput::SequenceAndTracks)
     }
 }
 

@@ -9,7 +9,7 @@ use model::{ModelError, Network, NetworkConfig};
 use super::BEST_FILE;
 use crate::error::RunError;
 
-/// A network with seeded weights on a device, and in its frozen part those of the trained network that its settings
+/// A network with seeded weights on a device, and with the pretrained weights or the frozen generator that its settings
 /// name.
 ///
 /// # Errors
@@ -21,8 +21,15 @@ pub fn initial_network(
     device: &Device,
 ) -> Result<Network, RunError> {
     let network = Network::init(config, seed, device)?;
-    let NetworkConfig::Retrained(settings) = config else {
-        return Ok(network);
+    let settings = match config {
+        NetworkConfig::Retrained(settings) => settings,
+        NetworkConfig::Caduceus(settings) => {
+            return Ok(match &settings.pretrained {
+                Some(path) => checkpoint::with_pretrained(network, path)?,
+                None => network,
+            });
+        }
+        _ => return Ok(network),
     };
     let path = checkpoint_of(&settings.generator, seed);
     if !path.exists() {
