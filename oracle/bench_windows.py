@@ -1,4 +1,4 @@
-"""Times what `cargo bench -p genome --bench windows` times, with pyfaidx and pyBigWig.
+"""Times what `cargo run --release -p genome --example window_rate` times, with pyfaidx and pyBigWig.
 
     venv/bin/pip install pyfaidx==0.9.2.2 pyBigWig==0.3.29 numpy
     venv/bin/python oracle/bench_windows.py
