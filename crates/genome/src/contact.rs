@@ -21,6 +21,7 @@ use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::interval::Interval;
 
+pub use cool::{ContactPixel, write_cool};
 pub use stored::StoredContacts;
 
 /// How raw contact counts are corrected for how well each bin is seen.

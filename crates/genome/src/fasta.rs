@@ -2,6 +2,7 @@
 
 mod blocks;
 mod index;
+mod write;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,8 @@ use crate::interval::Interval;
 
 use blocks::Bytes;
 use index::Record;
+
+pub use write::write_fasta;
 
 /// Where the index of a [`Fasta`] came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -46,12 +46,13 @@ pub use bedpe::{RegionPair, read_pairs};
 pub use bigwig::{BigWig, BigWigRows, write_bigwig, write_bigwig_with};
 pub use chrom_sizes::{ChromSizes, read_chrom_sizes};
 pub use contact::{
-    ContactMap, ContactProfile, Normalization, StoredContacts, UnknownNormalizationName,
+    ContactMap, ContactPixel, ContactProfile, Normalization, StoredContacts,
+    UnknownNormalizationName, write_cool,
 };
 pub use enhancer_link::{EnhancerLink, read_enhancer_links};
 pub use error::GenomeError;
 pub use expression::{Expression, read_expression, read_transformed_expression};
-pub use fasta::{Fasta, IndexSource};
+pub use fasta::{Fasta, IndexSource, write_fasta};
 pub use gene::{Gene, check_genes_against, read_gene_table};
 pub use interval::{Interval, MAX_POSITION, ParseStrandError, Strand};
 pub use mrna::{MrnaFeatures, read_mrna_table};

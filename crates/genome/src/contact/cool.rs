@@ -1,6 +1,7 @@
 //! Contact maps of cooler (`.cool`, `.mcool`), read with the crate hdf5-pure.
 
 mod node;
+mod write;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -11,6 +12,7 @@ use hdf5_pure::{Dataset, File};
 
 use self::node::Node;
 pub(super) use self::node::{check_size, damaged, refuse};
+pub use self::write::{ContactPixel, write_cool};
 use super::{FactorKind, Factors, Normalization, apply_factors, n_bins_of};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
