@@ -11,6 +11,10 @@ mod golden_tests;
 #[cfg(feature = "gpu")]
 mod gpu;
 pub mod layout;
+mod mask_taps;
+pub mod masked;
+#[cfg(test)]
+mod masked_tests;
 #[cfg(test)]
 mod output_tests;
 pub mod plan;

@@ -29,6 +29,7 @@ mod test_device;
 pub use beta_mask::{
     BetaMaskConfig, Concentrations, MaskDecoding, MaskDraw, beta_mask, concentrations,
 };
+pub use bimamba_block::masked::masked_bimamba_block;
 pub use bimamba_block::plan::{BlockOptions, Numerics, Precision, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use hyena_operator::{HyenaArguments, hyena_operator};

@@ -248,6 +248,7 @@ impl Packed {
                     a,
                     d,
                     step_bias: &mut [0.0; WIDTH],
+                    mask: &mut [],
                 };
                 let saved = &saved[block * saved_len..(block + 1) * saved_len];
                 with_thread_scratch(backward_scratch_len(TILE), |scratch| {

@@ -10,6 +10,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::{Bytes, DType, FloatDType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
+use super::cpu::BlockInput;
 use super::plan::{BlockPlan, Storage};
 use super::weights::Weights;
 use super::{cpu, cpu_backward};
@@ -47,7 +48,7 @@ pub trait BimambaKernel: BimambaBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
+pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     FlexTensor::new(
         Bytes::from_elems(values),
         Layout::contiguous(shape),
@@ -55,7 +56,7 @@ fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
     )
 }
 
-fn contiguous(tensor: FlexTensor) -> FlexTensor {
+pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
     if tensor.as_slice::<f32>().is_some() {
         tensor
     } else {
@@ -63,7 +64,7 @@ fn contiguous(tensor: FlexTensor) -> FlexTensor {
     }
 }
 
-fn values(tensor: &FlexTensor) -> &[f32] {
+pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
     tensor
         .as_slice::<f32>()
         .expect("the public function lets only f32 through, and `contiguous` was called")
@@ -71,7 +72,7 @@ fn values(tensor: &FlexTensor) -> &[f32] {
 
 impl BimambaBackend for Flex {
     fn bimamba_block(x: FlexTensor, params: FlexTensor, plan: BlockPlan) -> FlexTensor {
-        forward(x, params, &plan, false).0
+        forward(x, None, params, &plan, false).0
     }
 }
 
@@ -81,7 +82,7 @@ impl BimambaKernel for Flex {
         params: FlexTensor,
         plan: BlockPlan,
     ) -> (FlexTensor, FlexTensor) {
-        forward(x, params, &plan, true)
+        forward(x, None, params, &plan, true)
     }
 
     fn bimamba_block_backward(
@@ -94,28 +95,35 @@ impl BimambaKernel for Flex {
         let [x, params, saved, dout] = [x, params, saved, dout].map(contiguous);
         let shape = x.layout().shape().clone();
         let weights = Weights::new(values(&params), plan.sizes);
-        let (dx, dparams) = cpu_backward::backward(
+        let gradients = cpu_backward::backward(
             SimdLevel::detect(),
-            values(&x),
-            shape[1],
+            BlockInput {
+                x: values(&x),
+                mask: None,
+                length: shape[1],
+            },
             &plan.outputs,
             &weights,
             values(&saved),
             values(&dout),
         );
-        let n_param = Shape::from([dparams.len()]);
-        (tensor(dx, shape), tensor(dparams, n_param))
+        let n_param = Shape::from([gradients.params.len()]);
+        (
+            tensor(gradients.x, shape),
+            tensor(gradients.params, n_param),
+        )
     }
 }
 
 /// Output and, if asked for, the scan states at the starts of tiles (else nothing).
-fn forward(
+pub(super) fn forward(
     x: FlexTensor,
+    mask: Option<FlexTensor>,
     params: FlexTensor,
     plan: &BlockPlan,
     saving: bool,
 ) -> (FlexTensor, FlexTensor) {
-    let (x, params) = (contiguous(x), contiguous(params));
+    let (x, mask, params) = (contiguous(x), mask.map(contiguous), contiguous(params));
     let [batch, length, d_model] = x.layout().shape().dims();
     let weights = Weights::new(values(&params), plan.sizes);
     let n_state = if saving {
@@ -126,8 +134,11 @@ fn forward(
     let mut states = vec![0.0; n_state];
     let out = cpu::forward(
         SimdLevel::detect(),
-        values(&x),
-        length,
+        BlockInput {
+            x: values(&x),
+            mask: mask.as_ref().map(values),
+            length,
+        },
         &plan.outputs,
         &weights,
         saving.then_some(&mut states[..]),
@@ -152,7 +163,7 @@ struct Saved<T> {
 
 /// The block's input between the two passes.
 #[derive(Debug, Clone)]
-enum SavedInput<T> {
+pub(super) enum SavedInput<T> {
     /// The tensor itself, shared with whoever else keeps it.
     Shared(NodeId),
     /// A copy in bfloat16, so that the tensor can be freed.

@@ -4,12 +4,17 @@ use std::ops::Range;
 
 use crate::lanes::{Lanes, Simd, WIDTH};
 use crate::selective_scan::cpu::{
-    ChannelGradients, Channels, OutputGradient, ProjectedStep, ScanSink, Unread, scan,
+    ChannelGradients, Channels, OutputGradient, ProjectedStep, ScanSink, StepSize, Unread, scan,
     scan_backward,
 };
 use crate::simd_level::for_each_simd_level;
 
-pub(super) type BlockChannels<'a> = Channels<'a, ProjectedStep<'a>>;
+/// Sixteen channels of one direction, and the mask that multiplies every row's step size if there is one.
+pub(super) struct BlockChannels<'a> {
+    pub(super) channels: Channels<'a, ProjectedStep<'a>>,
+    /// One value per row, row 0 as for the channels.
+    pub(super) mask: Option<&'a [f32]>,
+}
 
 for_each_simd_level! {
     /// Advances `state` over `rows`.
@@ -24,12 +29,15 @@ for_each_simd_level! {
 #[inline(always)]
 fn scan_rows_body<S: Simd>(
     s: S,
-    channels: &BlockChannels<'_>,
+    BlockChannels { channels, mask }: &BlockChannels<'_>,
     rows: Range<usize>,
     state: &mut [f32],
     sink: ScanSink<'_>,
 ) {
-    scan(s, channels, rows, state, sink);
+    match mask {
+        Some(mask) => scan(s, &channels.masked(mask), rows, state, sink),
+        None => scan(s, channels, rows, state, sink),
+    }
 }
 
 /// What the gradient of the scan's output is made of: rows of `d_inner` floats, row 0 as for the channels.
@@ -69,7 +77,26 @@ for_each_simd_level! {
 #[inline(always)]
 fn scan_rows_backward_body<S: Simd>(
     s: S,
-    channels: &BlockChannels<'_>,
+    BlockChannels { channels, mask }: &BlockChannels<'_>,
+    rows: Range<usize>,
+    start: &[f32],
+    gradient: Option<&GatedGradient<'_>>,
+    out: &mut ChannelGradients<'_>,
+    scratch: &mut [f32],
+) {
+    match mask {
+        Some(mask) => {
+            let channels = channels.masked(mask);
+            read_or_not(s, &channels, rows, start, gradient, out, scratch);
+        }
+        None => read_or_not(s, channels, rows, start, gradient, out, scratch),
+    }
+}
+
+#[inline(always)]
+fn read_or_not<D: StepSize, S: Simd>(
+    s: S,
+    channels: &Channels<'_, D>,
     rows: Range<usize>,
     start: &[f32],
     gradient: Option<&GatedGradient<'_>>,

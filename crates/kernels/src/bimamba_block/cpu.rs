@@ -10,6 +10,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::channels::{BlockChannels, scan_rows};
+use super::mask_taps::MaskTaps;
 use super::sweep::{
     Panel, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
 };
@@ -18,24 +19,42 @@ use super::weights::{Padded, Weights};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
 use crate::scratch::{Scratch, with_thread_scratch};
-use crate::selective_scan::cpu::{ProjectedStep, ScanSink};
+use crate::selective_scan::cpu::{Channels, ProjectedStep, ScanSink};
 use crate::simd_level::SimdLevel;
 
 /// The direction (0 forward, 1 reverse) whose scan runs with the right-walking chain, then with the other.
 const SCAN_DIRECTIONS: [usize; 2] = [0, 1];
 
-/// Computes the block for `x`, `[batch, length, d_model]`, at the positions `outputs`.
+/// What the block reads.
+#[derive(Clone, Copy)]
+pub(super) struct BlockInput<'a> {
+    /// `[batch, length, d_model]`
+    pub(super) x: &'a [f32],
+    /// `[batch, length]`; none = all positions as they are.
+    pub(super) mask: Option<&'a [f32]>,
+    pub(super) length: usize,
+}
+
+impl<'a> BlockInput<'a> {
+    /// The mask of one sequence.
+    pub(super) fn mask_of(&self, sequence: usize) -> Option<&'a [f32]> {
+        let part = sequence * self.length..(sequence + 1) * self.length;
+        self.mask.map(|mask| &mask[part])
+    }
+}
+
+/// Computes the block at the positions `outputs`.
 ///
 /// With `states`, `[batch, 2, n_block, n_tile, d_state * 16]`, also stores the state of every scan before
 /// each tile that it enters.
 pub(super) fn forward(
     level: SimdLevel,
-    x: &[f32],
-    length: usize,
+    input: BlockInput<'_>,
     outputs: &Range<usize>,
     weights: &Weights,
     states: Option<&mut [f32]>,
 ) -> Vec<f32> {
+    let BlockInput { x, length, .. } = input;
     let d_model = weights.padded.sizes.d_model;
     let (row_len, out_len) = (length * d_model, outputs.len() * d_model);
     let padded = weights.padded;
@@ -45,15 +64,20 @@ pub(super) fn forward(
     let mut sequences: Vec<_> = x
         .chunks(row_len)
         .zip(out.chunks_mut(out_len))
-        .map(|(x, out)| (x, out, states.as_mut().and_then(Iterator::next)))
+        .enumerate()
+        .map(|(index, (x, out))| {
+            let mask = input.mask_of(index);
+            (x, mask, out, states.as_mut().and_then(Iterator::next))
+        })
         .collect();
     for together in sequences.chunks_mut(sequences_at_once(tiles.n_tile, padded.n_block)) {
-        together.par_iter_mut().for_each(|(x, out, states)| {
+        together.par_iter_mut().for_each(|(x, mask, out, states)| {
             let forward = Forward {
                 level,
                 weights,
                 padded,
                 tiles: tiles.clone(),
+                taps: mask.map(|mask| MaskTaps::new(mask, padded.sizes.d_conv)),
             };
             forward.run(x, outputs, out, states.as_deref_mut());
         });
@@ -71,6 +95,7 @@ struct Forward<'a> {
     weights: &'a Weights,
     padded: Padded,
     tiles: Tiles,
+    taps: Option<MaskTaps<'a>>,
 }
 
 impl Forward<'_> {
@@ -94,6 +119,7 @@ impl Forward<'_> {
                 self.level,
                 self.weights,
                 &inputs,
+                self.taps.as_ref(),
                 &step.panels,
                 SCAN_DIRECTIONS,
             );
@@ -162,7 +188,8 @@ impl Forward<'_> {
             .for_each(|(task, ((mut y, state), saved))| {
                 let (direction, block) = (task / n_block, task % n_block);
                 let panel = &step.panels[direction];
-                let channels = panels.channels(self.weights, direction, direction, block);
+                let mask = self.taps.as_ref().map(|taps| panel.mask(taps));
+                let channels = panels.channels(self.weights, mask, direction, direction, block);
                 let mut visit = |tile: usize| {
                     if let Some(saved) = saved {
                         saved[tile * state_len..(tile + 1) * state_len].copy_from_slice(state);
@@ -251,6 +278,7 @@ impl PanelBuffers {
         level: SimdLevel,
         weights: &Weights,
         inputs: &[f32],
+        taps: Option<&MaskTaps<'_>>,
         panels: &[Panel; 2],
         directions: [usize; 2],
     ) {
@@ -274,6 +302,7 @@ impl PanelBuffers {
                     bias: &direction.conv_bias,
                     start: tile * TILE,
                     reverse: directions[chain] == 1,
+                    taps: taps.map(|taps| taps.direction(directions[chain])),
                 };
                 convolve_silu(level, &convolution, u);
                 matmul(
@@ -291,6 +320,7 @@ impl PanelBuffers {
     pub(super) fn channels<'a>(
         &'a self,
         weights: &'a Weights,
+        mask: Option<&'a [f32]>,
         chain: usize,
         direction: usize,
         block: usize,
@@ -298,7 +328,7 @@ impl PanelBuffers {
         let (rank, state_len) = (self.dt_rank, self.d_state * WIDTH);
         let direction_weights = &weights.directions[direction];
         let lanes = block * WIDTH..(block + 1) * WIDTH;
-        BlockChannels {
+        let channels = Channels {
             step: ProjectedStep {
                 rows: &self.projected[chain],
                 stride: self.d_x_proj,
@@ -316,6 +346,7 @@ impl PanelBuffers {
             a: &direction_weights.a[block * state_len..(block + 1) * state_len],
             d: &direction_weights.d[lanes],
             reverse: direction == 1,
-        }
+        };
+        BlockChannels { channels, mask }
     }
 }

@@ -11,13 +11,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::channels::{GatedGradient, scan_rows_backward, sum_blocks};
-use super::cpu::{PanelBuffers, states_len};
+use super::cpu::{BlockInput, PanelBuffers, states_len};
+use super::mask_taps::MaskTaps;
 use super::sweep::{
     N_SLOT, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
 };
 use super::tile::{
-    BlockedRows, Convolution, convolve_silu_backward, convolve_transposed, copy_rows,
-    gate_backward, rms_norm, rms_norm_backward,
+    BlockedRows, Convolution, MaskedAdjoint, convolve_silu_backward, convolve_transposed,
+    convolve_transposed_masked, copy_rows, gate_backward, rms_norm, rms_norm_backward,
 };
 use super::weights::{Padded, Weights, flatten_gradients, fold_into_first};
 use crate::lanes::WIDTH;
@@ -29,22 +30,34 @@ use crate::simd_level::SimdLevel;
 /// The direction whose adjoint runs with the right-walking chain, then with the other: against its scan.
 const ADJOINT_DIRECTIONS: [usize; 2] = [1, 0];
 
-/// Computes the gradients of `x`, `[batch, length, d_model]`, and of the flat parameters.
+/// Gradients of a call of the block.
+pub(super) struct BlockGradients {
+    /// Of `x`, `[batch, length, d_model]`.
+    pub(super) x: Vec<f32>,
+    /// Of the mask, `[batch, length]`; empty without one.
+    pub(super) mask: Vec<f32>,
+    /// Of the flat parameters.
+    pub(super) params: Vec<f32>,
+}
+
+/// Computes the gradients of the input, of its mask and of the flat parameters.
 ///
 /// `states` is what [`forward`](super::cpu::forward) stored, `dout` the gradient of its output at `outputs`.
 pub(super) fn backward(
     level: SimdLevel,
-    x: &[f32],
-    length: usize,
+    input: BlockInput<'_>,
     outputs: &Range<usize>,
     weights: &Weights,
     states: &[f32],
     dout: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
+) -> BlockGradients {
+    let BlockInput { x, mask, length } = input;
     let padded = weights.padded;
     let d_model = padded.sizes.d_model;
     let row_len = length * d_model;
     let mut dx = vec![0.0; x.len()];
+    let mut dmask = vec![0.0; mask.map_or(0, <[f32]>::len)];
+    let mut dmasks = dmask.chunks_mut(length);
     let tiles = Tiles::new(length, outputs);
     let read = tiles.output_positions();
     let mut sequences: Vec<_> = x
@@ -52,27 +65,40 @@ pub(super) fn backward(
         .zip(dout.chunks(outputs.len() * d_model))
         .zip(dx.chunks_mut(row_len))
         .zip(states.chunks(states_len(&padded, length)))
+        .enumerate()
+        .map(|(index, (((x, dout), dx), states))| Sequence {
+            x,
+            mask: input.mask_of(index),
+            dout,
+            states,
+            dx,
+            dmask: dmasks.next().unwrap_or_default(),
+        })
         .collect();
     let mut total: Option<Sums> = None;
     for together in sequences.chunks_mut(sequences_at_once(tiles.n_tile, padded.n_block)) {
         let sums: Vec<Sums> = together
             .par_iter_mut()
-            .map(|(((x, dout), dx), states)| {
+            .map(|sequence| {
                 let mut sums = Sums::new(&padded, tiles.n_tile.min(N_SLOT));
                 let backward = Backward {
                     level,
                     weights,
                     padded,
                     tiles: tiles.clone(),
+                    taps: sequence
+                        .mask
+                        .map(|mask| MaskTaps::new(mask, padded.sizes.d_conv)),
                 };
+                let dout = sequence.dout;
                 if read == *outputs {
-                    backward.run(x, states, dout, dx, &mut sums);
+                    backward.run(sequence, dout, &mut sums);
                 } else {
                     // The first and the last tile hold other positions too, whose gradient is zero.
                     let mut whole_tiles = Scratch::zeroed(read.len() * d_model);
                     let start = (outputs.start - read.start) * d_model;
                     whole_tiles[start..start + dout.len()].copy_from_slice(dout);
-                    backward.run(x, states, &whole_tiles, dx, &mut sums);
+                    backward.run(sequence, &whole_tiles, &mut sums);
                 }
                 sums.fold_slots(&padded);
                 sums
@@ -86,7 +112,22 @@ pub(super) fn backward(
         }
     }
     let total = total.expect("the batch is not empty");
-    (dx, total.finish(weights))
+    BlockGradients {
+        x: dx,
+        mask: dmask,
+        params: total.finish(weights),
+    }
+}
+
+/// One sequence of the batch.
+struct Sequence<'a> {
+    x: &'a [f32],
+    mask: Option<&'a [f32]>,
+    dout: &'a [f32],
+    states: &'a [f32],
+    dx: &'a mut [f32],
+    /// Empty without a mask.
+    dmask: &'a mut [f32],
 }
 
 /// Sums of the parameters' gradients of one sequence, kept apart by slot or block of channels.
@@ -169,6 +210,11 @@ struct Exchange {
     dinputs: Scratch,
 }
 
+/// Floats per position of what only a mask needs: none without one.
+fn if_masked(taps: Option<&MaskTaps<'_>>, n: usize) -> usize {
+    if taps.is_some() { n } else { 0 }
+}
+
 /// What the steps of one sweep reuse, per chain.
 struct ChainBuffers {
     /// Gradient of the scan input, `[n_block, rows, 16]`.
@@ -184,6 +230,8 @@ struct ChainBuffers {
     carried: Scratch,
     /// Adjoint of the scan state, `[n_block, d_state, 16]`.
     adjoint: Scratch,
+    /// Gradient of the mask through each step size, `[n_block, rows, 16]`; empty without a mask.
+    dmask: Scratch,
 }
 
 struct Backward<'a> {
@@ -191,10 +239,19 @@ struct Backward<'a> {
     weights: &'a Weights,
     padded: Padded,
     tiles: Tiles,
+    taps: Option<MaskTaps<'a>>,
 }
 
 impl Backward<'_> {
-    fn run(&self, x: &[f32], states: &[f32], dout: &[f32], dx: &mut [f32], sums: &mut Sums) {
+    /// Walks one sequence; `dout` is its output's gradient at all positions of the tiles that are read.
+    fn run(&self, sequence: &mut Sequence<'_>, dout: &[f32], sums: &mut Sums) {
+        let Sequence {
+            x,
+            states,
+            dx,
+            dmask,
+            ..
+        } = sequence;
         let d_inner = self.padded.d_inner;
         let whole = || Scratch::take(self.tiles.length * d_inner);
         let read = || Scratch::take(self.tiles.output_positions().len() * d_inner);
@@ -218,18 +275,25 @@ impl Backward<'_> {
             dconv: Scratch::take(n_row * d_inner + halo),
             carried: Scratch::zeroed(halo),
             adjoint: Scratch::zeroed(self.padded.n_block * self.padded.state_len()),
+            dmask: Scratch::take(if_masked(self.taps.as_ref(), n_row * d_inner)),
         });
         for step in self.tiles.adjoint_steps(tiles_per_panel) {
             panels.fill(
                 self.level,
                 self.weights,
                 &exchange.inputs,
+                self.taps.as_ref(),
                 &step.panels,
                 ADJOINT_DIRECTIONS,
             );
             self.scan_panels(&step, &panels, states, &mut exchange, &mut chains, sums);
             self.finish_scans(&step, &panels, &exchange, &mut chains, sums);
-            self.finish_convolutions(&step, &mut exchange, &mut chains);
+            match &self.taps {
+                Some(taps) => {
+                    self.finish_masked(taps, &step, &mut exchange, &mut chains, dmask);
+                }
+                None => self.finish_convolutions(&step, &mut exchange, &mut chains),
+            }
         }
         self.finish_tiles(x, dout, &mut exchange, dx, &mut sums.shared);
     }
@@ -308,6 +372,9 @@ impl Backward<'_> {
             if n_row == 0 {
                 continue;
             }
+            let mut dmasks = buffers
+                .dmask
+                .chunks_mut(if_masked(self.taps.as_ref(), n_row * WIDTH).max(1));
             let blocks = buffers
                 .du
                 .chunks_mut(n_row * WIDTH)
@@ -329,6 +396,7 @@ impl Backward<'_> {
                     a: sums.a,
                     d: sums.d,
                     step_bias: sums.dt_bias,
+                    mask: dmasks.next().unwrap_or_default(),
                 };
                 tasks.push((chain, block, gradients));
             }
@@ -339,7 +407,8 @@ impl Backward<'_> {
             .for_each(|(chain, block, mut gradients)| {
                 let direction = ADJOINT_DIRECTIONS[chain];
                 let panel = &step.panels[chain];
-                let channels = panels.channels(self.weights, chain, direction, block);
+                let mask = self.taps.as_ref().map(|taps| panel.mask(taps));
+                let channels = panels.channels(self.weights, mask, chain, direction, block);
                 let gated = (step.visit != Visit::Alone).then(|| {
                     let start = (panel.positions.start - read.start) * d_inner;
                     GatedGradient {
@@ -485,6 +554,7 @@ impl Backward<'_> {
                     bias: &weights.conv_bias,
                     start: tile * TILE,
                     reverse: direction == 1,
+                    taps: self.taps.as_ref().map(|taps| taps.direction(direction)),
                 };
                 convolve_silu_backward(self.level, &convolution, dconv, slot.conv, slot.conv_bias);
             });
@@ -528,6 +598,51 @@ impl Backward<'_> {
             };
             buffers.carried.copy_from_slice(&buffers.dconv[kept]);
         }
+    }
+
+    /// As [`finish_convolutions`](Self::finish_convolutions) for masked taps, which reach as far as the mask has gaps:
+    /// each chain walks its panel alone, row by row, and finishes the mask's gradient on the way.
+    fn finish_masked(
+        &self,
+        taps: &MaskTaps<'_>,
+        step: &Step,
+        exchange: &mut Exchange,
+        chains: &mut [ChainBuffers; 2],
+        dmask: &mut [f32],
+    ) {
+        let d_inner = self.padded.d_inner;
+        let halo = (self.padded.sizes.d_conv - 1) * d_inner;
+        let dinputs = panel_parts(&mut exchange.dinputs, &step.panels, 0, d_inner);
+        let dmasks = panel_parts(dmask, &step.panels, 0, 1);
+        let inputs: &[f32] = &exchange.inputs;
+        let mut tasks = Vec::new();
+        for (chain, ((buffers, dinputs), dmask)) in
+            chains.iter_mut().zip(dinputs).zip(dmasks).enumerate()
+        {
+            if !dmask.is_empty() {
+                tasks.push((chain, buffers, dinputs, dmask));
+            }
+        }
+        tasks
+            .into_par_iter()
+            .for_each(|(chain, buffers, dinputs, dmask)| {
+                let (panel, direction) = (&step.panels[chain], ADJOINT_DIRECTIONS[chain]);
+                let n_row = panel.positions.len();
+                // Behind the rows that only the unmasked convolution carries, as `finish_scans` placed them.
+                let first = if direction == 0 { 0 } else { halo };
+                let adjoint = MaskedAdjoint {
+                    dv: &buffers.dconv[first..first + n_row * d_inner],
+                    x: &inputs[panel.positions.start * d_inner..panel.positions.end * d_inner],
+                    mask: panel.mask(taps),
+                    dmask_step: &buffers.dmask,
+                    weight: &self.weights.directions[direction].conv,
+                    d_inner,
+                    reverse: direction == 1,
+                    add: step.visit == Visit::Second,
+                };
+                let pending = &mut buffers.carried;
+                convolve_transposed_masked(self.level, &adjoint, pending, dinputs, dmask);
+            });
     }
 
     fn finish_tiles(

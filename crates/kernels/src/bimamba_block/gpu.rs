@@ -8,6 +8,7 @@ mod channel;
 mod convolution;
 mod extent;
 mod gate;
+mod masked;
 mod norm;
 mod products;
 mod scan;

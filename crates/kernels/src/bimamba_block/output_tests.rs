@@ -205,7 +205,13 @@ fn states_are_saved_only_where_a_scan_goes() {
     let mut states = vec![f32::NAN; cpu::states_len(&weights.padded, length)];
     let outputs = TILE..2 * TILE;
     let level = SimdLevel::detect();
-    cpu::forward(level, &x, length, &outputs, &weights, Some(&mut states));
+    cpu::forward(
+        level,
+        super::tests::plain_input(&x, length),
+        &outputs,
+        &weights,
+        Some(&mut states),
+    );
     // One block of channels: five tiles of the forward direction, of which two are entered, then the reverse
     // direction's, of which all but the first are.
     let entered: Vec<bool> = states

@@ -65,6 +65,63 @@ pub fn causal_conv1d(x: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
     out
 }
 
+/// [`causal_conv1d`] under a mask, one value per position: the taps before a position's own reach to the latest
+/// positions whose mask is not 0, each of which counts as often as its mask says.
+pub fn masked_conv1d(x: &[f64], mask: &[f64], weight: &[f64], bias: &[f64]) -> Vec<f64> {
+    let d_inner = bias.len();
+    let d_conv = weight.len() / d_inner;
+    let mut out = Vec::with_capacity(x.len());
+    let mut selected: Vec<usize> = Vec::new();
+    for (t, &m) in mask.iter().enumerate() {
+        for i in 0..d_inner {
+            let tap = |back: usize| weight[i * d_conv + d_conv - 1 - back];
+            let mut sum = bias[i] + tap(0) * x[t * d_inner + i];
+            for (back, &s) in (1..d_conv).zip(selected.iter().rev()) {
+                sum += tap(back) * mask[s] * x[s * d_inner + i];
+            }
+            out.push(sum);
+        }
+        if m != 0.0 {
+            selected.push(t);
+        }
+    }
+    out
+}
+
+/// Gradients of [`masked_conv1d`] of `d_inner` channels: of `x`, of `mask`, of `weight` and of `bias`.
+pub fn masked_conv1d_backward(
+    x: &[f64],
+    mask: &[f64],
+    weight: &[f64],
+    d_inner: usize,
+    dout: &[f64],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>, Vec<f64>) {
+    let d_conv = weight.len() / d_inner;
+    let mut dx = vec![0.0; x.len()];
+    let mut dmask = vec![0.0; mask.len()];
+    let mut dweight = vec![0.0; weight.len()];
+    let mut dbias = vec![0.0; d_inner];
+    let mut selected: Vec<usize> = Vec::new();
+    for (t, &m) in mask.iter().enumerate() {
+        for i in 0..d_inner {
+            let tap = |back: usize| i * d_conv + d_conv - 1 - back;
+            let d = dout[t * d_inner + i];
+            dbias[i] += d;
+            dweight[tap(0)] += d * x[t * d_inner + i];
+            dx[t * d_inner + i] += d * weight[tap(0)];
+            for (back, &s) in (1..d_conv).zip(selected.iter().rev()) {
+                dweight[tap(back)] += d * mask[s] * x[s * d_inner + i];
+                dx[s * d_inner + i] += d * weight[tap(back)] * mask[s];
+                dmask[s] += d * weight[tap(back)] * x[s * d_inner + i];
+            }
+        }
+        if m != 0.0 {
+            selected.push(t);
+        }
+    }
+    (dx, dmask, dweight, dbias)
+}
+
 /// Gradients of [`causal_conv1d`] of `d_inner` channels: of `x`, of `weight` and of `bias`.
 pub fn causal_conv1d_backward(
     x: &[f64],
@@ -159,6 +216,8 @@ struct Mixer {
     c: Vec<f64>,
     /// Step size before softplus.
     raw_delta: Vec<f64>,
+    /// Step size before the mask.
+    unmasked: Vec<f64>,
     delta: Vec<f64>,
     a: Vec<f64>,
     /// Output of the scan.
@@ -191,9 +250,16 @@ struct Mamba<'a> {
     layout: &'a ParamLayout,
     direction: &'a DirectionLayout,
     params: &'a [f64],
+    /// One value per position; none = all 1.
+    mask: Option<&'a [f64]>,
 }
 
 impl Mamba<'_> {
+    /// The mask of entry `index` of an array with `width` values per position.
+    fn mask_at(&self, index: usize, width: usize) -> f64 {
+        self.mask.map_or(1.0, |mask| mask[index / width])
+    }
+
     fn run(&self, h: &[f64]) -> Mixer {
         let BlockSizes {
             d_model,
@@ -206,11 +272,12 @@ impl Mamba<'_> {
         let xz = linear(h, &params[self.layout.in_proj.clone()], d_model);
         let x = columns(&xz, 2 * d_inner, 0, d_inner);
         let z = columns(&xz, 2 * d_inner, d_inner, d_inner);
-        let conv = causal_conv1d(
-            &x,
-            &params[direction.conv_weight.clone()],
-            &params[direction.conv_bias.clone()],
-        );
+        let conv_weight = &params[direction.conv_weight.clone()];
+        let conv_bias = &params[direction.conv_bias.clone()];
+        let conv = match self.mask {
+            Some(mask) => masked_conv1d(&x, mask, conv_weight, conv_bias),
+            None => causal_conv1d(&x, conv_weight, conv_bias),
+        };
         let u: Vec<f64> = conv.iter().map(|&v| silu(v)).collect();
         let projected = linear(&u, &params[direction.x_proj.clone()], d_inner);
         let stride = self.sizes.d_x_proj();
@@ -223,7 +290,10 @@ impl Mamba<'_> {
                 *v += bias;
             }
         }
-        let delta: Vec<f64> = raw_delta.iter().map(|&v| softplus(v)).collect();
+        let unmasked: Vec<f64> = raw_delta.iter().map(|&v| softplus(v)).collect();
+        let delta: Vec<f64> = (0..unmasked.len())
+            .map(|i| self.mask_at(i, d_inner) * unmasked[i])
+            .collect();
         let a: Vec<f64> = params[direction.a_log.clone()]
             .iter()
             .map(|v| -v.exp())
@@ -247,6 +317,7 @@ impl Mamba<'_> {
             b,
             c,
             raw_delta,
+            unmasked,
             delta,
             a,
             y,
@@ -262,8 +333,8 @@ impl Mamba<'_> {
         )
     }
 
-    /// Adds the parameters' gradients to `dparams` and returns the gradient of `h`.
-    fn backward(&self, h: &[f64], dout: &[f64], dparams: &mut [f64]) -> Vec<f64> {
+    /// Adds the parameters' gradients to `dparams` and returns those of `h` and of the mask.
+    fn backward(&self, h: &[f64], dout: &[f64], dparams: &mut [f64]) -> (Vec<f64>, Vec<f64>) {
         let BlockSizes {
             d_model,
             d_inner,
@@ -303,8 +374,14 @@ impl Mamba<'_> {
         add(&direction.d, &scan.d);
 
         let draw_delta: Vec<f64> = (0..scan.delta.len())
-            .map(|i| scan.delta[i] * softplus_slope(mixer.raw_delta[i]))
+            .map(|i| scan.delta[i] * self.mask_at(i, d_inner) * softplus_slope(mixer.raw_delta[i]))
             .collect();
+        let mut dmask = vec![0.0; self.mask.map_or(0, <[f64]>::len)];
+        for (t, dmask) in dmask.iter_mut().enumerate() {
+            for i in t * d_inner..(t + 1) * d_inner {
+                *dmask += scan.delta[i] * mixer.unmasked[i];
+            }
+        }
         let mut dt_bias = vec![0.0; d_inner];
         for row in draw_delta.chunks(d_inner) {
             for (sum, g) in dt_bias.iter_mut().zip(row) {
@@ -335,12 +412,18 @@ impl Mamba<'_> {
         let dconv: Vec<f64> = (0..du.len())
             .map(|i| (du[i] + scan.u[i]) * silu_slope(mixer.conv[i]))
             .collect();
-        let (dx, dconv_weight, dconv_bias) = causal_conv1d_backward(
-            &mixer.x,
-            &params[direction.conv_weight.clone()],
-            d_inner,
-            &dconv,
-        );
+        let conv_weight = &params[direction.conv_weight.clone()];
+        let (dx, dconv_weight, dconv_bias) = match self.mask {
+            Some(mask) => {
+                let (dx, through_taps, dweight, dbias) =
+                    masked_conv1d_backward(&mixer.x, mask, conv_weight, d_inner, &dconv);
+                for (sum, g) in dmask.iter_mut().zip(through_taps) {
+                    *sum += g;
+                }
+                (dx, dweight, dbias)
+            }
+            None => causal_conv1d_backward(&mixer.x, conv_weight, d_inner, &dconv),
+        };
         add(&direction.conv_weight, &dconv_weight);
         add(&direction.conv_bias, &dconv_bias);
 
@@ -350,7 +433,7 @@ impl Mamba<'_> {
         let (dh, din_proj) =
             linear_backward(h, &params[self.layout.in_proj.clone()], d_model, &dxz);
         add(&self.layout.in_proj, &din_proj);
-        dh
+        (dh, dmask)
     }
 }
 
@@ -358,18 +441,36 @@ impl Mamba<'_> {
 ///
 /// The reverse mixer reads the sequence from its end and its output is turned round again.
 pub fn mamba(h: &[f64], params: &[f64], sizes: BlockSizes, direction: usize) -> Vec<f64> {
+    masked_mamba(h, None, params, sizes, direction)
+}
+
+/// [`mamba`] under a mask of one value per position, if one is given.
+pub fn masked_mamba(
+    h: &[f64],
+    mask: Option<&[f64]>,
+    params: &[f64],
+    sizes: BlockSizes,
+    direction: usize,
+) -> Vec<f64> {
     let layout = sizes.layout();
+    let turned = mask.map(|mask| in_direction(mask, 1, direction));
     let mamba = Mamba {
         sizes,
         layout: &layout,
         direction: &layout.directions[direction],
         params,
+        mask: turned.as_deref(),
     };
+    let h = in_direction(h, sizes.d_model, direction);
+    in_direction(&mamba.output(&mamba.run(&h)), sizes.d_model, direction)
+}
+
+/// Rows of `width` columns in the order in which a direction reads them, or back again.
+fn in_direction(rows: &[f64], width: usize, direction: usize) -> Vec<f64> {
     if direction == 0 {
-        mamba.output(&mamba.run(h))
+        rows.to_vec()
     } else {
-        let flipped = mamba.output(&mamba.run(&flip(h, sizes.d_model)));
-        flip(&flipped, sizes.d_model)
+        flip(rows, width)
     }
 }
 
@@ -382,32 +483,57 @@ pub fn mamba_backward(
     dout: &[f64],
     dparams: &mut [f64],
 ) -> Vec<f64> {
+    masked_mamba_backward(h, None, params, sizes, direction, dout, dparams).0
+}
+
+/// Adds the gradients of [`masked_mamba`]'s parameters to `dparams` and returns those of `h` and of the mask (empty
+/// without one).
+pub fn masked_mamba_backward(
+    h: &[f64],
+    mask: Option<&[f64]>,
+    params: &[f64],
+    sizes: BlockSizes,
+    direction: usize,
+    dout: &[f64],
+    dparams: &mut [f64],
+) -> (Vec<f64>, Vec<f64>) {
     let layout = sizes.layout();
+    let turned = mask.map(|mask| in_direction(mask, 1, direction));
     let mamba = Mamba {
         sizes,
         layout: &layout,
         direction: &layout.directions[direction],
         params,
+        mask: turned.as_deref(),
     };
-    if direction == 0 {
-        mamba.backward(h, dout, dparams)
-    } else {
-        let d_model = sizes.d_model;
-        let dh = mamba.backward(&flip(h, d_model), &flip(dout, d_model), dparams);
-        flip(&dh, d_model)
-    }
+    let turn = |rows: &[f64], width| in_direction(rows, width, direction);
+    let d_model = sizes.d_model;
+    let (dh, dmask) = mamba.backward(&turn(h, d_model), &turn(dout, d_model), dparams);
+    (turn(&dh, d_model), turn(&dmask, 1))
 }
 
 /// Computes `x + BiMamba(RMSNorm(x))` for `x`, `[batch, length, d_model]`.
 ///
 /// `params` is the flat array that [`BlockSizes::layout`] describes.
 pub fn bimamba_block(x: &[f64], params: &[f64], sizes: BlockSizes, length: usize) -> Vec<f64> {
+    masked_bimamba_block(x, None, params, sizes, length)
+}
+
+/// [`bimamba_block`] under a mask, `[batch, length]`, if one is given.
+pub fn masked_bimamba_block(
+    x: &[f64],
+    mask: Option<&[f64]>,
+    params: &[f64],
+    sizes: BlockSizes,
+    length: usize,
+) -> Vec<f64> {
     let norm_weight = &params[sizes.layout().norm_weight];
     let mut out = Vec::with_capacity(x.len());
-    for x in x.chunks(length * sizes.d_model) {
+    for (index, x) in x.chunks(length * sizes.d_model).enumerate() {
+        let mask = mask.map(|mask| &mask[index * length..(index + 1) * length]);
         let h = rms_norm(x, norm_weight);
-        let forward = mamba(&h, params, sizes, 0);
-        let reverse = mamba(&h, params, sizes, 1);
+        let forward = masked_mamba(&h, mask, params, sizes, 0);
+        let reverse = masked_mamba(&h, mask, params, sizes, 1);
         out.extend((0..x.len()).map(|i| x[i] + forward[i] + reverse[i]));
     }
     out
@@ -421,23 +547,43 @@ pub fn bimamba_block_backward(
     length: usize,
     dout: &[f64],
 ) -> (Vec<f64>, Vec<f64>) {
+    let (dx, _, dparams) = masked_bimamba_block_backward(x, None, params, sizes, length, dout);
+    (dx, dparams)
+}
+
+/// Computes the gradients of `x`, of the mask (empty without one) and of `params` from the gradient of
+/// [`masked_bimamba_block`]'s output.
+pub fn masked_bimamba_block_backward(
+    x: &[f64],
+    mask: Option<&[f64]>,
+    params: &[f64],
+    sizes: BlockSizes,
+    length: usize,
+    dout: &[f64],
+) -> (Vec<f64>, Vec<f64>, Vec<f64>) {
     let layout = sizes.layout();
     let norm_weight = &params[layout.norm_weight.clone()];
     let mut dx = Vec::with_capacity(x.len());
+    let mut dmask = Vec::with_capacity(mask.map_or(0, <[f64]>::len));
     let mut dparams = vec![0.0; params.len()];
     let n = length * sizes.d_model;
-    for (x, dout) in x.chunks(n).zip(dout.chunks(n)) {
+    for (index, (x, dout)) in x.chunks(n).zip(dout.chunks(n)).enumerate() {
+        let mask = mask.map(|mask| &mask[index * length..(index + 1) * length]);
         let h = rms_norm(x, norm_weight);
-        let mut dh = mamba_backward(&h, params, sizes, 0, dout, &mut dparams);
-        let reverse = mamba_backward(&h, params, sizes, 1, dout, &mut dparams);
+        let mut backward = |direction| {
+            masked_mamba_backward(&h, mask, params, sizes, direction, dout, &mut dparams)
+        };
+        let (mut dh, forward_mask) = backward(0);
+        let (reverse, reverse_mask) = backward(1);
         for (dh, reverse) in dh.iter_mut().zip(reverse) {
             *dh += reverse;
         }
+        dmask.extend(forward_mask.iter().zip(reverse_mask).map(|(f, r)| f + r));
         let (dnorm, dweight) = rms_norm_backward(x, norm_weight, &dh);
         for (sum, g) in dparams[layout.norm_weight.clone()].iter_mut().zip(dweight) {
             *sum += g;
         }
         dx.extend(dnorm.iter().zip(dout).map(|(dnorm, dout)| dnorm + dout));
     }
-    (dx, dparams)
+    (dx, dmask, dparams)
 }

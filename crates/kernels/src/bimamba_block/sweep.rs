@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use super::mask_taps::MaskTaps;
+
 /// Positions of a tile: a tile's activations fit the processor's second-level cache.
 ///
 /// Results depend on this constant (it fixes the places where sums are cut), never on the number of threads.
@@ -32,6 +34,11 @@ impl Panel {
     pub(super) fn rows(&self, tile: usize) -> Range<usize> {
         let start = (tile - self.tiles.start) * TILE;
         start..(start + TILE).min(self.positions.len())
+    }
+
+    /// The panel's part of a sequence's mask.
+    pub(super) fn mask<'a>(&self, taps: &MaskTaps<'a>) -> &'a [f32] {
+        &taps.mask[self.positions.clone()]
     }
 }
 

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::layout::BlockSizes;
 
+use super::cpu::BlockInput;
 use super::plan::BlockOptions;
 use super::reference::{bimamba_block as bimamba_block_reference, bimamba_block_backward};
 use super::sweep::TILE;
@@ -126,6 +127,15 @@ fn run_cpu(
     run_cpu_at(level, x, params, sizes, length, &(0..length), dout)
 }
 
+/// An input without a mask.
+pub(super) fn plain_input(x: &[f32], length: usize) -> BlockInput<'_> {
+    BlockInput {
+        x,
+        mask: None,
+        length,
+    }
+}
+
 /// Both passes of the CPU path; `dout` is the gradient at `outputs`.
 pub(super) fn run_cpu_at(
     level: SimdLevel,
@@ -139,9 +149,14 @@ pub(super) fn run_cpu_at(
     let weights = Weights::new(params, sizes);
     let batch = x.len() / (length * sizes.d_model);
     let mut states = vec![f32::NAN; batch * cpu::states_len(&weights.padded, length)];
-    let out = cpu::forward(level, x, length, outputs, &weights, Some(&mut states));
-    let (dx, dparams) = cpu_backward::backward(level, x, length, outputs, &weights, &states, dout);
-    CpuResult { out, dx, dparams }
+    let input = plain_input(x, length);
+    let out = cpu::forward(level, input, outputs, &weights, Some(&mut states));
+    let gradients = cpu_backward::backward(level, input, outputs, &weights, &states, dout);
+    CpuResult {
+        out,
+        dx: gradients.x,
+        dparams: gradients.params,
+    }
 }
 
 fn check_against_reference(level: SimdLevel, batch: usize, length: usize, sizes: BlockSizes) {
@@ -396,8 +411,14 @@ fn inference_saves_nothing_and_returns_the_same_bits() {
     let weights = Weights::new(&params, sizes);
     let level = SimdLevel::detect();
     let mut states = vec![f32::NAN; cpu::states_len(&weights.padded, length)];
-    let saving = cpu::forward(level, &x, length, &(0..length), &weights, Some(&mut states));
-    let plain = cpu::forward(level, &x, length, &(0..length), &weights, None);
+    let saving = cpu::forward(
+        level,
+        plain_input(&x, length),
+        &(0..length),
+        &weights,
+        Some(&mut states),
+    );
+    let plain = cpu::forward(level, plain_input(&x, length), &(0..length), &weights, None);
     assert_eq!(saving, plain);
     assert!(states.iter().all(|v| v.is_finite()));
 }
@@ -466,7 +487,7 @@ fn nan_in_the_input_reaches_the_output() {
     x[5 * sizes.d_model] = f32::NAN;
     let weights = Weights::new(&params, sizes);
     for level in SimdLevel::available() {
-        let out = cpu::forward(level, &x, length, &(0..length), &weights, None);
+        let out = cpu::forward(level, plain_input(&x, length), &(0..length), &weights, None);
         // Every position reads position 5 through one of the two directions.
         assert!(out.iter().all(|v| v.is_nan()), "{}", level.name());
     }

@@ -1,5 +1,6 @@
 //! The parts of the block that treat a tile of positions row by row: norm, convolution, gate.
 
+use super::mask_taps::DirectionTaps;
 use crate::lanes::{Lanes, Simd, WIDTH};
 use crate::simd_level::for_each_simd_level;
 
@@ -116,6 +117,8 @@ pub(super) struct Convolution<'a> {
     pub(super) start: usize,
     /// Whether the taps reach to later positions instead of earlier ones.
     pub(super) reverse: bool,
+    /// Which positions the taps read instead of the nearest ones, and how much of them.
+    pub(super) taps: Option<DirectionTaps<'a>>,
 }
 
 impl Convolution<'_> {
@@ -137,15 +140,46 @@ impl Convolution<'_> {
         }
     }
 
+    /// What tap `k` of a row reads in sixteen channels; `None` outside the sequence.
+    #[inline(always)]
+    fn input<S: Simd>(
+        &self,
+        s: S,
+        taps: Option<&DirectionTaps<'_>>,
+        row: usize,
+        k: usize,
+        channel: usize,
+    ) -> Option<S::Lanes> {
+        let d_inner = self.bias.len();
+        let back = self.d_conv() - 1 - k;
+        match taps {
+            Some(taps) if back > 0 => {
+                let source = taps.source(self.start + row, back)?;
+                let x = s.load(self.x, source * d_inner + channel);
+                Some(x * s.splat(taps.mask[source]))
+            }
+            _ => {
+                let source = self.source(row, k)?;
+                Some(s.load(self.x, source * d_inner + channel))
+            }
+        }
+    }
+
     /// Output before SiLU for sixteen channels.
     #[inline(always)]
-    fn at<S: Simd>(&self, s: S, row: usize, channel: usize) -> S::Lanes {
+    fn at<S: Simd>(
+        &self,
+        s: S,
+        taps: Option<&DirectionTaps<'_>>,
+        row: usize,
+        channel: usize,
+    ) -> S::Lanes {
         let d_inner = self.bias.len();
         let mut sum = s.load(self.bias, channel);
         for k in 0..self.d_conv() {
-            if let Some(source) = self.source(row, k) {
+            if let Some(x) = self.input(s, taps, row, k, channel) {
                 let weight = s.load(self.weight, k * d_inner + channel);
-                sum = weight.mul_add(s.load(self.x, source * d_inner + channel), sum);
+                sum = weight.mul_add(x, sum);
             }
         }
         sum
@@ -159,10 +193,24 @@ for_each_simd_level! {
 
 #[inline(always)]
 fn convolve_silu_body<S: Simd>(s: S, convolution: &Convolution<'_>, u: &mut [f32]) {
+    // Two copies of the loop, so that the one without a mask asks nothing on the way.
+    match &convolution.taps {
+        Some(taps) => convolve_silu_with(s, convolution, Some(taps), u),
+        None => convolve_silu_with(s, convolution, None, u),
+    }
+}
+
+#[inline(always)]
+fn convolve_silu_with<S: Simd>(
+    s: S,
+    convolution: &Convolution<'_>,
+    taps: Option<&DirectionTaps<'_>>,
+    u: &mut [f32],
+) {
     let d_inner = convolution.bias.len();
     for (row, u) in u.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = convolution.at(s, row, channel);
+            let v = convolution.at(s, taps, row, channel);
             (v * s.sigmoid(v)).store(u, channel);
         }
     }
@@ -187,16 +235,32 @@ fn convolve_silu_backward_body<S: Simd>(
     dweight: &mut [f32],
     dbias: &mut [f32],
 ) {
+    match &convolution.taps {
+        Some(taps) => {
+            convolve_silu_backward_with(s, convolution, Some(taps), du, dweight, dbias);
+        }
+        None => convolve_silu_backward_with(s, convolution, None, du, dweight, dbias),
+    }
+}
+
+#[inline(always)]
+fn convolve_silu_backward_with<S: Simd>(
+    s: S,
+    convolution: &Convolution<'_>,
+    taps: Option<&DirectionTaps<'_>>,
+    du: &mut [f32],
+    dweight: &mut [f32],
+    dbias: &mut [f32],
+) {
     let d_inner = convolution.bias.len();
     for (row, du) in du.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
-            let v = convolution.at(s, row, channel);
+            let v = convolution.at(s, taps, row, channel);
             let dv = s.load(du, channel) * silu_slope(s, v, s.sigmoid(v));
             dv.store(du, channel);
             (s.load(dbias, channel) + dv).store(dbias, channel);
             for k in 0..convolution.d_conv() {
-                if let Some(source) = convolution.source(row, k) {
-                    let x = s.load(convolution.x, source * d_inner + channel);
+                if let Some(x) = convolution.input(s, taps, row, k, channel) {
                     let at = k * d_inner + channel;
                     dv.mul_add(x, s.load(dweight, at)).store(dweight, at);
                 }
@@ -252,6 +316,90 @@ fn convolve_transposed_body<S: Simd>(
             }
             sum.store(dx, channel);
         }
+    }
+}
+
+/// What [`convolve_transposed_masked`] reads of a run of rows.
+pub(super) struct MaskedAdjoint<'a> {
+    /// Gradient of the convolution's output, rows of `d_inner` floats.
+    pub(super) dv: &'a [f32],
+    /// Inputs of the same rows.
+    pub(super) x: &'a [f32],
+    /// Mask of the same rows.
+    pub(super) mask: &'a [f32],
+    /// Gradient of each row's mask through its step sizes, `[n_block, rows, 16]`.
+    pub(super) dmask_step: &'a [f32],
+    /// `[d_conv, d_inner]`
+    pub(super) weight: &'a [f32],
+    pub(super) d_inner: usize,
+    /// Whether the taps reach to later positions.
+    pub(super) reverse: bool,
+    /// Whether the other direction has written its part before.
+    pub(super) add: bool,
+}
+
+for_each_simd_level! {
+    /// Writes (or adds) the gradient of a masked convolution's input, and adds the mask's gradient to `dmask`.
+    ///
+    /// Walks against the direction's time. `pending`, `[d_conv - 1, d_inner]`, holds the gradients of what the
+    /// latest, second latest, … selected position before the current row passes on; it is kept between runs.
+    pub(super) fn convolve_transposed_masked(
+        adjoint: &MaskedAdjoint<'_>,
+        pending: &mut [f32],
+        dx: &mut [f32],
+        dmask: &mut [f32],
+    ) = convolve_transposed_masked_body
+}
+
+#[inline(always)]
+fn convolve_transposed_masked_body<S: Simd>(
+    s: S,
+    adjoint: &MaskedAdjoint<'_>,
+    pending: &mut [f32],
+    dx: &mut [f32],
+    dmask: &mut [f32],
+) {
+    let (d_inner, n_row) = (adjoint.d_inner, adjoint.mask.len());
+    let d_conv = adjoint.weight.len() / d_inner;
+    for time in 0..n_row {
+        let row = if adjoint.reverse {
+            time
+        } else {
+            n_row - 1 - time
+        };
+        let mask = adjoint.mask[row];
+        let mut sum = s.zero();
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let at = row * d_inner + channel;
+            let dv = s.load(adjoint.dv, at);
+            let x = s.load(adjoint.x, at);
+            let mut passed_on = s.zero();
+            if mask != 0.0 && d_conv > 1 {
+                passed_on = s.load(pending, channel);
+                for back in 1..d_conv - 1 {
+                    let next = s.load(pending, back * d_inner + channel);
+                    next.store(pending, (back - 1) * d_inner + channel);
+                }
+                s.zero().store(pending, (d_conv - 2) * d_inner + channel);
+            }
+            for back in 1..d_conv {
+                let place = (back - 1) * d_inner + channel;
+                let weight = s.load(adjoint.weight, (d_conv - 1 - back) * d_inner + channel);
+                weight
+                    .mul_add(dv, s.load(pending, place))
+                    .store(pending, place);
+            }
+            let own = s.load(adjoint.weight, (d_conv - 1) * d_inner + channel);
+            let mut out = own.mul_add(dv, passed_on * s.splat(mask));
+            if adjoint.add {
+                out = out + s.load(dx, at);
+            }
+            out.store(dx, at);
+            sum = passed_on.mul_add(x, sum);
+            let step = (channel / WIDTH * n_row + row) * WIDTH;
+            sum = sum + s.load(adjoint.dmask_step, step);
+        }
+        dmask[row] += fold(sum);
     }
 }
 

@@ -18,11 +18,19 @@ const FLUSH_EVERY: usize = 16;
 pub(crate) trait StepSize {
     /// Whether `delta * A` can never be positive.
     const DECAYS: bool;
+    /// Whether the step size is a mask times something, so that the mask gets a gradient too.
+    const MASKED: bool = false;
     /// Step size at a row, and its derivative with respect to what it was computed from.
     fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes);
+    /// Derivative of the step size with respect to the mask.
+    #[inline(always)]
+    fn mask_slope<S: Simd>(&self, s: S, _row: usize) -> S::Lanes {
+        s.zero()
+    }
 }
 
 /// `delta = softplus(rank-R projection + bias)`, computed on the way.
+#[derive(Clone, Copy)]
 pub(crate) struct ProjectedStep<'a> {
     /// Rows whose first columns are the rank-R inputs.
     pub(crate) rows: &'a [f32],
@@ -45,6 +53,30 @@ impl StepSize for ProjectedStep<'_> {
             raw = s.load_array(weight).mul_add(s.splat(input), raw);
         }
         s.softplus(raw)
+    }
+}
+
+/// `delta = mask * softplus(rank-R projection + bias)`.
+pub(crate) struct MaskedStep<'a> {
+    projected: ProjectedStep<'a>,
+    /// One value per row.
+    mask: &'a [f32],
+}
+
+impl StepSize for MaskedStep<'_> {
+    const DECAYS: bool = true;
+    const MASKED: bool = true;
+
+    #[inline(always)]
+    fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes) {
+        let (delta, slope) = self.projected.at(s, row);
+        let mask = s.splat(self.mask[row]);
+        (delta * mask, slope * mask)
+    }
+
+    #[inline(always)]
+    fn mask_slope<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
+        self.projected.at(s, row).0
     }
 }
 
@@ -85,6 +117,40 @@ pub(crate) struct Channels<'a, D> {
     pub(crate) d: &'a [f32],
     /// Whether time runs from the last row to the first.
     pub(crate) reverse: bool,
+}
+
+impl<'a> Channels<'a, ProjectedStep<'a>> {
+    /// The same channels with every row's step size multiplied by its mask.
+    #[inline(always)]
+    pub(crate) fn masked(&self, mask: &'a [f32]) -> Channels<'a, MaskedStep<'a>> {
+        let Channels {
+            step: projected,
+            u,
+            u_stride,
+            u_offset,
+            bc,
+            bc_stride,
+            b_offset,
+            c_offset,
+            a,
+            d,
+            reverse,
+        } = *self;
+        let step = MaskedStep { projected, mask };
+        Channels {
+            step,
+            u,
+            u_stride,
+            u_offset,
+            bc,
+            bc_stride,
+            b_offset,
+            c_offset,
+            a,
+            d,
+            reverse,
+        }
+    }
 }
 
 /// Floats of the state of sixteen channels in one group.
@@ -268,6 +334,8 @@ pub(crate) struct ChannelGradients<'a> {
     pub(crate) d: &'a mut [f32],
     /// Gradient of the bias under the step size, `[16]`, added to.
     pub(crate) step_bias: &'a mut [f32],
+    /// Gradient of the mask through each of the sixteen step sizes, 16 per row; empty without a mask.
+    pub(crate) mask: &'a mut [f32],
 }
 
 /// Gradient of the scan's output for sixteen channels.
@@ -413,6 +481,13 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
                 gstep = gstep + s.load(out.step, row * WIDTH);
             }
             gstep.store(out.step, row * WIDTH);
+            if D::MASKED {
+                let mut gmask = gdelta * channels.step.mask_slope(s, row);
+                if group > 0 {
+                    gmask = gmask + s.load(out.mask, row * WIDTH);
+                }
+                gmask.store(out.mask, row * WIDTH);
+            }
         }
         for (sum, ga) in group_of_mut(out.a, group).iter_mut().zip(ga) {
             (s.load_array(sum) + ga).store_array(sum);
