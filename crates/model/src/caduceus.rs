@@ -50,22 +50,23 @@ impl Backbone {
         }
     }
 
-    /// Runs the blocks and returns the residual stream, before the last norm; `observe` sees it after each block as
-    /// `<name>.<block>`.
+    /// Runs the blocks, under a mask if given, and returns the residual stream, before the last norm; `observe` sees it
+    /// after each block as `<name>.<block>`.
     ///
     /// # Shapes
-    /// - `x` and output: `[batch, length, d_model]`
+    /// - `x` and output: `[batch, length, d_model]`; `mask`: `[batch, length]`
     ///
     /// # Errors
     /// [`ModelError::Shape`] when `x` has another width.
     pub fn stream(
         &self,
         mut x: Tensor<3>,
+        mask: Option<&Tensor<2>>,
         name: &str,
         observe: Observer<'_>,
     ) -> Result<Tensor<3>, ModelError> {
         for (index, block) in self.blocks.iter().enumerate() {
-            x = block.forward(x, None)?;
+            x = block.forward(x, mask.cloned(), None)?;
             observe.see(&format!("{name}.{index}"), &x);
         }
         Ok(x)
@@ -75,13 +76,14 @@ impl Backbone {
     /// other positions need, unless `observe` watches.
     ///
     /// # Shapes
-    /// - `x`: `[batch, length, d_model]`; output: `[batch, n_positions, d_model]`
+    /// - `x`: `[batch, length, d_model]`; `mask`: `[batch, length]`; output: `[batch, n_positions, d_model]`
     ///
     /// # Errors
     /// [`ModelError::Shape`] when `x` has another width or `positions` end behind it.
     pub fn stream_at(
         &self,
         x: Tensor<3>,
+        mask: Option<&Tensor<2>>,
         positions: Range<usize>,
         name: &str,
         observe: Observer<'_>,
@@ -91,12 +93,12 @@ impl Backbone {
             Some((last, blocks)) if !observe.watches() => {
                 let mut x = x;
                 for block in blocks {
-                    x = block.forward(x, None)?;
+                    x = block.forward(x, mask.cloned(), None)?;
                 }
-                Ok(last.forward(x, Some(positions))?)
+                Ok(last.forward(x, mask.cloned(), Some(positions))?)
             }
             _ => {
-                let x = self.stream(x, name, observe)?;
+                let x = self.stream(x, mask, name, observe)?;
                 Ok(x.slice([0..batch, positions, 0..d_model]))
             }
         }
@@ -190,6 +192,7 @@ impl Caduceus {
         };
         let x = self.backbone.stream_at(
             project(narrow, self.input.augmented()),
+            None,
             both.clone(),
             "backbone",
             observe,

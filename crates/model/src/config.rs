@@ -204,9 +204,9 @@ pub struct Seq2ExpConfig {
     pub predictor_weights: PredictorWeights,
     /// Positions of the learned positional embedding, the window's length in bp; 0 = none (soft). Released name: `pos_enc`.
     pub n_positions: usize,
-    /// How the mask reaches the predictor.
+    /// How the mask reaches the predictor: `scale` (soft), `pack` (hard), or `delta`.
     pub mask_site: MaskSite,
-    /// How hard masks are batched; without effect for `mask_site = "scale"`.
+    /// How hard masks are batched; without effect unless `mask_site = "pack"`.
     pub packing: Packing,
     /// The latent mask.
     pub mask: MaskConfig,
@@ -381,10 +381,8 @@ impl NetworkConfig {
     /// The published network that these settings are closest to; it is written as `kind`.
     pub fn kind(&self) -> NetworkKind {
         match self {
-            Self::Seq2Exp(config) if config.mask_site == MaskSite::Scale => {
-                NetworkKind::Seq2ExpSoft
-            }
-            Self::Seq2Exp(_) => NetworkKind::Seq2ExpHard,
+            Self::Seq2Exp(config) if config.mask_site == MaskSite::Pack => NetworkKind::Seq2ExpHard,
+            Self::Seq2Exp(_) => NetworkKind::Seq2ExpSoft,
             Self::FixedMask(_) => NetworkKind::Macs3,
             Self::Retrained(_) => NetworkKind::Seq2ExpRetrain,
             Self::Caduceus(config) if config.input == BackboneInput::Sequence => {

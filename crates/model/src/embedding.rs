@@ -39,10 +39,23 @@ impl Embedding {
     /// # Shapes
     /// - output: `[batch, length, d_model]`
     pub fn generator_input(&self, input: &ModelInput, sees: BackboneInput) -> Tensor<3> {
-        let embedded = match sees {
-            BackboneInput::Sequence => project(input.sequence_columns(), self.sequence.augmented()),
-            BackboneInput::SequenceAndTracks => project(input.all_columns(), self.combined()),
-        };
+        match sees {
+            BackboneInput::Sequence => {
+                self.positioned(project(input.sequence_columns(), self.sequence.augmented()))
+            }
+            BackboneInput::SequenceAndTracks => self.all(input),
+        }
+    }
+
+    /// The embedding of every position.
+    ///
+    /// # Shapes
+    /// - output: `[batch, length, d_model]`
+    pub fn all(&self, input: &ModelInput) -> Tensor<3> {
+        self.positioned(project(input.all_columns(), self.combined()))
+    }
+
+    fn positioned(&self, embedded: Tensor<3>) -> Tensor<3> {
         match &self.position {
             Some(position) => embedded + position.val().unsqueeze_dim::<3>(0),
             None => embedded,

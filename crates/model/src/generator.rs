@@ -43,7 +43,7 @@ impl Generator {
     /// # Errors
     /// [`ModelError::Shape`] when `x` has another width.
     pub fn forward(&self, x: Tensor<3>, observe: Observer<'_>) -> Result<Tensor<3>, ModelError> {
-        let stream = self.backbone.stream(x, "generator", &mut *observe)?;
+        let stream = self.backbone.stream(x, None, "generator", &mut *observe)?;
         let (weight, bias) = (self.output.weight.val(), self.output.bias.val());
         let logits = rms_norm_linear(stream, self.backbone.norm_weight.val(), weight, bias)?;
         observe.see("logits", &logits);

@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use burn::module::{Module, Param};
 use burn::tensor::{Device, Tensor};
-use kernels::{BimambaParams, BlockOptions, DirectionParams, Numerics, ShapeError, bimamba_block};
+use kernels::{
+    BimambaParams, BlockOptions, DirectionParams, Numerics, ShapeError, bimamba_block,
+    masked_bimamba_block,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::config::positive;
@@ -183,32 +186,35 @@ impl BiMamba {
         self.numerics = numerics;
     }
 
-    /// Runs the block, at the positions `outputs` only if given.
+    /// Runs the block, at the positions `outputs` only if given; under a `mask` if given, see
+    /// [`masked_bimamba_block`].
     ///
     /// # Shapes
-    /// - `x`: `[batch, length, d_model]`; output: `[batch, n_outputs, d_model]`
+    /// - `x`: `[batch, length, d_model]`; `mask`: `[batch, length]`; output: `[batch, n_outputs, d_model]`
     ///
     /// # Errors
-    /// [`ShapeError`] when `x`, `outputs` and the parameters disagree.
+    /// [`ShapeError`] when `x`, `mask`, `outputs` and the parameters disagree.
     pub fn forward(
         &self,
         x: Tensor<3>,
+        mask: Option<Tensor<2>>,
         outputs: Option<Range<usize>>,
     ) -> Result<Tensor<3>, ShapeError> {
-        bimamba_block(
-            x,
-            BimambaParams {
-                norm_weight: self.norm_weight.val(),
-                in_proj: self.in_proj.val(),
-                out_proj: self.out_proj.val(),
-                forward: self.forward.params(),
-                reverse: self.reverse.params(),
-            },
-            BlockOptions {
-                outputs,
-                numerics: self.numerics,
-            },
-        )
+        let params = BimambaParams {
+            norm_weight: self.norm_weight.val(),
+            in_proj: self.in_proj.val(),
+            out_proj: self.out_proj.val(),
+            forward: self.forward.params(),
+            reverse: self.reverse.params(),
+        };
+        let options = BlockOptions {
+            outputs,
+            numerics: self.numerics,
+        };
+        match mask {
+            Some(mask) => masked_bimamba_block(x, mask, params, options),
+            None => bimamba_block(x, params, options),
+        }
     }
 }
 

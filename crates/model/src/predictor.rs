@@ -24,13 +24,18 @@ pub enum PredictorWeights {
     Shared,
 }
 
-/// How the mask reaches the predictor.
+/// How the mask reaches the predictor; `docs/mask_site.md` compares them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskSite {
-    /// Each position's embedding is multiplied by its mask.
+    /// Each position's embedding is multiplied by its mask, as published for soft masks. Also called `input`.
+    #[serde(alias = "input")]
     Scale,
-    /// Only positions with a mask above 0 are kept, moved together; the mask is an index and receives no gradient.
+    /// In every block the position's step size is multiplied by its mask, and other positions see as much of it: a mask
+    /// of 0 removes the position, for soft masks and hard ones.
+    Delta,
+    /// Only positions with a mask above 0 are kept, moved together; the mask is an index and receives no gradient, as
+    /// published for hard masks.
     Pack,
 }
 
@@ -109,7 +114,14 @@ impl Predictor {
             (MaskSite::Scale, _) => {
                 let embedded = embedding.scaled(input, mask);
                 let promoter = input.promoter(self.promoter)?;
-                let x = backbone.stream_at(embedded, promoter, "predictor", observe)?;
+                let x = backbone.stream_at(embedded, None, promoter, "predictor", observe)?;
+                normed_mean(x, backbone.norm_weight.val())
+            }
+            (MaskSite::Delta, _) => {
+                let embedded = embedding.all(input);
+                let promoter = input.promoter(self.promoter)?;
+                let mask = Some(&mask);
+                let x = backbone.stream_at(embedded, mask, promoter, "predictor", observe)?;
                 normed_mean(x, backbone.norm_weight.val())
             }
             (MaskSite::Pack, Packing::PerExample) => {
@@ -118,6 +130,7 @@ impl Predictor {
                     let promoter = packed.promoter_start..packed.promoter_start + self.promoter;
                     let x = backbone.stream_at(
                         packed.embedded,
+                        None,
                         promoter,
                         "predictor",
                         &mut *observe,
@@ -146,6 +159,7 @@ impl Predictor {
                 let last = starts.iter().copied().max().unwrap_or(0);
                 let x = backbone.stream_at(
                     Tensor::cat(padded, 0),
+                    None,
                     first..last + self.promoter,
                     "predictor",
                     observe,

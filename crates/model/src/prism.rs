@@ -265,7 +265,9 @@ impl Prism {
         observe: Observer<'_>,
     ) -> Result<Tensor<2>, ModelError> {
         let promoter = input.promoter(self.config.promoter)?;
-        let x = self.backbone.stream_at(x, promoter, "backbone", observe)?;
+        let x = self
+            .backbone
+            .stream_at(x, None, promoter, "backbone", observe)?;
         Ok(normed_mean(x, self.backbone.norm_weight.val()))
     }
 

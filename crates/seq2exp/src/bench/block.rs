@@ -141,13 +141,15 @@ impl BlockBench {
         let x = Tensor::<3>::from_data(data.clone(), device);
         let x_tracked = Tensor::<3>::from_data(data, &device.clone().autodiff()).require_grad();
         let forward = || -> Result<(), RunError> {
-            let out = plain.forward(x.clone(), None).map_err(ModelError::Shape)?;
+            let out = plain
+                .forward(x.clone(), None, None)
+                .map_err(ModelError::Shape)?;
             wait(device)?;
             drop(out);
             Ok(())
         };
         let both = || -> Result<(), RunError> {
-            let out = tracked.forward(x_tracked.clone(), None);
+            let out = tracked.forward(x_tracked.clone(), None, None);
             let gradients = out.map_err(ModelError::Shape)?.sum().backward();
             wait(device)?;
             drop(gradients);
