@@ -40,6 +40,10 @@ pub struct TrainConfig {
     pub final_lr: f64,
     /// Weight of the KL divergence between mask and marginal in the loss; default 0.01.
     pub kl_weight: f64,
+    /// Steps over which `kl_weight` rises linearly from 0, so that the predictor learns before the mask is pressed
+    /// towards its marginal; default 0, as published.
+    #[serde(skip_serializing_if = "is_default")]
+    pub kl_warmup_steps: u64,
     /// How activations are kept between the forward and the backward pass: `f32` (default), or `bf16` for less memory
     /// and slightly rounded gradients. The published runs used bf16 autocast for the arithmetic as well.
     #[serde(skip_serializing_if = "is_default")]
@@ -76,6 +80,7 @@ impl Default for TrainConfig {
             warmup_lr: 1e-5,
             final_lr: 1e-4,
             kl_weight: 0.01,
+            kl_warmup_steps: 0,
             storage: Storage::F32,
             precision: Precision::F32,
             validation_every: None,
@@ -152,6 +157,15 @@ impl TrainConfig {
             ),
         );
         problems
+    }
+
+    /// The weight of the divergence in the loss of a step, counted from 0.
+    pub fn kl_weight_at(&self, step: u64) -> f64 {
+        if step >= self.kl_warmup_steps {
+            self.kl_weight
+        } else {
+            self.kl_weight * step as f64 / self.kl_warmup_steps as f64
+        }
     }
 
     /// The learning rate of every step.
@@ -241,6 +255,19 @@ mod tests {
                 "{word} missing from {problems:?}"
             );
         }
+    }
+
+    #[test]
+    fn kl_weight_rises_to_its_value() {
+        let config = TrainConfig {
+            kl_weight: 0.02,
+            kl_warmup_steps: 4,
+            ..TrainConfig::default()
+        };
+        for (step, expected) in [(0, 0.0), (1, 0.005), (3, 0.015), (4, 0.02), (900, 0.02)] {
+            assert_eq!(config.kl_weight_at(step), expected);
+        }
+        assert_eq!(TrainConfig::default().kl_weight_at(0), 0.01);
     }
 
     #[test]

@@ -365,7 +365,8 @@ impl TrainRun<'_> {
                 seeds: seeds.clone(),
             };
             let output = trainee.network.forward(batch.input.clone(), &pass)?;
-            let loss = model::loss(&output, targets, self.config.kl_weight);
+            let kl_weight = self.config.kl_weight_at(trainee.progress.step);
+            let loss = model::loss(&output, targets, kl_weight);
             let scalar = |tensor| -> Result<f64, RunError> {
                 Ok(read_values(tensor)?.into_iter().map(f64::from).sum())
             };
