@@ -48,6 +48,10 @@ pub enum Command {
     Bench(BenchArgs),
     /// Call peaks from a bigWig, or with macs3 from aligned reads, for data.peaks
     Peaks(PeaksArgs),
+    /// Write a small genome with tracks, contacts and genes whose regulatory elements are known
+    Simulate(SimulateArgs),
+    /// Compare masks, tracks and input gradients with known elements
+    ScoreElements(ScoreElementsArgs),
     /// Turn released PyTorch weights into a checkpoint of this program
     Import(ImportArgs),
     /// Describe a checkpoint, a prepared data set or a run folder; without one list the networks, or the devices
@@ -308,6 +312,38 @@ pub struct PeaksArgs {
     /// Options of `macs3 callpeak`, after --, for example -- -g hs -q 0.01
     #[arg(last = true)]
     pub macs3: Vec<String>,
+}
+
+/// A simulation.
+#[derive(Debug, Args)]
+pub struct SimulateArgs {
+    /// Folder of the files, made when absent
+    pub folder: PathBuf,
+    /// Settings (TOML) that differ from the defaults of docs/simulate.md
+    #[arg(long, value_name = "TOML")]
+    pub settings: Option<PathBuf>,
+    /// Change a setting, for example --set n_genes=200 (repeatable)
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+}
+
+/// A comparison with known elements.
+#[derive(Debug, Args)]
+pub struct ScoreElementsArgs {
+    /// Known elements: truth.bed.gz of `simulate`
+    pub truth: PathBuf,
+    /// Output folders of `run` or `train` on that data
+    #[arg(required = true)]
+    pub folders: Vec<PathBuf>,
+    /// Regions to compare too, such as peaks (BED or narrowPeak): 1 inside, 0 outside (repeatable)
+    #[arg(long, value_name = "BED")]
+    pub regions: Vec<PathBuf>,
+    /// Where networks run.
+    #[command(flatten)]
+    pub device: DeviceArgs,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Released weights and what they belong to.

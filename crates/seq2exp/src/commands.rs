@@ -15,6 +15,8 @@ mod predict;
 mod prepare;
 mod report;
 mod run;
+mod score_elements;
+mod simulate;
 mod train;
 
 use std::io::Write;
@@ -58,6 +60,8 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
         Command::Parity(args) => parity::execute(args),
         Command::Bench(args) => bench::execute(args),
         Command::Peaks(args) => peaks::execute(args),
+        Command::Simulate(args) => simulate::execute(args),
+        Command::ScoreElements(args) => score_elements::execute(args),
         Command::Import(args) => import::execute(args),
         Command::Info(args) => info::execute(args),
     };

@@ -288,7 +288,7 @@ pub(crate) fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<Stri
 }
 
 /// Sets `a.b.0.c=value` in `table`; list items are addressed by index, and a value that is not TOML is a string.
-fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
+pub(crate) fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
     let fail = |message: String| RunError::Override {
         item: item.to_string(),
         message,

@@ -41,6 +41,16 @@ pub enum RunError {
         /// Why it does not fit.
         message: String,
     },
+    /// A row of a truth file does not say what it is.
+    #[error("{}: {region}: {reason}; is it the truth.bed.gz of simulate?", path.display())]
+    NoTruth {
+        /// The file.
+        path: PathBuf,
+        /// The row's region, 1-based as genome browsers write it.
+        region: String,
+        /// What is missing or unknown.
+        reason: String,
+    },
     /// A genome file, or an output written like one, failed.
     #[error(transparent)]
     Genome(#[from] genome::GenomeError),

@@ -29,10 +29,12 @@ pub mod pool;
 pub mod predict;
 pub mod predictions_table;
 pub mod progress;
+pub mod recovery;
 pub mod report;
 pub mod ridge;
 pub mod run_folder;
 pub mod schedule;
+pub mod simulate;
 #[cfg(test)]
 mod synthetic;
 mod track_settings;

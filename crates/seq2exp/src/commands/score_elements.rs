@@ -1,0 +1,299 @@
+//! `seq2exp score-elements`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::{Device, Tensor};
+use dataset::{Example, ExampleSource, PreparedReader, RegionCode, Split};
+use genome::{RegionIndex, read_regions};
+use model::{Network, Pass};
+use serde::Serialize;
+
+use crate::batch::{Batch, read_values};
+use crate::cli::ScoreElementsArgs;
+use crate::commands::{machine, print_json, print_text};
+use crate::ensemble::{EnsemblePredictions, mean_mask};
+use crate::experiment::Experiment;
+use crate::metric::{BootstrapConfig, Estimate};
+use crate::recovery::{KnownElements, KnownWindow, Recovery, RecoveryTally, positions};
+
+/// Which scores find the known elements of the test genes.
+#[derive(Debug, Serialize)]
+struct RecoveryReport {
+    /// Test genes.
+    n_genes: usize,
+    scores: Vec<Recovery>,
+    /// Accuracy of each run on the same genes.
+    runs: Vec<RunAccuracy>,
+}
+
+#[derive(Debug, Serialize)]
+struct RunAccuracy {
+    run: String,
+    mse: Estimate,
+    pearson: Estimate,
+    /// Mean of the evaluation mask over the free bases; none without a mask.
+    free_mask_ratio: Option<f64>,
+}
+
+/// Compares masks, input gradients and tracks with known elements.
+pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
+    let known = KnownElements::read(&args.truth)?;
+    let mut report = RecoveryReport {
+        n_genes: 0,
+        scores: Vec::new(),
+        runs: Vec::new(),
+    };
+    for (index, folder) in args.folders.iter().enumerate() {
+        let experiment = Experiment::reopen(folder, machine(args.device)?)?;
+        let prepared = experiment.prepare()?;
+        let genes = prepared.indices_of(Split::Test);
+        if genes
+            .iter()
+            .all(|&gene| known.of(&prepared.gene(gene).symbol).is_empty())
+        {
+            bail!(
+                "{}: no test gene of {} has a known element; is it another simulation's truth?",
+                args.truth.display(),
+                folder.display()
+            );
+        }
+        if index == 0 {
+            report.n_genes = genes.len();
+            report.scores = score_tracks(&prepared, &genes, &known, &experiment)?;
+            for path in &args.regions {
+                let found = score_regions(path, &prepared, &genes, &known)?;
+                report.scores.push(found);
+            }
+        }
+        score_run(folder, &experiment, prepared, &genes, &known, &mut report)?;
+    }
+    if args.json {
+        print_json(&report)
+    } else {
+        print_text(&table(&report))
+    }
+}
+
+/// Everything that is asked about an example's window, with the bases whose mask is free.
+fn window_of<'a>(
+    example: &Example,
+    is_free: &'a [bool],
+    known: &'a KnownElements,
+) -> KnownWindow<'a> {
+    let window = example.window();
+    KnownWindow {
+        start: window.inside().start() as i64 - window.left_padding() as i64,
+        is_free,
+        elements: known.of(&example.gene().symbol),
+    }
+}
+
+fn free_bases(example: &Example) -> Vec<bool> {
+    let regions = example.regions().iter();
+    regions.map(|code| *code == RegionCode::Keep).collect()
+}
+
+/// The tracks themselves, their product, and chance.
+fn score_tracks(
+    prepared: &PreparedReader,
+    genes: &[usize],
+    known: &KnownElements,
+    experiment: &Experiment,
+) -> Result<Vec<Recovery>> {
+    let names = experiment.config().data.track_names();
+    let mut tallies: Vec<RecoveryTally> = names.iter().map(RecoveryTally::new).collect();
+    let mut product = RecoveryTally::new("product of all tracks");
+    let mut chance = RecoveryTally::new("chance");
+    for &gene in genes {
+        let example = prepared.read(gene)?;
+        let is_free = free_bases(&example);
+        let window = window_of(&example, &is_free, known);
+        let rows = || example.tracks().chunks_exact(names.len().max(1));
+        for (track, tally) in tallies.iter_mut().enumerate() {
+            tally.add(window, &rows().map(|row| row[track]).collect::<Vec<_>>());
+        }
+        let products: Vec<f32> = rows().map(|row| row.iter().product()).collect();
+        product.add(window, &products);
+        chance.add(window, &vec![0.0; example.length()]);
+    }
+    if names.len() > 1 {
+        tallies.push(product);
+    }
+    tallies.push(chance);
+    Ok(tallies.into_iter().map(RecoveryTally::finish).collect())
+}
+
+/// Regions that are called by something else: 1 inside, 0 outside.
+fn score_regions(
+    path: &Path,
+    prepared: &PreparedReader,
+    genes: &[usize],
+    known: &KnownElements,
+) -> Result<Recovery> {
+    let regions = RegionIndex::new(read_regions(path)?);
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    let mut tally = RecoveryTally::new(name.to_string_lossy());
+    for &gene in genes {
+        let example = prepared.read(gene)?;
+        let is_free = free_bases(&example);
+        let window = window_of(&example, &is_free, known);
+        let mut inside = vec![0.0; example.length()];
+        for region in regions.overlapping(example.window().inside()) {
+            let (start, end) = (region.interval.start(), region.interval.end());
+            inside[positions(start..end, window.start, example.length())].fill(1.0);
+        }
+        tally.add(window, &inside);
+    }
+    Ok(tally.finish())
+}
+
+/// A run's mask and input gradient, and how well it predicts.
+fn score_run(
+    folder: &Path,
+    experiment: &Experiment,
+    prepared: PreparedReader,
+    genes: &[usize],
+    known: &KnownElements,
+    report: &mut RecoveryReport,
+) -> Result<()> {
+    let run = folder.file_name().map_or_else(
+        || folder.display().to_string(),
+        |name| name.to_string_lossy().into_owned(),
+    );
+    let device = &experiment.machine().device.device;
+    let networks = experiment.networks()?;
+    let tracked = networks
+        .networks
+        .iter()
+        .map(|(_, network)| on_autodiff(network, device))
+        .collect::<Result<Vec<_>>>()?;
+    let mut mask_tally = RecoveryTally::new(format!("{run}: mask"));
+    let mut gradient_tally = RecoveryTally::new(format!("{run}: gradient x input"));
+    let (mut mask_sum, mut n_free, mut has_mask) = (0.0, 0, false);
+    for &gene in genes {
+        let example = prepared.read(gene)?;
+        let is_free = free_bases(&example);
+        let window = window_of(&example, &is_free, known);
+        if let Some(mask) = mean_mask(&networks, &example, device)? {
+            has_mask = true;
+            for (value, _) in mask.iter().zip(&is_free).filter(|(_, is_free)| **is_free) {
+                mask_sum += f64::from(*value);
+                n_free += 1;
+            }
+            mask_tally.add(window, &mask);
+        }
+        let mut gradient = vec![0.0; example.length()];
+        for network in &tracked {
+            for (sum, value) in gradient
+                .iter_mut()
+                .zip(input_gradient(network, &example, device)?)
+            {
+                *sum += value;
+            }
+        }
+        gradient_tally.add(window, &gradient);
+    }
+    if has_mask {
+        report.scores.push(mask_tally.finish());
+    }
+    report.scores.push(gradient_tally.finish());
+
+    let source: Arc<dyn ExampleSource> = Arc::new(prepared);
+    let predictions = EnsemblePredictions::new(experiment, &networks, &source)?;
+    let (ensemble, _, _) = predictions.evaluate(source.as_ref(), None, BootstrapConfig::default());
+    let test = ensemble
+        .into_iter()
+        .find(|evaluation| evaluation.split == Split::Test)
+        .context("the test genes were not evaluated")?;
+    report.runs.push(RunAccuracy {
+        run,
+        mse: test.network.mse,
+        pearson: test.network.pearson,
+        free_mask_ratio: has_mask.then(|| mask_sum / f64::from(n_free.max(1))),
+    });
+    Ok(())
+}
+
+/// The same network with a graph.
+fn on_autodiff(network: &Network, device: &Device) -> Result<Network> {
+    let tracked = Network::init(&network.config(), 0, &device.clone().autodiff())?;
+    Ok(tracked.with_parameters(network.read_parameters()?)?)
+}
+
+/// |gradient x input| of the prediction, summed over each base's letters and tracks.
+fn input_gradient(network: &Network, example: &Example, device: &Device) -> Result<Vec<f32>> {
+    let mut batch = Batch::new(std::slice::from_ref(example), &device.clone().autodiff())?;
+    batch.input.sequence = batch.input.sequence.require_grad();
+    batch.input.tracks = batch.input.tracks.require_grad();
+    let output = network.forward(batch.input.clone(), &Pass::Evaluate)?;
+    let gradients = output.prediction.sum().backward();
+    let mut sums = vec![0.0; example.length()];
+    for input in [&batch.input.sequence, &batch.input.tracks] {
+        // An input that the network does not read has no gradient.
+        let Some(gradient) = input.grad(&gradients) else {
+            continue;
+        };
+        let values: Tensor<3> = input.clone().without_autodiff() * gradient;
+        let values = read_values(values.abs().sum_dim(2))?;
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += value;
+        }
+    }
+    Ok(sums)
+}
+
+fn table(report: &RecoveryReport) -> String {
+    let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
+    let mut text = format!("{:<28} {:>8} {:>8}", "score", "AP bases", "AP elem.");
+    for sparsity in crate::recovery::SPARSITIES {
+        let _ = write!(
+            text,
+            "   top {:>3.0} %: bases elem. recall",
+            100.0 * sparsity
+        );
+    }
+    text.push('\n');
+    for row in &report.scores {
+        let _ = write!(
+            text,
+            "{:<28} {:>8} {:>8}",
+            row.score,
+            number(row.base_average_precision),
+            number(row.element_average_precision)
+        );
+        for at in &row.at {
+            let _ = write!(
+                text,
+                "   {:>16.3} {:>5} {:>6}",
+                at.base_precision,
+                number(at.element_precision),
+                number(at.element_recall)
+            );
+        }
+        text.push('\n');
+    }
+    let _ = writeln!(
+        text,
+        "AP: average precision; bases and elem.: share of what is selected that is active; recall: share of the active elements found."
+    );
+    let _ = writeln!(
+        text,
+        "{:<28} {:>8} {:>8} {:>10}",
+        "run", "MSE", "Pearson", "mean mask"
+    );
+    for run in &report.runs {
+        let _ = writeln!(
+            text,
+            "{:<28} {:>8} {:>8} {:>10}",
+            run.run,
+            number(run.mse.value),
+            number(run.pearson.value),
+            number(run.free_mask_ratio)
+        );
+    }
+    let _ = writeln!(text, "{} test genes; promoters left out.", report.n_genes);
+    text
+}
