@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub enum HiddenInput {
     /// Every base is unknown, as N. The mRNA features stay, which are those of a transcript and not of the window.
     Sequence,
-    /// Every track, the contact included, is 0, and so is the promoter activity, which is made of tracks.
+    /// Every track, the contact included, is 0, and so is what is made of tracks: the promoter activity, and activity and
+    /// contact of candidate enhancers.
     Tracks,
 }

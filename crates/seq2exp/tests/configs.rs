@@ -95,6 +95,22 @@ fn every_benchmark_definition_is_sound_and_the_published_one_has_published_rows(
     }
     for cell in &paper.cells {
         let config = &cell.config;
+        let released = dataset::Released {
+            folder: "GeneExp".into(),
+            cell: match cell.dataset.as_str() {
+                "K562" => dataset::ReleasedCell::K562,
+                _ => dataset::ReleasedCell::GM12878,
+            },
+            fold: 11,
+            target: dataset::ReleasedTarget::Cage,
+        };
+        let candidates = config.data.candidates.as_ref().unwrap();
+        let links = candidates.links.as_ref().unwrap();
+        assert!(
+            links.ends_with(released.enhancer_links()),
+            "{}",
+            links.display()
+        );
         assert_eq!(
             config.model.differences(&config.model.kind().preset()),
             [""; 0]

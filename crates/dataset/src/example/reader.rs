@@ -279,7 +279,7 @@ impl ExampleReader {
             let bins = contact.read(&window)?;
             bins.fill(&window, &mut tracks, n_tracks, self.tracks.len());
         }
-        let candidates = self.read_candidates(&gene, &window, &tracks)?;
+        let mut candidates = self.read_candidates(&gene, &window, &tracks)?;
         let activities: Vec<f64> = self
             .activity_tracks
             .iter()
@@ -298,6 +298,9 @@ impl ExampleReader {
         let activity = match is_hidden(HiddenInput::Tracks) {
             true => {
                 tracks.fill(0.0);
+                for candidate in candidates.iter_mut().flat_map(|found| &mut found.list) {
+                    (candidate.activity, candidate.contact_log10p1) = (0.0, 0.0);
+                }
                 0.0
             }
             false => activity,
