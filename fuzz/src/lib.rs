@@ -12,8 +12,11 @@ use dataset::{DATA_FILE_NAME, ExampleSource, MANIFEST_FILE_NAME, PreparedReader}
 use genome::{ChromSizes, Interval, ReadFilter, TrackFile};
 use sha2::{Digest, Sha256};
 
+/// A name, and what is done with the bytes.
+pub type Target = (&'static str, fn(&[u8]));
+
 /// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 15] = [
+pub const TARGETS: [Target; 15] = [
     ("alignment", alignment),
     ("annotation", annotation),
     ("bed_graph", bed_graph),
