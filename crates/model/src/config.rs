@@ -378,6 +378,18 @@ impl CaduceusConfig {
 }
 
 impl NetworkConfig {
+    /// What other devices leave to the processor, moving tensors there and back; none for most networks.
+    pub fn left_to_processor(&self) -> Option<&'static str> {
+        let is_delta = match self {
+            Self::Hyena(_) => return Some("the long convolution of hyena"),
+            Self::Seq2Exp(config) => config.mask_site == MaskSite::Delta,
+            Self::FixedMask(config) => config.mask_site == MaskSite::Delta,
+            Self::Retrained(config) => config.mask_site == MaskSite::Delta,
+            _ => false,
+        };
+        is_delta.then_some("every block under mask_site = \"delta\"")
+    }
+
     /// The published network that these settings are closest to; it is written as `kind`.
     pub fn kind(&self) -> NetworkKind {
         match self {

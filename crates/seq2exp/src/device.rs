@@ -126,6 +126,11 @@ impl OpenDevice {
         }
     }
 
+    /// Whether it is the processor.
+    pub fn is_cpu(&self) -> bool {
+        self.name == "cpu"
+    }
+
     /// Makes the chosen device ready.
     ///
     /// # Errors

@@ -124,6 +124,12 @@ impl Experiment {
             config.train.precision,
             &machine.device,
         )?;
+        if let (false, Some(part)) = (machine.device.is_cpu(), config.model.left_to_processor()) {
+            let device = &machine.device.name;
+            eprintln!(
+                "note     {part} has no kernel for {device} and runs on the processor, slowly"
+            );
+        }
         let folder = open_folder(&config, output)?;
         let experiment = Self {
             config,

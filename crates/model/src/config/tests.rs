@@ -119,3 +119,17 @@ fn differences_two_configs_name_path_and_values() {
     );
     assert!(a.differences(&a).is_empty());
 }
+
+#[test]
+fn networks_say_what_they_leave_to_the_processor() {
+    let mut seq2exp = Seq2ExpConfig::soft();
+    assert_eq!(
+        NetworkConfig::Seq2Exp(seq2exp.clone()).left_to_processor(),
+        None
+    );
+    seq2exp.mask_site = MaskSite::Delta;
+    let part = NetworkConfig::Seq2Exp(seq2exp).left_to_processor();
+    assert!(part.is_some_and(|part| part.contains("delta")), "{part:?}");
+    let part = NetworkKind::Hyena.preset().left_to_processor();
+    assert!(part.is_some_and(|part| part.contains("hyena")), "{part:?}");
+}

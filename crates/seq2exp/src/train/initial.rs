@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use model::checkpoint;
-use model::{ModelError, Network, NetworkConfig};
+use model::{Network, NetworkConfig};
 
 use super::BEST_FILE;
 use crate::error::RunError;
@@ -13,7 +13,7 @@ use crate::error::RunError;
 /// name.
 ///
 /// # Errors
-/// [`RunError::NotTrained`] when that network is not there; [`ModelError`] when its checkpoint is damaged or was
+/// [`RunError::NotTrained`] when that network is not there; [`model::ModelError`] when its checkpoint is damaged or was
 /// trained with other settings.
 pub fn initial_network(
     config: &NetworkConfig,
@@ -36,9 +36,9 @@ pub fn initial_network(
         return Err(RunError::NotTrained { path });
     }
     let (trained, _) = checkpoint::load(&path, &Device::flex())?;
-    Ok(network
+    network
         .with_generator(&trained)
-        .map_err(|source: ModelError| RunError::OtherNetwork { path, source })?)
+        .map_err(|source| RunError::OtherNetwork { path, source })
 }
 
 /// The checkpoint itself, or that of a seed in a run's output folder.

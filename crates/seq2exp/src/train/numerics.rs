@@ -60,7 +60,7 @@ pub fn numerics(
             Precision::Bf16 => ("train.precision = \"bf16\"", "f16 or f32"),
             Precision::F16 | Precision::F32 => ("train.precision = \"f16\"", "f32"),
         };
-        let remedy = if open.name == "cpu" {
+        let remedy = if open.is_cpu() {
             "the processor computes in f32; train.storage = \"bf16\" saves memory there".to_string()
         } else {
             format!("use {others}")
