@@ -4,7 +4,7 @@ use predicates::prelude::PredicateBooleanExt;
 use predicates::str::contains;
 
 use crate::seq2exp;
-use crate::tiny_experiment::{CONTIG_LENGTH, N_GENES, TinyExperiment};
+use crate::tiny_experiment::{CONTIG_LENGTH, N_GENES, TinyExperiment, tss};
 
 fn succeeds(experiment: &TinyExperiment, arguments: &[&str]) -> (String, String) {
     let output = seq2exp()
@@ -577,4 +577,48 @@ fn retrained_run_takes_the_generators_of_a_finished_one() {
         .assert()
         .failure()
         .stderr(contains("soft").and(contains("seq2exp train")));
+}
+
+#[test]
+fn epinformer_reads_candidates_of_a_bed_file() {
+    let experiment = TinyExperiment::new();
+    // An element between every two genes, and one on each start site, which is no candidate.
+    let rows = (0..N_GENES).map(|gene| {
+        let tss = tss(gene);
+        format!(
+            "chrT\t{}\t{}\nchrT\t{tss}\t{}\n",
+            tss + 250,
+            tss + 290,
+            tss + 10
+        )
+    });
+    experiment.write("elements.bed", rows.collect::<String>());
+    experiment.replace(
+        "experiment.toml",
+        "promoter = 100\n",
+        "promoter = 100\ncandidates = { elements = \"elements.bed\", most = 2, element_length = 400 }\n",
+    );
+    experiment.replace(
+        "experiment.toml",
+        "kind = \"seq2exp_soft\"\nd_model = 8\nn_layer_generator = 1\nn_layer_predictor = 1",
+        "kind = \"epinformer\"\nd_model = 32\nn_layer = 1\nn_candidates = 2\nelement_length = 400",
+    );
+    succeeds(&experiment, &["run", "experiment.toml", "-o", "result"]);
+    let prepared = dataset::PreparedReader::open(experiment.path("result/data")).expect("prepared");
+    let first = prepared.read(0).expect("an example");
+    let candidates = first.candidates().expect("the settings name them");
+    assert_eq!(candidates.list.len(), 1);
+    // The middle of [tss + 250, tss + 290) is 270 bases away.
+    assert_eq!(candidates.list[0].distance_kb, 0.27);
+    assert!(experiment.read("result/predictions.tsv").lines().count() > N_GENES as usize);
+
+    experiment.replace("experiment.toml", "most = 2", "most = 3");
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(["check", "experiment.toml"])
+        .assert()
+        .failure()
+        .stderr(contains(
+            "data.candidates.most is 3 and model.n_candidates 2",
+        ));
 }
