@@ -150,7 +150,7 @@ pub struct EvaluateArgs {
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Evaluate the networks on the [data] of this experiment file (TOML) instead of their own, for example another
+    /// Evaluate the networks on the `[data]` of this experiment file (TOML) instead of their own, for example another
     /// cell type or window length; its [model] must be the run's, but for what depends on the window
     #[arg(long, value_name = "TOML", requires = "output")]
     pub on: Option<PathBuf>,
