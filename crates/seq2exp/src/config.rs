@@ -432,7 +432,10 @@ mod tests {
         for (line, part) in [
             ("genome = 'g.fa'", "[data] genome is given beside released"),
             ("released.fold = 13", "fold 13 must be 1 to 12"),
-            ("released.cell = 'HeLa'", "expected `K562` or `GM12878`"),
+            (
+                "released.cell = 'HeLa'",
+                "expected one of `K562`, `GM12878`, `H1`",
+            ),
             ("released.x = 1", "unknown field `x`"),
         ] {
             let text = format!("[data]\nreleased.folder = '/d'\nreleased.cell = 'K562'\n{line}\n");

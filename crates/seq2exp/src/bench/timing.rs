@@ -75,8 +75,8 @@ mod tests {
         let slept = slept.expect("nothing fails");
         assert!(slept.seconds >= 0.05);
         if let Some(cpu) = slept.cpu_seconds {
-            // Other tests run in this process at the same time, so there is no upper bound here.
-            assert!(cpu >= 0.0);
+            // Threads of other tests work, begin and end meanwhile, and take their time with them: there is no bound.
+            assert!(cpu.is_finite());
         }
     }
 
