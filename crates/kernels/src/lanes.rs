@@ -17,6 +17,17 @@ pub(crate) const WIDTH: usize = 16;
 /// some processors handle a hundred times more slowly. It is 1e8 times the smallest normal `f32`.
 const TINY: f32 = 1.2e-30;
 
+/// Calls an intrinsic on values whose existence proves that its instructions are there.
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+macro_rules! proven {
+    ($call:expr) => {
+        // SAFETY: `self` is, or was made by, a token whose constructor demands these instructions.
+        unsafe { $call }
+    };
+}
+#[cfg(any(target_arch = "aarch64", target_arch = "x86_64"))]
+use proven;
+
 /// Repeats a block for the constants 0 to 15, so that arrays indexed by them live in registers.
 macro_rules! sixteen_times {
     ($n:ident => $body:block) => {

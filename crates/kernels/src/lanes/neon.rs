@@ -3,15 +3,7 @@
 use std::arch::aarch64::*;
 use std::ops::{Add, Div, Mul, Sub};
 
-use super::{Lanes, Simd, WIDTH};
-
-/// Calls an intrinsic on values whose existence proves that its instructions are there.
-macro_rules! proven {
-    ($call:expr) => {
-        // SAFETY: `self` is, or was made by, a token whose constructor demands these instructions.
-        unsafe { $call }
-    };
-}
+use super::{Lanes, Simd, WIDTH, proven};
 
 /// Proof that the processor has NEON.
 #[derive(Debug, Clone, Copy)]
