@@ -6,10 +6,16 @@
 //! the second adds to them; (3) every tile finishes gate, projections and norm once for both directions. Where no
 //! output was wanted the gradient of the scan's output is zero: gate and output projection are left out.
 
+mod buffers;
+mod masked;
+mod sums;
+
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use self::buffers::{ChainBuffers, Exchange};
+use self::sums::Sums;
 use super::channels::{GatedGradient, scan_rows_backward, sum_blocks};
 use super::cpu::{BlockInput, PanelBuffers, states_len};
 use super::mask_taps::MaskTaps;
@@ -17,10 +23,10 @@ use super::sweep::{
     N_SLOT, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
 };
 use super::tile::{
-    BlockedRows, Convolution, MaskedAdjoint, convolve_silu_backward, convolve_transposed,
-    convolve_transposed_masked, copy_rows, gate_backward, rms_norm, rms_norm_backward,
+    BlockedRows, Convolution, convolve_silu_backward, convolve_transposed, copy_rows,
+    gate_backward, rms_norm, rms_norm_backward,
 };
-use super::weights::{Padded, Weights, flatten_gradients, fold_into_first};
+use super::weights::{Padded, Weights};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
 use crate::scratch::{Scratch, with_thread_scratch};
@@ -130,108 +136,9 @@ struct Sequence<'a> {
     dmask: &'a mut [f32],
 }
 
-/// Sums of the parameters' gradients of one sequence, kept apart by slot or block of channels.
-struct Sums {
-    /// `[n_slot]` of shared gradients.
-    shared: Scratch,
-    /// Per direction, `[n_slot]` of its gradients.
-    directions: [Scratch; 2],
-    /// `[2, n_block]` of channel sums.
-    channels: Scratch,
-}
-
-impl Sums {
-    fn new(padded: &Padded, n_slot: usize) -> Self {
-        Self {
-            shared: Scratch::zeroed(n_slot * padded.shared_len()),
-            directions: [(); 2].map(|()| Scratch::zeroed(n_slot * padded.direction_len())),
-            channels: Scratch::zeroed(2 * padded.n_block * padded.channel_len()),
-        }
-    }
-
-    /// Adds all slots to the first.
-    fn fold_slots(&mut self, padded: &Padded) {
-        fold_into_first(&mut self.shared, padded.shared_len());
-        for sums in &mut self.directions {
-            fold_into_first(sums, padded.direction_len());
-        }
-    }
-
-    /// Adds the folded sums of another sequence.
-    fn add(&mut self, other: &Self, padded: &Padded) {
-        let (shared_len, direction_len) = (padded.shared_len(), padded.direction_len());
-        let [forward, reverse] = &mut self.directions;
-        let [other_forward, other_reverse] = &other.directions;
-        for (sums, other) in [
-            (&mut self.shared[..shared_len], &other.shared[..shared_len]),
-            (
-                &mut forward[..direction_len],
-                &other_forward[..direction_len],
-            ),
-            (
-                &mut reverse[..direction_len],
-                &other_reverse[..direction_len],
-            ),
-            (&mut self.channels[..], &other.channels[..]),
-        ] {
-            for (sum, other) in sums.iter_mut().zip(other) {
-                *sum += other;
-            }
-        }
-    }
-
-    fn finish(mut self, weights: &Weights) -> Vec<f32> {
-        let padded = &weights.padded;
-        let mut directions = Vec::with_capacity(2 * padded.direction_len());
-        for sums in &self.directions {
-            directions.extend_from_slice(&sums[..padded.direction_len()]);
-        }
-        flatten_gradients(
-            weights,
-            &mut self.shared[..padded.shared_len()],
-            &mut directions,
-            &mut self.channels,
-        )
-    }
-}
-
-/// Activations that the two chains exchange: of the whole sequence, or of the `n_read` positions of the tiles in which
-/// an output was wanted.
-struct Exchange {
-    /// Convolution input, `[length, d_inner]`.
-    inputs: Scratch,
-    /// Gate before SiLU, `[n_read, d_inner]`; its gradient at the end.
-    z: Scratch,
-    /// Gradient of the gated output, `[n_read, d_inner]`.
-    dgated: Scratch,
-    /// Sum of the scan outputs, `[n_block, n_read, 16]`.
-    y: Scratch,
-    /// Gradient of the convolution input, `[length, d_inner]`.
-    dinputs: Scratch,
-}
-
 /// Floats per position of what only a mask needs: none without one.
 fn if_masked(taps: Option<&MaskTaps<'_>>, n: usize) -> usize {
     if taps.is_some() { n } else { 0 }
-}
-
-/// What the steps of one sweep reuse, per chain.
-struct ChainBuffers {
-    /// Gradient of the scan input, `[n_block, rows, 16]`.
-    du: Scratch,
-    /// Gradient under the step size, `[n_block, rows, 16]`.
-    dstep: Scratch,
-    /// Gradients of B and C per block, `[n_block, rows, 2 d_state]`.
-    dbc: Scratch,
-    /// Gradient of the convolution output, `[rows + d_conv - 1, d_inner]`: the panel's rows and those of the
-    /// panel before that its convolution reads, which come last for the forward direction, else first.
-    dconv: Scratch,
-    /// Those rows, kept between steps.
-    carried: Scratch,
-    /// Adjoint of the scan state, `[n_block, d_state, 16]`.
-    adjoint: Scratch,
-    /// Gradient of the mask through each step size, `[n_block, rows, 16]`; empty without a mask.
-    dmask: Scratch,
 }
 
 struct Backward<'a> {
@@ -598,51 +505,6 @@ impl Backward<'_> {
             };
             buffers.carried.copy_from_slice(&buffers.dconv[kept]);
         }
-    }
-
-    /// As [`finish_convolutions`](Self::finish_convolutions) for masked taps, which reach as far as the mask has gaps:
-    /// each chain walks its panel alone, row by row, and finishes the mask's gradient on the way.
-    fn finish_masked(
-        &self,
-        taps: &MaskTaps<'_>,
-        step: &Step,
-        exchange: &mut Exchange,
-        chains: &mut [ChainBuffers; 2],
-        dmask: &mut [f32],
-    ) {
-        let d_inner = self.padded.d_inner;
-        let halo = (self.padded.sizes.d_conv - 1) * d_inner;
-        let dinputs = panel_parts(&mut exchange.dinputs, &step.panels, 0, d_inner);
-        let dmasks = panel_parts(dmask, &step.panels, 0, 1);
-        let inputs: &[f32] = &exchange.inputs;
-        let mut tasks = Vec::new();
-        for (chain, ((buffers, dinputs), dmask)) in
-            chains.iter_mut().zip(dinputs).zip(dmasks).enumerate()
-        {
-            if !dmask.is_empty() {
-                tasks.push((chain, buffers, dinputs, dmask));
-            }
-        }
-        tasks
-            .into_par_iter()
-            .for_each(|(chain, buffers, dinputs, dmask)| {
-                let (panel, direction) = (&step.panels[chain], ADJOINT_DIRECTIONS[chain]);
-                let n_row = panel.positions.len();
-                // Behind the rows that only the unmasked convolution carries, as `finish_scans` placed them.
-                let first = if direction == 0 { 0 } else { halo };
-                let adjoint = MaskedAdjoint {
-                    dv: &buffers.dconv[first..first + n_row * d_inner],
-                    x: &inputs[panel.positions.start * d_inner..panel.positions.end * d_inner],
-                    mask: panel.mask(taps),
-                    dmask_step: &buffers.dmask,
-                    weight: &self.weights.directions[direction].conv,
-                    d_inner,
-                    reverse: direction == 1,
-                    add: step.visit == Visit::Second,
-                };
-                let pending = &mut buffers.carried;
-                convolve_transposed_masked(self.level, &adjoint, pending, dinputs, dmask);
-            });
     }
 
     fn finish_tiles(
