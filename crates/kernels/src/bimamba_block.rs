@@ -10,6 +10,7 @@ mod cpu_backward;
 mod golden_tests;
 #[cfg(feature = "gpu")]
 mod gpu;
+mod kept_pass;
 pub mod layout;
 mod mask_taps;
 pub mod masked;

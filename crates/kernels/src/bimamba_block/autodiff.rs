@@ -7,10 +7,11 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
-use burn::tensor::{Bytes, DType, FloatDType, Shape};
+use burn::tensor::{Bytes, DType, Shape};
 use burn_flex::{FlexTensor, Layout};
 
 use super::cpu::BlockInput;
+use super::kept_pass::KeptPass;
 use super::plan::{BlockPlan, Storage};
 use super::weights::Weights;
 use super::{cpu, cpu_backward};
@@ -155,19 +156,9 @@ struct BimambaBackward;
 /// What is kept from the forward pass.
 #[derive(Debug, Clone)]
 struct Saved<T> {
-    x: SavedInput<T>,
+    kept: KeptPass<T>,
     params: NodeId,
-    states: T,
     plan: BlockPlan,
-}
-
-/// The block's input between the two passes.
-#[derive(Debug, Clone)]
-pub(super) enum SavedInput<T> {
-    /// The tensor itself, shared with whoever else keeps it.
-    Shared(NodeId),
-    /// A copy in bfloat16, so that the tensor can be freed.
-    Rounded(T),
 }
 
 impl<B: BimambaKernel> Backward<B, 2> for BimambaBackward {
@@ -180,21 +171,8 @@ impl<B: BimambaKernel> Backward<B, 2> for BimambaBackward {
         checkpointer: &mut Checkpointer,
     ) {
         let dout = grads.consume::<B>(&ops.node);
-        let Saved {
-            x,
-            params,
-            states,
-            plan,
-        } = ops.state;
-        let single = |tensor| B::float_cast(tensor, FloatDType::F32);
-        let x = match x {
-            SavedInput::Shared(node) => checkpointer.retrieve_node_output::<FloatTensor<B>>(node),
-            SavedInput::Rounded(x) => single(x),
-        };
-        let states = match plan.numerics.storage {
-            Storage::F32 => states,
-            Storage::Bf16 => single(states),
-        };
+        let Saved { kept, params, plan } = ops.state;
+        let (x, states) = kept.restore::<B>(checkpointer);
         let params = checkpointer.retrieve_node_output::<FloatTensor<B>>(params);
         let (dx, dparams) = B::bimamba_block_backward(x, params, states, dout, plan);
         for (parent, gradient) in ops.parents.into_iter().zip([dx, dparams]) {
@@ -222,15 +200,9 @@ impl<B: BimambaKernel, C: CheckpointStrategy> BimambaBackend for Autodiff<B, C> 
                     (plan.numerics.storage == Storage::F32).then(|| prepared.checkpoint(&x));
                 let (x, params) = (x.into_primitive(), params.into_primitive());
                 let (out, states) = B::bimamba_block_saving(x.clone(), params, plan.clone());
-                let rounded = |tensor| B::float_cast(tensor, FloatDType::BF16);
-                let (x, states) = match shared {
-                    Some(node) => (SavedInput::Shared(node), states),
-                    None => (SavedInput::Rounded(rounded(x)), rounded(states)),
-                };
                 let saved = Saved {
-                    x,
+                    kept: KeptPass::new::<B>(shared, x, states),
                     params: params_node,
-                    states,
                     plan,
                 };
                 prepared.finish(saved, out)

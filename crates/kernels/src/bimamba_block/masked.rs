@@ -7,11 +7,12 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{FloatDType, Shape, Tensor};
+use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-use super::autodiff::{SavedInput, contiguous, forward, tensor, values};
+use super::autodiff::{contiguous, forward, tensor, values};
 use super::cpu::BlockInput;
+use super::kept_pass::KeptPass;
 use super::plan::{BlockOptions, BlockPlan, Storage};
 use super::weights::Weights;
 use super::{BimambaParams, OP, check, check_outputs, cpu_backward, flatten};
@@ -148,10 +149,9 @@ struct MaskedBimambaBackward;
 /// What is kept from the forward pass.
 #[derive(Debug, Clone)]
 struct Saved<T> {
-    x: SavedInput<T>,
+    kept: KeptPass<T>,
     mask: NodeId,
     params: NodeId,
-    states: T,
     plan: BlockPlan,
 }
 
@@ -166,15 +166,7 @@ impl<B: MaskedBimambaKernel> Backward<B, 3> for MaskedBimambaBackward {
     ) {
         let dout = grads.consume::<B>(&ops.node);
         let saved = ops.state;
-        let single = |tensor| B::float_cast(tensor, FloatDType::F32);
-        let x = match saved.x {
-            SavedInput::Shared(node) => checkpointer.retrieve_node_output::<FloatTensor<B>>(node),
-            SavedInput::Rounded(x) => single(x),
-        };
-        let states = match saved.plan.numerics.storage {
-            Storage::F32 => saved.states,
-            Storage::Bf16 => single(saved.states),
-        };
+        let (x, states) = saved.kept.restore::<B>(checkpointer);
         let mask = checkpointer.retrieve_node_output::<FloatTensor<B>>(saved.mask);
         let params = checkpointer.retrieve_node_output::<FloatTensor<B>>(saved.params);
         let gradients = B::masked_bimamba_block_backward(x, mask, params, states, dout, saved.plan);
@@ -205,17 +197,11 @@ impl<B: MaskedBimambaKernel, C: CheckpointStrategy> MaskedBimambaBackend for Aut
                 let [x, mask, params] = [x, mask, params].map(|tensor| tensor.into_primitive());
                 let (out, states) =
                     B::masked_bimamba_block_saving(x.clone(), mask, params, plan.clone());
-                let rounded = |tensor| B::float_cast(tensor, FloatDType::BF16);
-                let (x, states) = match shared {
-                    Some(node) => (SavedInput::Shared(node), states),
-                    None => (SavedInput::Rounded(rounded(x)), rounded(states)),
-                };
                 let [mask, params] = nodes;
                 let saved = Saved {
-                    x,
+                    kept: KeptPass::new::<B>(shared, x, states),
                     mask,
                     params,
-                    states,
                     plan,
                 };
                 prepared.finish(saved, out)
