@@ -5,6 +5,7 @@ mod lightning;
 mod pretrained;
 mod released;
 mod released_config;
+mod released_values;
 mod state_dict;
 
 use std::collections::HashMap;
@@ -19,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 pub use atomic::write_atomic;
 pub use pretrained::with_pretrained;
-pub use released::{ReleasedName, import_values, released_names};
+pub use released::{ReleasedName, released_names};
 pub use released_config::released_config;
+pub use released_values::import_values;
 pub(crate) use state_dict::parse_safetensors;
 pub use state_dict::{NamedTensor, StateDict, read_state_dict};
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::released::{import_values, released_names};
+use super::released::released_names;
+use super::released_values::import_values;
 use super::state_dict::{NamedTensor, StateDict, read_state_dict};
 use crate::caduceus::{Caduceus, ReverseComplement};
 use crate::error::ModelError;

@@ -1,11 +1,6 @@
 //! The released code's names of parameters, in both directions.
 
-use std::collections::BTreeSet;
-
-use super::released_config::wide;
-use super::state_dict::{NamedTensor, StateDict};
-use crate::config::{MaskConfig, PredictorWeights};
-use crate::hyena::{decay_rates, position_features, relative_position};
+use crate::config::PredictorWeights;
 use crate::network::{NamedParameter, Network};
 
 /// Where one of our parameters is found in the released code.
@@ -145,7 +140,7 @@ const HYENA_BLOCK: &[(&str, &[&str])] = &[
 ];
 
 /// Counters that PyTorch saves beside running statistics; nothing depends on them.
-const COUNTER: &str = ".num_batches_tracked";
+pub(super) const COUNTER: &str = ".num_batches_tracked";
 
 /// The released name of each parameter of a network, in the order of [`Network::named_parameters`].
 pub fn released_names(network: &Network) -> Vec<ReleasedName> {
@@ -289,7 +284,7 @@ const ENFORMER_COPIES: Renames = &[
 ];
 
 /// Heads for the tracks Enformer was made for, which the expression head does not read.
-const ENFORMER_HEADS: &str = "enformer._heads.";
+pub(super) const ENFORMER_HEADS: &str = "enformer._heads.";
 
 fn enformer_name(parameter: NamedParameter) -> ReleasedName {
     let NamedParameter {
@@ -494,158 +489,4 @@ fn direction_field(field: &str) -> &str {
         .iter()
         .find(|(ours, _)| *ours == field)
         .map_or(field, |(_, theirs)| theirs)
-}
-
-/// Constants that the released code saves beside a network's parameters, with the values that the settings imply;
-/// `found` gives the number of values of a saved one.
-fn constants(network: &Network, found: impl Fn(&str) -> Option<usize>) -> Vec<(String, Vec<f64>)> {
-    match network {
-        Network::Seq2Exp(network) => mask_constants("", &network.config().mask),
-        Network::Retrained(network) => mask_constants("mask_model.", &network.config().mask),
-        Network::Hyena(network) => {
-            let config = network.config();
-            let mut constants = Vec::new();
-            for index in 0..config.n_layer {
-                let filter = format!("model.layers.{index}.mixer.filter_fn");
-                constants.push((
-                    format!("{filter}.modulation.deltas"),
-                    wide(&decay_rates(config.d_model)),
-                ));
-                let position = format!("{filter}.pos_emb.t");
-                let period = match (config.filter_length, found(&position)) {
-                    (0, Some(saved)) => saved,
-                    (period, _) => period,
-                };
-                let positions: Vec<f32> =
-                    (0..period).map(|t| relative_position(t, period)).collect();
-                constants.push((position, wide(&positions)));
-                let features = position_features(period, config.filter_features, period);
-                constants.push((format!("{filter}.pos_emb.z"), wide(&features)));
-            }
-            constants
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn mask_constants(prefix: &str, mask: &MaskConfig) -> Vec<(String, Vec<f64>)> {
-    let log_weight = mask
-        .track_weight
-        .iter()
-        .map(|weight| f64::from(*weight).ln());
-    vec![
-        (format!("{prefix}prior_weights"), log_weight.collect()),
-        (format!("{prefix}signal_betas"), wide(&mask.track_beta)),
-    ]
-}
-
-/// Finds the values of every parameter of a network among released tensors, in the network's order.
-///
-/// A `model.` before every name, as Lightning adds it, is allowed. Copies of tied tensors must agree; constants must
-/// agree with the settings.
-///
-/// # Errors
-/// Every missing, extra, misshapen or disagreeing tensor, one message each.
-pub fn import_values(network: &Network, state: &StateDict) -> Result<Vec<Vec<f32>>, Vec<String>> {
-    let prefix = if !state.is_empty() && state.keys().all(|name| name.starts_with("model.")) {
-        "model."
-    } else {
-        ""
-    };
-    let mut problems = Vec::new();
-    let mut known = BTreeSet::new();
-    let mut values = Vec::new();
-    for expected in released_names(network) {
-        let mut first: Option<(&String, &NamedTensor)> = None;
-        for released in &expected.released {
-            let name = format!("{prefix}{released}");
-            let Some(tensor) = state.get(&name) else {
-                continue;
-            };
-            known.insert(name);
-            if tensor.shape != expected.shape {
-                problems.push(format!(
-                    "`{released}` has shape {:?}, needed {:?}",
-                    tensor.shape, expected.shape
-                ));
-            } else if let Some((tied, other)) = first.filter(|(_, other)| *other != tensor) {
-                let worst = other
-                    .values
-                    .iter()
-                    .zip(&tensor.values)
-                    .map(|(a, b)| (a - b).abs())
-                    .fold(0.0, f64::max);
-                problems.push(format!(
-                    "`{released}` is tied to `{tied}` but differs from it by up to {worst:e}"
-                ));
-            }
-            first.get_or_insert((released, tensor));
-        }
-        match first {
-            Some((_, tensor)) => values.push(tensor.to_f32()),
-            None => problems.push(format!(
-                "`{}` is missing",
-                expected.released.first().unwrap_or(&expected.name)
-            )),
-        }
-    }
-    let n_values = |name: &str| Some(state.get(&format!("{prefix}{name}"))?.values.len());
-    for (constant, expected) in constants(network, n_values) {
-        let name = format!("{prefix}{constant}");
-        if let Some(tensor) = state.get(&name) {
-            if !agree(&tensor.values, &expected) {
-                problems.push(disagreement(&constant, &tensor.values, &expected));
-            }
-            known.insert(name);
-        }
-    }
-    problems.extend(
-        state
-            .keys()
-            .filter(|name| {
-                let is_unused = name.ends_with(COUNTER) || name.contains(ENFORMER_HEADS);
-                !known.contains(*name) && !is_unused
-            })
-            .map(|name| format!("`{name}` is not part of this network")),
-    );
-    if problems.is_empty() {
-        Ok(values)
-    } else {
-        Err(problems)
-    }
-}
-
-/// Saved constants are single precision up to 16, some the sines of phases up to 2 pi.
-const CONSTANT_TOLERANCE: f64 = 2e-6;
-
-/// Says how a saved constant differs: its values when they are few, else the first that differs.
-fn disagreement(name: &str, found: &[f64], expected: &[f64]) -> String {
-    const SHOWN: usize = 8;
-    if found.len() <= SHOWN || found.len() != expected.len() {
-        let values = |values: &[f64]| match values.len() {
-            n if n > SHOWN => format!("{n} values"),
-            _ => format!("{values:?}"),
-        };
-        return format!(
-            "`{name}` is {} but the settings say {}",
-            values(found),
-            values(expected)
-        );
-    }
-    let differs = |(_, (a, b)): &(usize, (&f64, &f64))| !agree(&[**a], &[**b]);
-    let first = found.iter().zip(expected).enumerate().find(differs);
-    match first {
-        Some((index, (a, b))) => {
-            format!("`{name}` is {a} at {index} but the settings say {b}")
-        }
-        None => format!("`{name}` disagrees with the settings"),
-    }
-}
-
-fn agree(found: &[f64], expected: &[f64]) -> bool {
-    found.len() == expected.len()
-        && found
-            .iter()
-            .zip(expected)
-            .all(|(a, b)| (a - b).abs() <= CONSTANT_TOLERANCE)
 }
