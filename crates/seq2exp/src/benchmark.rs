@@ -25,4 +25,4 @@ pub use published::{PublishedData, PublishedRow, published_row};
 pub use result_table::{FoldLabel, ResultRow, ResultTable};
 pub use runner::{CellState, RunnerOptions, cell_states, run_cells};
 pub use table_text::{CELLS_FILE, MARKDOWN_FILE, TABLE_FILE, markdown, write_tables};
-pub(crate) use table_text::{problems, published_fields, row_fields};
+pub(crate) use table_text::{Shown, problems};

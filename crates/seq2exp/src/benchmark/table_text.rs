@@ -138,11 +138,7 @@ pub fn markdown(table: &ResultTable) -> String {
             let _ = writeln!(text, "**{dataset}**\n");
         }
         let rows: Vec<&ResultRow> = table.of_dataset(dataset).collect();
-        let has = Shown {
-            folds: rows.iter().any(|row| row.fold != FoldLabel::Own),
-            reference: table.reference.is_some(),
-            published: rows.iter().any(|row| row.published.is_some()),
-        };
+        let has = Shown::of(&rows, table.reference.is_some());
         markdown_table(&mut text, &rows, has);
     }
     for sentence in table.explanation() {
@@ -167,48 +163,71 @@ pub(crate) fn problems(table: &ResultTable) -> impl Iterator<Item = &String> {
     rows.flat_map(|row| &row.problems)
 }
 
+/// What a table for people has columns for.
 #[derive(Clone, Copy)]
-struct Shown {
+pub(crate) struct Shown {
     folds: bool,
     reference: bool,
     published: bool,
 }
 
+impl Shown {
+    /// What these rows need; `reference`: whether they are compared with one of them.
+    pub(crate) fn of(rows: &[&ResultRow], reference: bool) -> Self {
+        Self {
+            folds: rows.iter().any(|row| row.fold != FoldLabel::Own),
+            reference,
+            published: rows.iter().any(|row| row.published.is_some()),
+        }
+    }
+
+    /// Names of the columns, `model` first.
+    pub(crate) fn columns(self) -> Vec<&'static str> {
+        let mut columns = vec!["model"];
+        columns.extend(self.folds.then_some("fold"));
+        columns.extend([
+            "parameters",
+            "seeds",
+            "genes",
+            "MSE",
+            "MAE",
+            "Pearson",
+            "Spearman",
+            "mask",
+        ]);
+        if self.reference {
+            columns.extend(["MSE difference", "p (genes)", "p (seeds)"]);
+        }
+        if self.published {
+            columns.extend(["published MSE", "MAE", "Pearson"]);
+        }
+        columns
+    }
+
+    /// A row's text under each of the columns.
+    pub(crate) fn fields(self, row: &ResultRow) -> Vec<String> {
+        let mut fields = vec![row.model.clone()];
+        fields.extend(self.folds.then(|| row.fold.to_string()));
+        fields.extend(row_fields(row, self.reference));
+        if self.published {
+            fields.extend(published_fields(row));
+        }
+        fields
+    }
+}
+
 fn markdown_table(text: &mut String, rows: &[&ResultRow], has: Shown) {
-    let mut head = vec!["model"];
-    head.extend(has.folds.then_some("fold"));
-    head.extend([
-        "parameters",
-        "seeds",
-        "genes",
-        "MSE",
-        "MAE",
-        "Pearson",
-        "Spearman",
-        "mask",
-    ]);
-    if has.reference {
-        head.extend(["MSE difference", "p (genes)", "p (seeds)"]);
-    }
-    if has.published {
-        head.extend(["published MSE", "MAE", "Pearson"]);
-    }
+    let head = has.columns();
     let _ = writeln!(text, "| {} |", head.join(" | "));
     let _ = writeln!(text, "|---{}|", "|---:".repeat(head.len() - 1));
     for row in rows {
-        let mut fields = vec![row.model.clone()];
-        fields.extend(has.folds.then(|| row.fold.to_string()));
-        fields.extend(row_fields(row, has.reference));
-        if has.published {
-            fields.extend(published_fields(row));
-        }
-        let _ = writeln!(text, "| {} |", fields.join(" | "));
+        let _ = writeln!(text, "| {} |", has.fields(row).join(" | "));
     }
     text.push('\n');
 }
 
 /// Parameters, seeds, genes, scores and tests of a row, as people read them.
-pub(crate) fn row_fields(row: &ResultRow, has_reference: bool) -> Vec<String> {
+fn row_fields(row: &ResultRow, has_reference: bool) -> Vec<String> {
     let [mse, mae, pearson, spearman] = row.scores;
     let with_interval = |spread, estimate: Estimate| match (estimate.low, estimate.high) {
         (Some(low), Some(high)) => format!("{} [{low:.3}, {high:.3}]", spread_text(spread)),
@@ -246,7 +265,7 @@ pub(crate) fn row_fields(row: &ResultRow, has_reference: bool) -> Vec<String> {
 }
 
 /// The published error with its spread, absolute error and correlation.
-pub(crate) fn published_fields(row: &ResultRow) -> [String; 3] {
+fn published_fields(row: &ResultRow) -> [String; 3] {
     let published = row.published;
     let plain = |value: Option<f64>| value.map_or(DASH.to_string(), |value| format!("{value:.4}"));
     let mse = published.and_then(|p| p.mse);

@@ -6,7 +6,7 @@ use super::markup::{Markup, attr};
 use super::number::count_text;
 use super::page::head;
 use super::{MetricKind, MetricRow, interval_chart};
-use crate::benchmark::{FoldLabel, ResultRow, ResultTable, problems, published_fields, row_fields};
+use crate::benchmark::{FoldLabel, ResultRow, ResultTable, Shown, problems};
 use crate::metric::Estimate;
 
 /// The whole page; `command` is the line that makes it again.
@@ -79,47 +79,21 @@ fn whole<'a>(rows: &'a [&'a ResultRow]) -> impl Iterator<Item = &'a &'a ResultRo
 }
 
 fn score_table(page: &mut Markup, rows: &[&ResultRow], reference: Option<&str>) {
-    let has_folds = rows.iter().any(|row| row.fold != FoldLabel::Own);
-    let has_published = rows.iter().any(|row| row.published.is_some());
+    let has = Shown::of(rows, reference.is_some());
     page.open("div", &[attr("class", "wide")])
         .open("table", &[])
         .open("thead", &[])
         .open("tr", &[]);
-    page.leaf("th", &[], "model");
-    if has_folds {
-        page.leaf("th", &[attr("class", "n")], "fold");
-    }
-    let mut heads = vec![
-        "parameters",
-        "seeds",
-        "genes",
-        "MSE",
-        "MAE",
-        "Pearson",
-        "Spearman",
-        "mask",
-    ];
-    if reference.is_some() {
-        heads.extend(["MSE difference", "p (genes)", "p (seeds)"]);
-    }
-    if has_published {
-        heads.extend(["published MSE", "MAE", "Pearson"]);
-    }
-    for name in heads {
-        page.leaf("th", &[attr("class", "n")], name);
+    for (index, name) in has.columns().into_iter().enumerate() {
+        // Numbers stand to the right; the first column is the model's name.
+        let class = (index > 0).then(|| attr("class", "n"));
+        page.leaf("th", class.as_slice(), name);
     }
     page.close().close().open("tbody", &[]);
     for row in rows {
         page.open("tr", &[]);
         page.leaf("td", &[attr("class", "region")], &row.model);
-        if has_folds {
-            page.leaf("td", &[attr("class", "n")], &row.fold.to_string());
-        }
-        let mut fields = row_fields(row, reference.is_some());
-        if has_published {
-            fields.extend(published_fields(row));
-        }
-        for field in fields {
+        for field in has.fields(row).into_iter().skip(1) {
             // Spread and interval go below the value, each on a line of its own: the table is wide as it is.
             let (rest, interval) = match field.split_once(" [") {
                 Some((rest, interval)) => (rest, Some(format!("[{interval}"))),
