@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use burn::backend::DispatchDevice;
 use burn::tensor::Device;
 use serde::Serialize;
 
@@ -128,7 +129,7 @@ impl OpenDevice {
 
     /// Whether it is the processor.
     pub fn is_cpu(&self) -> bool {
-        self.name == "cpu"
+        matches!(self.device.as_dispatch(), DispatchDevice::Flex(_))
     }
 
     /// Makes the chosen device ready.
