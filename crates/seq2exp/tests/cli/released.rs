@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::seq2exp;
+use crate::run_in;
 
 /// Writes an experiment on the committed miniature of the layout and returns its folder.
 fn experiment(released: &str) -> tempfile::TempDir {
@@ -19,25 +19,10 @@ fn experiment(released: &str) -> tempfile::TempDir {
     folder
 }
 
-/// Runs a command in the folder: exit code, standard output, standard error.
-fn run(folder: &tempfile::TempDir, arguments: &[&str]) -> (i32, String, String) {
-    let output = seq2exp()
-        .current_dir(folder.path())
-        .args(arguments)
-        .output()
-        .expect("the binary starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code().expect("an exit code"),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
-
 #[test]
 fn released_folder_is_checked_prepared_and_trained_on() {
     let folder = experiment("cell = \"K562\", fold = 11");
-    let (code, table, message) = run(&folder, &["check", "experiment.toml"]);
+    let (code, table, message) = run_in(folder.path(), &["check", "experiment.toml"]);
     assert_eq!(code, 0, "{message}");
     // Five genes of the fold table; GeneList.txt has one more, which it does not list.
     for part in [
@@ -51,12 +36,12 @@ fn released_folder_is_checked_prepared_and_trained_on() {
         assert!(table.contains(part), "no {part:?} in:\n{table}");
     }
     let arguments = ["prepare", "experiment.toml", "-o", "result"];
-    let (code, _, message) = run(&folder, &arguments);
+    let (code, _, message) = run_in(folder.path(), &arguments);
     assert_eq!(code, 0, "{message}");
     let arguments = ["train", "experiment.toml", "-o", "result"];
-    let (code, _, message) = run(&folder, &arguments);
+    let (code, _, message) = run_in(folder.path(), &arguments);
     assert_eq!(code, 0, "{message}");
-    let (code, _, message) = run(&folder, &["evaluate", "result"]);
+    let (code, _, message) = run_in(folder.path(), &["evaluate", "result"]);
     assert_eq!(code, 0, "{message}");
     let predictions = std::fs::read_to_string(folder.path().join("result/predictions.tsv"))
         .expect("predictions of every gene");
@@ -82,7 +67,7 @@ fn released_folder_with_other_keys_or_cells_is_refused_by_name() {
         ),
     ] {
         let folder = experiment(released);
-        let (code, _, message) = run(&folder, &["check", "experiment.toml"]);
+        let (code, _, message) = run_in(folder.path(), &["check", "experiment.toml"]);
         assert_eq!(code, 1, "{message}");
         for part in parts {
             assert!(message.contains(part), "no {part:?} in:\n{message}");

@@ -1,6 +1,6 @@
 //! `check --variants`: reference alleles against the genome.
 
-use crate::seq2exp;
+use crate::run_in;
 use crate::tiny_experiment::{CONTIG_LENGTH, TinyExperiment};
 
 const HEADER: &str = "##fileformat=VCFv4.3\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n";
@@ -43,18 +43,8 @@ fn complement(base: char) -> char {
 /// Runs `check --variants v.vcf` with more arguments: exit code, standard output, standard error.
 fn check(experiment: &TinyExperiment, vcf: &str, more: &[&str]) -> (i32, String, String) {
     experiment.write("v.vcf", vcf);
-    let output = seq2exp()
-        .current_dir(experiment.folder())
-        .args(["check", "experiment.toml", "--variants", "v.vcf"])
-        .args(more)
-        .output()
-        .expect("the binary starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code().expect("an exit code"),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    let arguments = ["check", "experiment.toml", "--variants", "v.vcf"];
+    run_in(experiment.folder(), &[&arguments, more].concat())
 }
 
 #[test]
