@@ -37,6 +37,7 @@ use burn::tensor::Tensor;
 use self::autodiff::BimambaBackend;
 use self::layout::BlockSizes;
 use self::plan::{BlockOptions, BlockPlan};
+use crate::flex_tensor::single_precision;
 use crate::shape::{ShapeError, check_axes, check_not_empty};
 
 const OP: &str = "bimamba_block";
@@ -108,8 +109,8 @@ pub fn bimamba_block(
     };
     let params = flatten(params);
     Ok(Tensor::from_dispatch(Dispatch::bimamba_block(
-        x.into_dispatch(),
-        params.into_dispatch(),
+        single_precision(x).into_dispatch(),
+        single_precision(params).into_dispatch(),
         plan,
     )))
 }

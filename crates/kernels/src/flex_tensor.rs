@@ -20,10 +20,10 @@ pub(crate) fn elements(tensor: &FlexTensor) -> &[f32] {
 }
 
 /// Makes a tensor of row-major `values`.
-pub(crate) fn from_values<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+pub(crate) fn from_values(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
     FlexTensor::new(
         Bytes::from_elems(values),
-        Layout::contiguous(Shape::from(shape)),
+        Layout::contiguous(shape.into()),
         DType::F32,
     )
 }

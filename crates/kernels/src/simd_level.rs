@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 /// A value above the portable one can only come from [`SimdLevel::detect`] or [`SimdLevel::available`],
 /// so holding it proves that its instructions may be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SimdLevel(pub(crate) Instructions);
+pub struct SimdLevel(Instructions);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Instructions {
@@ -23,6 +23,11 @@ pub(crate) enum Instructions {
 impl SimdLevel {
     /// The instructions every processor of the target architecture has.
     pub const PORTABLE: Self = Self(Instructions::Portable);
+
+    /// The instructions that this value proves to be there.
+    pub(crate) fn instructions(self) -> Instructions {
+        self.0
+    }
 
     /// Finds the widest instructions of the running processor; the search happens once per process.
     pub fn detect() -> Self {
@@ -87,24 +92,27 @@ macro_rules! for_each_simd_level {
             #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx512($($arg: $ty),*) {
-                // SAFETY: this function is called only where these instructions were detected.
+                // SAFETY: the match below calls this function only for the level whose instructions
+                // `SimdLevel::available` detected.
                 $body(unsafe { $crate::lanes::x86::Avx512::new() }, $($arg),*)
             }
             #[cfg(target_arch = "x86_64")]
             #[target_feature(enable = "avx2,fma")]
             #[allow(clippy::too_many_arguments)]
             fn avx2($($arg: $ty),*) {
-                // SAFETY: this function is called only where these instructions were detected.
+                // SAFETY: the match below calls this function only for the level whose instructions
+                // `SimdLevel::available` detected.
                 $body(unsafe { $crate::lanes::x86::Avx2::new() }, $($arg),*)
             }
             #[cfg(target_arch = "aarch64")]
             #[target_feature(enable = "neon")]
             #[allow(clippy::too_many_arguments)]
             fn neon($($arg: $ty),*) {
-                // SAFETY: this function is called only where these instructions were detected.
+                // SAFETY: the match below calls this function only for the level whose instructions
+                // `SimdLevel::available` detected.
                 $body(unsafe { $crate::lanes::neon::Neon::new() }, $($arg),*)
             }
-            match level.0 {
+            match level.instructions() {
                 $crate::simd_level::Instructions::Portable => {
                     $body($crate::lanes::Portable, $($arg),*)
                 }

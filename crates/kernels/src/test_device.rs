@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-#[cfg(feature = "gpu")]
+#[cfg(all(feature = "gpu", not(feature = "cuda")))]
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
 
 /// Makes a test on every implementation of each function that takes what the functions `cpu` and `gpu` of a module
@@ -41,22 +41,32 @@ pub(crate) fn cpu() -> Option<Device> {
 
 /// The first adapter of the platform's own graphics interface, Mesa's software Vulkan if there is nothing else.
 ///
-/// Prints why and returns nothing where there is no adapter at all; every other failure fails the test.
+/// Prints why and returns nothing where there is no adapter at all, unless `SEQ2EXP_NEEDS_GPU` is set; every other
+/// failure fails the test. A build with CUDA takes the first card of CUDA.
 #[cfg(feature = "gpu")]
 pub(crate) fn gpu() -> Option<Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
+    #[cfg(feature = "cuda")]
+    return DEVICE.get_or_init(|| Some(Device::cuda(0))).clone();
+    #[cfg(not(feature = "cuda"))]
+    DEVICE.get_or_init(graphics).clone()
+}
+
+#[cfg(all(feature = "gpu", not(feature = "cuda")))]
+fn graphics() -> Option<Device> {
     let api = if cfg!(target_vendor = "apple") {
         WgpuBackend::Metal
     } else {
         WgpuBackend::Vulkan
     };
-    let device = DEVICE.get_or_init(|| match Device::wgpu_options().graphics_api(api).init() {
+    match Device::wgpu_options().graphics_api(api).init() {
         Ok(device) => Some(device),
-        Err(error @ WgpuInitError::AdapterUnavailable { .. }) => {
+        Err(error @ WgpuInitError::AdapterUnavailable { .. })
+            if std::env::var_os("SEQ2EXP_NEEDS_GPU").is_none() =>
+        {
             println!("skipped: {error}; on Debian, mesa-vulkan-drivers has a software adapter");
             None
         }
         Err(error) => panic!("an adapter that cannot be used: {error}"),
-    });
-    device.clone()
+    }
 }

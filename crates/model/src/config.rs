@@ -284,6 +284,14 @@ impl NetworkConfig {
         is_delta.then_some("every block under mask_site = \"delta\"")
     }
 
+    /// Whether the network has BiMamba or Mamba blocks, which alone keep and compute numbers as a run asks.
+    pub fn has_blocks(&self) -> bool {
+        !matches!(
+            self,
+            Self::Hyena(_) | Self::Enformer(_) | Self::Epinformer(_)
+        )
+    }
+
     /// The published network that these settings are closest to; it is written as `kind`.
     pub fn kind(&self) -> NetworkKind {
         match self {

@@ -126,16 +126,20 @@ impl Bench {
         let device = &open.device;
         let cost = Cost::of(&self.network);
         let (length, batch) = (self.length, self.batch);
+        let bytes_per_activation = match (self.kind, self.precision) {
+            (BenchKind::Train, Precision::F16 | Precision::Bf16) => 2,
+            _ => 4,
+        };
         let (timing, flops, bytes) = match self.kind {
             BenchKind::Forward => (
                 self.time_forward(device)?,
                 cost.forward_flops(length, batch),
-                cost.forward_traffic_bytes(length, batch),
+                cost.forward_traffic_bytes(length, batch, bytes_per_activation),
             ),
             BenchKind::Train => (
                 self.time_train(open)?,
                 cost.train_flops(length, batch),
-                cost.train_traffic_bytes(length, batch),
+                cost.train_traffic_bytes(length, batch, bytes_per_activation),
             ),
             BenchKind::Copy => {
                 let length = length as u64;
@@ -216,7 +220,7 @@ impl Bench {
     }
 
     fn time_train(&self, open: &OpenDevice) -> Result<Timing, RunError> {
-        let numerics = numerics(self.storage, self.precision, open)?;
+        let numerics = numerics(self.storage, self.precision, &self.network, open)?;
         let device = open.device.clone().autodiff();
         let mut network = Network::init(&self.network, 2, &device)?.with_numerics(numerics);
         let config = TrainConfig::default();

@@ -269,7 +269,7 @@ pub struct BenchArgs {
     /// Window length in bases [default: the experiment's; without one 20000; block: 2000, 20000, 200000 and 1000000]
     #[arg(long)]
     pub length: Option<usize>,
-    /// Genes at once (the block is timed with one)
+    /// Genes at once
     #[arg(long, default_value_t = 1)]
     pub batch: usize,
     /// Blocks of the generator, and as many of the predictor
@@ -278,7 +278,7 @@ pub struct BenchArgs {
     /// How a training step keeps activations for its backward pass
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub storage: Storage,
-    /// What the blocks of a training step compute in
+    /// What the blocks of a training step, or the block alone, compute in
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub precision: Precision,
     /// First compare one training pass with the CPU's, and stop when it differs

@@ -17,8 +17,53 @@ pub struct Cost {
     n_branches: u64,
     /// Floats that a training pass keeps or uses at its peak, per base of a window.
     train_floats_per_base: u64,
-    /// Floats that a forward pass moves at least, per base; none for networks whose traffic is not counted.
-    traffic_floats_per_base: Option<u64>,
+    /// What its blocks move; none for networks whose traffic is not counted.
+    traffic: Option<Traffic>,
+}
+
+/// Bytes between a device and its memory, per base, when every launch of the device's kernels reads its inputs and writes
+/// its outputs once: the table "Bytes moved" of `docs/kernels/bimamba_block.md`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Traffic {
+    forward: PassTraffic,
+    backward: PassTraffic,
+}
+
+/// One pass over one base.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct PassTraffic {
+    /// Activations, which half precision halves.
+    activations: u64,
+    /// Bytes of what is single precision always.
+    single_bytes: u64,
+}
+
+impl PassTraffic {
+    fn bytes(self, bytes_per_activation: u64) -> u64 {
+        self.activations * bytes_per_activation + self.single_bytes
+    }
+}
+
+impl Traffic {
+    /// Of `n_blocks` blocks.
+    fn of(mamba: &MambaConfig, d_model: usize, n_blocks: usize) -> Self {
+        let d_inner = mamba.d_inner(d_model);
+        // Of both directions: step size before its projection, B and C; and what a chunk of 128 positions keeps for each
+        // of them, its states and its sums of step sizes.
+        let rows = 2 * (mamba.dt_rank(d_model) + 2 * mamba.d_state);
+        let states = 2 * mamba.d_state * d_inner / 128;
+        let sums = 2 * d_inner / 128;
+        // Their gradients come in parts, one for every 64 channels: 15.55 times their size in all at the published size.
+        let row_gradients = 311 * rows / 20;
+        let pass = |inner: usize, model: usize, single: usize| PassTraffic {
+            activations: (n_blocks * (inner * d_inner + model * d_model)) as u64,
+            single_bytes: FLOAT * (n_blocks * single) as u64,
+        };
+        Self {
+            forward: pass(19, 3, 5 * d_model + 3 * rows + 5 * states + 2 * sums),
+            backward: pass(48, 7, 8 * d_model + row_gradients + 6 * states + sums),
+        }
+    }
 }
 
 /// Bytes of an `f32`.
@@ -76,13 +121,12 @@ impl Cost {
         let streams = (n_blocks + LIVE_STREAMS) * d_model;
         let d_inner = mamba.d_inner(d_model);
         let inner = INNER_BUFFERS * d_inner;
-        let traffic = n_blocks * (2 * d_model + 4 * d_inner + 2 * 5 * d_inner);
         Self {
             forward_flops_per_base: (n_blocks * block_flops(mamba, d_model) + embedding) as u64,
             n_transforms: 0,
             n_branches: 1,
             train_floats_per_base: (streams + inner) as u64,
-            traffic_floats_per_base: Some(traffic as u64),
+            traffic: Some(Traffic::of(mamba, d_model, n_blocks)),
         }
     }
 
@@ -103,7 +147,7 @@ impl Cost {
             n_transforms: (HYENA_TRANSFORMS * config.n_layer * d_model) as u64,
             n_branches: 1,
             train_floats_per_base: (config.n_layer * kept + LIVE_STREAMS * d_model) as u64,
-            traffic_floats_per_base: None,
+            traffic: None,
         }
     }
 
@@ -127,7 +171,7 @@ impl Cost {
             n_transforms: 0,
             n_branches: 1,
             train_floats_per_base: (ENFORMER_KEPT_HALVES * half) as u64,
-            traffic_floats_per_base: None,
+            traffic: None,
         }
     }
 
@@ -149,24 +193,40 @@ impl Cost {
             n_transforms: 0,
             n_branches: 1,
             train_floats_per_base: spread(EPINFORMER_KEPT),
-            traffic_floats_per_base: None,
+            traffic: None,
         }
     }
 
-    /// Bytes that an evaluation pass moves between a device and its memory at least, when each stage of a block reads its
-    /// input and writes its output once, in single precision; none for HyenaDNA and Enformer, which are not counted.
-    ///
-    /// Per base and block: the residual stream in and out, both halves of the input projection, and in either direction
-    /// the convolution's output (written, read by projection and scan) and the scan's.
-    pub fn forward_traffic_bytes(&self, length: usize, batch: usize) -> Option<u64> {
-        let floats = self.traffic_floats_per_base?;
-        Some(FLOAT * floats * (length * batch) as u64)
+    /// The cost of one block.
+    pub fn of_block(mamba: &MambaConfig, d_model: usize) -> Self {
+        Self {
+            forward_flops_per_base: block_flops(mamba, d_model) as u64,
+            ..Self::of_blocks(mamba, 1, d_model, 0)
+        }
     }
 
-    /// As [`Cost::forward_traffic_bytes`], of a training step: the forward pass, the same again in the backward pass, and
-    /// there for every tensor its gradient, read and written as often; all of it for every branch.
-    pub fn train_traffic_bytes(&self, length: usize, batch: usize) -> Option<u64> {
-        Some(3 * self.n_branches * self.forward_traffic_bytes(length, batch)?)
+    /// Bytes that an evaluation pass moves between a device and its memory at least, for activations of so many bytes;
+    /// none for HyenaDNA, Enformer and EPInformer, which are not counted.
+    pub fn forward_traffic_bytes(
+        &self,
+        length: usize,
+        batch: usize,
+        bytes_per_activation: u64,
+    ) -> Option<u64> {
+        let per_base = self.traffic?.forward.bytes(bytes_per_activation);
+        Some(per_base * (length * batch) as u64)
+    }
+
+    /// As [`Cost::forward_traffic_bytes`], of a training step: a forward and a backward pass of every branch.
+    pub fn train_traffic_bytes(
+        &self,
+        length: usize,
+        batch: usize,
+        bytes_per_activation: u64,
+    ) -> Option<u64> {
+        let Traffic { forward, backward } = self.traffic?;
+        let per_base = forward.bytes(bytes_per_activation) + backward.bytes(bytes_per_activation);
+        Some(per_base * self.n_branches * (length * batch) as u64)
     }
 
     /// Operations of one evaluation pass over `batch` windows of `length` bases.
@@ -215,6 +275,7 @@ fn block_flops(mamba: &MambaConfig, d_model: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use model::NetworkKind;
+    use model::config::Seq2ExpConfig;
 
     use super::*;
 
@@ -227,6 +288,24 @@ mod tests {
         assert_eq!(cost.forward_flops(1, 1), 2_457_600 + 2_048);
         assert_eq!(cost.forward_flops(1000, 2), 2000 * cost.forward_flops(1, 1));
         assert_eq!(cost.train_flops(10, 1), 4 * cost.forward_flops(10, 1));
+    }
+
+    #[test]
+    fn traffic_is_that_of_the_kernels_document() {
+        // 25.8 and 15.3 kB forward, 63.4 and 37.0 kB backward, per position and block.
+        let block = Cost::of_block(&Seq2ExpConfig::soft().mamba, 128);
+        assert_eq!(block.forward_traffic_bytes(1, 1, 4), Some(25_824));
+        assert_eq!(block.forward_traffic_bytes(1, 1, 2), Some(15_328));
+        assert_eq!(block.train_traffic_bytes(1, 1, 4), Some(25_824 + 63_360));
+        assert_eq!(block.train_traffic_bytes(1, 1, 2), Some(15_328 + 36_992));
+        // Seq2Exp-soft at 200,000 positions, batch 8: 1.14 TB, 0.67 TB in half precision.
+        let soft = Cost::of(&NetworkKind::Seq2ExpSoft.preset());
+        let terabytes = |bytes: u64| bytes as f64 / 1e12;
+        for (bytes_per_activation, expected) in [(4, 1.14), (2, 0.67)] {
+            let found = soft.train_traffic_bytes(200_000, 8, bytes_per_activation);
+            let found = terabytes(found.expect("counted"));
+            assert!((found - expected).abs() < 0.005, "{found}");
+        }
     }
 
     #[test]

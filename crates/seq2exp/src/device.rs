@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use burn::backend::DispatchDevice;
 use burn::tensor::Device;
+use model::NetworkConfig;
 use serde::Serialize;
 
 use crate::error::RunError;
@@ -15,6 +16,14 @@ mod graphics;
 /// What a build without GPU support says to do.
 pub const GPU_BUILD_REMEDY: &str =
     "build one with `cargo build --release --features gpu`, or use --device cpu";
+
+/// What may be missing where no adapter is found.
+const NO_ADAPTER_REMEDY: &str = if cfg!(target_os = "macos") {
+    "a Mac needs Metal"
+} else {
+    "install the graphics card's driver and the Vulkan loader (Debian: libvulkan1); in a container pass the card with \
+     NVIDIA_DRIVER_CAPABILITIES=all; for a data-centre card take a build with `--features cuda`"
+};
 
 /// A device as `--device` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -132,6 +141,16 @@ impl OpenDevice {
         matches!(self.device.as_dispatch(), DispatchDevice::Flex(_))
     }
 
+    /// Says on standard error which part of a network another device leaves to the processor.
+    pub fn note_parts_without_kernel(&self, network: &NetworkConfig) {
+        if let (false, Some(part)) = (self.is_cpu(), network.left_to_processor()) {
+            let device = &self.name;
+            eprintln!(
+                "note     {part} has no kernel for {device} and runs on the processor, slowly"
+            );
+        }
+    }
+
     /// Makes the chosen device ready.
     ///
     /// # Errors
@@ -161,8 +180,7 @@ fn select(choice: DeviceChoice, adapters: &[Adapter]) -> Result<&Adapter, String
     };
     found.ok_or_else(|| {
         if adapters.is_empty() {
-            return "no adapter found; install the driver of the graphics card, or use --device cpu"
-                .to_string();
+            return format!("no adapter found; {NO_ADAPTER_REMEDY}, or use --device cpu");
         }
         let list: Vec<String> = adapters.iter().map(Adapter::to_string).collect();
         let list = list.join(", ");

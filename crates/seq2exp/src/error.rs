@@ -169,11 +169,11 @@ pub enum RunError {
         /// Why, and what to do.
         message: String,
     },
-    /// A device does not compute or keep numbers as asked.
-    #[error("{device} has no {setting}; {remedy}")]
+    /// A device or a network does not compute or keep numbers as asked.
+    #[error("{of} has no {setting}; {remedy}")]
     Numerics {
-        /// The device.
-        device: String,
+        /// The device, the network, or the part of it.
+        of: String,
         /// The setting.
         setting: String,
         /// What to do.

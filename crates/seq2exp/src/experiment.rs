@@ -122,14 +122,10 @@ impl Experiment {
         numerics(
             config.train.storage,
             config.train.precision,
+            &config.model,
             &machine.device,
         )?;
-        if let (false, Some(part)) = (machine.device.is_cpu(), config.model.left_to_processor()) {
-            let device = &machine.device.name;
-            eprintln!(
-                "note     {part} has no kernel for {device} and runs on the processor, slowly"
-            );
-        }
+        machine.device.note_parts_without_kernel(&config.model);
         let folder = open_folder(&config, output)?;
         let experiment = Self {
             config,

@@ -7,14 +7,15 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
-use burn::tensor::{Bytes, DType, Shape};
-use burn_flex::{FlexTensor, Layout};
+use burn::tensor::Shape;
+use burn_flex::FlexTensor;
 
 use super::cpu::BlockInput;
 use super::kept_pass::KeptPass;
 use super::plan::{BlockPlan, Storage};
 use super::weights::Weights;
 use super::{cpu, cpu_backward};
+use crate::flex_tensor::{contiguous, elements, from_values};
 use crate::simd_level::SimdLevel;
 
 /// Backends that offer the block, differentiable ones included.
@@ -49,28 +50,6 @@ pub trait BimambaKernel: BimambaBackend {
     ) -> (FloatTensor<Self>, FloatTensor<Self>);
 }
 
-pub(super) fn tensor(values: Vec<f32>, shape: Shape) -> FlexTensor {
-    FlexTensor::new(
-        Bytes::from_elems(values),
-        Layout::contiguous(shape),
-        DType::F32,
-    )
-}
-
-pub(super) fn contiguous(tensor: FlexTensor) -> FlexTensor {
-    if tensor.as_slice::<f32>().is_some() {
-        tensor
-    } else {
-        tensor.to_contiguous()
-    }
-}
-
-pub(super) fn values(tensor: &FlexTensor) -> &[f32] {
-    tensor
-        .as_slice::<f32>()
-        .expect("the public function lets only f32 through, and `contiguous` was called")
-}
-
 impl BimambaBackend for Flex {
     fn bimamba_block(x: FlexTensor, params: FlexTensor, plan: BlockPlan) -> FlexTensor {
         forward(x, None, params, &plan, false).0
@@ -95,23 +74,23 @@ impl BimambaKernel for Flex {
     ) -> (FlexTensor, FlexTensor) {
         let [x, params, saved, dout] = [x, params, saved, dout].map(contiguous);
         let shape = x.layout().shape().clone();
-        let weights = Weights::new(values(&params), plan.sizes);
+        let weights = Weights::new(elements(&params), plan.sizes);
         let gradients = cpu_backward::backward(
             SimdLevel::detect(),
             BlockInput {
-                x: values(&x),
+                x: elements(&x),
                 mask: None,
                 length: shape[1],
             },
             &plan.outputs,
             &weights,
-            values(&saved),
-            values(&dout),
+            elements(&saved),
+            elements(&dout),
         );
         let n_param = Shape::from([gradients.params.len()]);
         (
-            tensor(gradients.x, shape),
-            tensor(gradients.params, n_param),
+            from_values(gradients.x, shape),
+            from_values(gradients.params, n_param),
         )
     }
 }
@@ -126,7 +105,7 @@ pub(super) fn forward(
 ) -> (FlexTensor, FlexTensor) {
     let (x, mask, params) = (contiguous(x), mask.map(contiguous), contiguous(params));
     let [batch, length, d_model] = x.layout().shape().dims();
-    let weights = Weights::new(values(&params), plan.sizes);
+    let weights = Weights::new(elements(&params), plan.sizes);
     let n_state = if saving {
         batch * cpu::states_len(&weights.padded, length)
     } else {
@@ -136,8 +115,8 @@ pub(super) fn forward(
     let out = cpu::forward(
         SimdLevel::detect(),
         BlockInput {
-            x: values(&x),
-            mask: mask.as_ref().map(values),
+            x: elements(&x),
+            mask: mask.as_ref().map(elements),
             length,
         },
         &plan.outputs,
@@ -145,8 +124,8 @@ pub(super) fn forward(
         saving.then_some(&mut states[..]),
     );
     (
-        tensor(out, Shape::from([batch, plan.outputs.len(), d_model])),
-        tensor(states, Shape::from([n_state])),
+        from_values(out, [batch, plan.outputs.len(), d_model]),
+        from_values(states, [n_state]),
     )
 }
 

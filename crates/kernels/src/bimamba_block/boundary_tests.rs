@@ -16,7 +16,7 @@ use crate::simd_level::SimdLevel;
 const N_CASE: u32 = 24;
 
 /// Numbers of at least 1 that lie within 3 of a small multiple of `boundary`.
-fn near(boundary: usize, multiples: Range<usize>) -> impl Strategy<Value = usize> {
+pub(super) fn near(boundary: usize, multiples: Range<usize>) -> impl Strategy<Value = usize> {
     (multiples, 0usize..7)
         .prop_map(move |(multiple, beyond)| (multiple * boundary + beyond).saturating_sub(3).max(1))
 }

@@ -10,12 +10,13 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::{Shape, Tensor};
 use burn_flex::FlexTensor;
 
-use super::autodiff::{contiguous, forward, tensor, values};
+use super::autodiff::forward;
 use super::cpu::BlockInput;
 use super::kept_pass::KeptPass;
 use super::plan::{BlockOptions, BlockPlan, Storage};
 use super::weights::Weights;
 use super::{BimambaParams, OP, check, check_outputs, cpu_backward, flatten};
+use crate::flex_tensor::{contiguous, elements, from_values, single_precision};
 use crate::shape::{ShapeError, check_axes};
 use crate::simd_level::SimdLevel;
 
@@ -50,9 +51,9 @@ pub fn masked_bimamba_block(
     check_axes(OP, "mask", axes, mask.dims())?;
     let params = flatten(params);
     Ok(Tensor::from_dispatch(Dispatch::masked_bimamba_block(
-        x.into_dispatch(),
-        mask.into_dispatch(),
-        params.into_dispatch(),
+        single_precision(x).into_dispatch(),
+        single_precision(mask).into_dispatch(),
+        single_precision(params).into_dispatch(),
         plan,
     )))
 }
@@ -120,25 +121,25 @@ impl MaskedBimambaKernel for Flex {
         plan: BlockPlan,
     ) -> [FlexTensor; 3] {
         let [x, mask, params, saved, dout] = [x, mask, params, saved, dout].map(contiguous);
-        let weights = Weights::new(values(&params), plan.sizes);
+        let weights = Weights::new(elements(&params), plan.sizes);
         let shape = x.layout().shape().clone();
         let gradients = cpu_backward::backward(
             SimdLevel::detect(),
             BlockInput {
-                x: values(&x),
-                mask: Some(values(&mask)),
+                x: elements(&x),
+                mask: Some(elements(&mask)),
                 length: shape[1],
             },
             &plan.outputs,
             &weights,
-            values(&saved),
-            values(&dout),
+            elements(&saved),
+            elements(&dout),
         );
         let n_param = Shape::from([gradients.params.len()]);
         [
-            tensor(gradients.x, shape),
-            tensor(gradients.mask, mask.layout().shape().clone()),
-            tensor(gradients.params, n_param),
+            from_values(gradients.x, shape),
+            from_values(gradients.mask, mask.layout().shape().clone()),
+            from_values(gradients.params, n_param),
         ]
     }
 }

@@ -39,7 +39,8 @@ pub enum Precision {
     /// Single precision.
     #[default]
     F32,
-    /// Half precision. Gradients are scaled by a power of two on their way through the block, so that small ones survive.
+    /// Half precision. Gradients are taken in units of their largest on their way through the block, so that small ones
+    /// survive.
     F16,
     /// bfloat16.
     Bf16,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::layout::BlockSizes;
 
@@ -538,6 +538,20 @@ fn strided_input_gives_the_same_as_a_copy() {
     );
     let run = |x| to_vec(run_block(&x, &params, sizes));
     assert_eq!(run(turned), run(copied));
+}
+
+#[test]
+fn input_of_another_precision_gives_the_same_as_its_values_in_single() {
+    let (sizes, length) = (PRIME, 11);
+    let mut numbers = Numbers(6);
+    let device = Device::flex();
+    let params = random_params(sizes, &mut numbers);
+    let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
+    let x = numbers.vec(length * sizes.d_model, 1.0);
+    let x = Tensor::<3>::from_data(TensorData::new(x, [1, length, sizes.d_model]), &device);
+    let (x, params) = (x.cast(DType::F64), params.cast(DType::F64));
+    let single = run_block(&x.clone().cast(DType::F32), &params.clone().cast(DType::F32), sizes);
+    assert_eq!(to_vec(run_block(&x, &params, sizes)), to_vec(single));
 }
 
 #[test]

@@ -1,24 +1,27 @@
-//! The BiMamba block beside its own matrix products, over lengths.
+//! The BiMamba block over lengths, on the processor beside its own matrix products.
 
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::bimamba_block::layout::BlockSizes;
 use kernels::bimamba_block::products::{Passes, multiply_adds, run_products};
-use model::ModelError;
 use model::config::Seq2ExpConfig;
 use model::initialization::Initializer;
 use model::mamba::BiMamba;
+use model::{ModelError, NetworkConfig};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 use super::timing::{Repetition, Timing};
 use super::{Environment, median, wait};
+use crate::cost::Cost;
+use crate::device::OpenDevice;
 use crate::error::RunError;
+use crate::train::{Precision, Storage, numerics};
 
 /// Lengths of the default table, in bases.
 pub const LENGTHS: [usize; 4] = [2_000, 20_000, 200_000, 1_000_000];
 
-/// What to time: one block at the published width, with freshly drawn parameters, batch 1.
+/// What to time: one block at the published width, with freshly drawn parameters.
 #[derive(Debug, Clone)]
 pub struct BlockBench {
     /// Sequence lengths in bases.
@@ -27,24 +30,40 @@ pub struct BlockBench {
     pub n_runs: usize,
     /// Channels of the residual stream.
     pub d_model: usize,
+    /// Sequences at once.
+    pub batch: usize,
+    /// What a device computes in.
+    pub precision: Precision,
 }
 
-/// One length. Every repetition times the four in turn, so that a busy machine slows all of them.
+/// One length. Every repetition times all in turn, so that a busy machine slows all of them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct BlockLength {
     /// Bases.
     pub length: usize,
     /// The forward pass.
-    pub forward: Comparison,
+    pub forward: BlockPass,
     /// Forward and backward pass.
-    pub both: Comparison,
+    pub both: BlockPass,
+}
+
+/// A pass of the block.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct BlockPass {
+    /// What the block took.
+    pub block: Timing,
+    /// Operations by [`Cost`] over its seconds, in Gflop/s.
+    pub gflops: f64,
+    /// Bytes by [`Cost`] over its seconds, in GB/s: those of a device's kernels; `null` on the processor.
+    pub gbytes_per_second: Option<f64>,
+    /// Its products alone; `null` on another device than the processor, whose products are not taken apart.
+    #[serde(flatten)]
+    pub comparison: Option<Comparison>,
 }
 
 /// A pass of the block beside its matrix products alone, in the same tiles on the same threads.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Comparison {
-    /// What the block took.
-    pub block: Timing,
     /// What its matrix products alone took.
     pub products: Timing,
     /// Median over repetitions of the block's seconds on the wall by those of its products.
@@ -62,12 +81,11 @@ impl Comparison {
         let cpu_ratios: Option<Vec<f64>> = pairs()
             .map(|(b, p)| Some(b.cpu_seconds? / p.cpu_seconds?))
             .collect();
-        let (block, products) = (Timing::of(block), Timing::of(products));
+        let products = Timing::of(products);
         Self {
             ratio: median(&ratios),
             cpu_ratio: cpu_ratios.map(|ratios| median(&ratios)),
             products_gflops: 2e-9 * multiply_adds as f64 / products.seconds,
-            block,
             products,
         }
     }
@@ -78,8 +96,14 @@ impl Comparison {
 pub struct BlockRecord {
     /// `block`.
     pub kind: &'static str,
+    /// The device.
+    pub device: String,
     /// Channels of the residual stream.
     pub d_model: usize,
+    /// Sequences at once.
+    pub batch: usize,
+    /// What the device computes in.
+    pub precision: Precision,
     /// One entry per length.
     pub lengths: Vec<BlockLength>,
     /// Where it was measured.
@@ -88,12 +112,19 @@ pub struct BlockRecord {
 }
 
 impl BlockBench {
-    /// Times the block on `device`.
+    /// Times the block on a device.
     ///
     /// # Errors
-    /// [`RunError::Model`] when a length is 0.
-    pub fn run(&self, device: &Device) -> Result<BlockRecord, RunError> {
+    /// [`RunError::Model`] when a length is 0, [`RunError::Numerics`] when the device lacks the precision.
+    pub fn run(&self, open: &OpenDevice) -> Result<BlockRecord, RunError> {
         let config = Seq2ExpConfig::soft();
+        let numerics = numerics(
+            Storage::F32,
+            self.precision,
+            &NetworkConfig::Seq2Exp(config.clone()),
+            open,
+        )?;
+        let device = &open.device;
         let init = |device: &Device| {
             let initializer = Initializer::new(2, device);
             BiMamba::init(
@@ -111,15 +142,21 @@ impl BlockBench {
             d_conv: config.mamba.d_conv,
             dt_rank: config.mamba.dt_rank(self.d_model),
         };
-        let blocks = [init(device), init(&device.clone().autodiff())];
+        let mut blocks = [init(device), init(&device.clone().autodiff())];
+        for block in &mut blocks {
+            block.set_numerics(numerics);
+        }
         let lengths = self
             .lengths
             .iter()
-            .map(|&length| self.time(&blocks, sizes, length, device))
+            .map(|&length| self.time(&blocks, sizes, length, open))
             .collect::<Result<_, RunError>>()?;
         Ok(BlockRecord {
             kind: "block",
+            device: open.name.clone(),
             d_model: self.d_model,
+            batch: self.batch,
+            precision: self.precision,
             lengths,
             environment: Environment::here(),
         })
@@ -131,13 +168,15 @@ impl BlockBench {
         [plain, tracked]: &[BiMamba; 2],
         sizes: BlockSizes,
         length: usize,
-        device: &Device,
+        open: &OpenDevice,
     ) -> Result<BlockLength, RunError> {
+        let device = &open.device;
+        let n_positions = self.batch * length;
         let mut rng = ChaCha8Rng::seed_from_u64(2);
-        let values: Vec<f32> = (0..length * self.d_model)
+        let values: Vec<f32> = (0..n_positions * self.d_model)
             .map(|_| rng.random_range(-1.0..1.0))
             .collect();
-        let data = TensorData::new(values, [1, length, self.d_model]);
+        let data = TensorData::new(values, [self.batch, length, self.d_model]);
         let x = Tensor::<3>::from_data(data.clone(), device);
         let x_tracked = Tensor::<3>::from_data(data, &device.clone().autodiff()).require_grad();
         let forward = || -> Result<(), RunError> {
@@ -157,7 +196,9 @@ impl BlockBench {
         };
         let products = |passes| {
             move || -> Result<(), RunError> {
-                run_products(sizes, length, passes);
+                if open.is_cpu() {
+                    run_products(sizes, n_positions, passes);
+                }
                 Ok(())
             }
         };
@@ -178,11 +219,40 @@ impl BlockBench {
             }
         }
         let [forward, of_forward, both, of_both] = &runs;
-        let multiply_adds = |passes| length * multiply_adds(sizes, passes);
+        let cost = Cost::of_block(&Seq2ExpConfig::soft().mamba, self.d_model);
+        let bytes_per_activation = match self.precision {
+            Precision::F32 => 4,
+            Precision::F16 | Precision::Bf16 => 2,
+        };
+        let pass = |block: &[Repetition], products: &[Repetition], passes, flops, bytes| {
+            let timing = Timing::of(block);
+            let seconds = timing.seconds;
+            let of = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / seconds / 1e9);
+            BlockPass {
+                block: timing,
+                gflops: flops as f64 / seconds / 1e9,
+                gbytes_per_second: if open.is_cpu() { None } else { of(bytes) },
+                comparison: open.is_cpu().then(|| {
+                    Comparison::of(block, products, n_positions * multiply_adds(sizes, passes))
+                }),
+            }
+        };
         Ok(BlockLength {
             length,
-            forward: Comparison::of(forward, of_forward, multiply_adds(Passes::Forward)),
-            both: Comparison::of(both, of_both, multiply_adds(Passes::Both)),
+            forward: pass(
+                forward,
+                of_forward,
+                Passes::Forward,
+                cost.forward_flops(length, self.batch),
+                cost.forward_traffic_bytes(length, self.batch, bytes_per_activation),
+            ),
+            both: pass(
+                both,
+                of_both,
+                Passes::Both,
+                cost.train_flops(length, self.batch),
+                cost.train_traffic_bytes(length, self.batch, bytes_per_activation),
+            ),
         })
     }
 }
@@ -197,12 +267,16 @@ mod tests {
             lengths: vec![1, 300],
             n_runs: 2,
             d_model: 16,
+            batch: 2,
+            precision: Precision::F32,
         };
-        let record = bench.run(&Device::flex()).expect("it runs");
+        let record = bench.run(&OpenDevice::cpu()).expect("it runs");
         assert_eq!(record.lengths.len(), 2);
         for row in record.lengths {
-            for comparison in [row.forward, row.both] {
-                assert_eq!(comparison.block.runs.len(), 2);
+            for pass in [row.forward, row.both] {
+                assert_eq!(pass.block.runs.len(), 2);
+                assert!(pass.gflops > 0.0 && pass.gbytes_per_second.is_none());
+                let comparison = pass.comparison.expect("on the processor");
                 assert!(comparison.ratio > 0.0 && comparison.products_gflops > 0.0);
             }
         }
@@ -214,7 +288,9 @@ mod tests {
             lengths: vec![0],
             n_runs: 1,
             d_model: 16,
+            batch: 1,
+            precision: Precision::F32,
         };
-        assert!(bench.run(&Device::flex()).is_err());
+        assert!(bench.run(&OpenDevice::cpu()).is_err());
     }
 }

@@ -66,17 +66,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn repetition_counts_work_and_not_sleep_as_processor_time() {
-        let sleep = std::time::Duration::from_millis(50);
-        let slept = Repetition::of(|| {
-            std::thread::sleep(sleep);
+    fn repetition_counts_the_time_that_its_body_works() {
+        let end = std::time::Duration::from_millis(50);
+        let worked = Repetition::of(|| {
+            let start = Instant::now();
+            while start.elapsed() < end {
+                std::hint::spin_loop();
+            }
             Ok(())
         });
-        let slept = slept.expect("nothing fails");
-        assert!(slept.seconds >= 0.05);
-        if let Some(cpu) = slept.cpu_seconds {
-            // Threads of other tests work, begin and end meanwhile, and take their time with them: there is no bound.
-            assert!(cpu.is_finite());
+        let worked = worked.expect("nothing fails");
+        assert!(worked.seconds >= 0.05);
+        // On a busy machine the body may wait for most of it.
+        if let Some(cpu) = worked.cpu_seconds {
+            assert!(cpu > 0.0, "{cpu}");
         }
     }
 

@@ -16,6 +16,7 @@ const LENGTH: usize = 20_000;
 /// Times the network of an experiment file, or Seq2Exp-soft, or one of its blocks, at the published width.
 pub fn execute(args: &BenchArgs) -> Result<()> {
     let device = OpenDevice::open(args.device.device)?;
+    eprintln!("device   {}", device.name);
     let kind = match args.kind {
         BenchTarget::Forward => BenchKind::Forward,
         BenchTarget::Train => BenchKind::Train,
@@ -27,8 +28,10 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
                 lengths: args.length.map_or(LENGTHS.to_vec(), |length| vec![length]),
                 n_runs: usize::from(args.runs),
                 d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
+                batch: args.batch,
+                precision: args.precision,
             };
-            return print_block(&bench.run(&device.device)?, args.json);
+            return print_block(&bench.run(&device)?, args.json);
         }
     };
     let (mut network, own_length) = match &args.config {
@@ -55,6 +58,7 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         storage: args.storage,
         precision: args.precision,
     };
+    device.note_parts_without_kernel(&bench.network);
     if args.verify {
         let agreement = bench.verify(&device)?;
         eprintln!(
@@ -96,8 +100,10 @@ fn print_block(record: &BlockRecord, json: bool) -> Result<()> {
         return print_json(record);
     }
     let mut text = format!(
-        "one block, d_model {}, {} threads, {}\n{:>9}  {:>11} {:>9} {:>5}  {:>11} {:>9} {:>5}\n",
+        "one block on {}, d_model {}, batch {}, {} threads, {}\n{:>9}  {:>11} {:>9} {:>5}  {:>11} {:>9} {:>5}\n",
+        record.device,
         record.d_model,
+        record.batch,
         record.environment.threads,
         record.environment.simd,
         "bases",
@@ -111,10 +117,11 @@ fn print_block(record: &BlockRecord, json: bool) -> Result<()> {
     for row in &record.lengths {
         text.push_str(&format!("{:>9}", row.length));
         for part in [&row.forward, &row.both] {
-            text.push_str(&format!(
-                "  {:>11.4} {:>9.4} {:>5.2}",
-                part.block.seconds, part.products.seconds, part.ratio
-            ));
+            text.push_str(&format!("  {:>11.4}", part.block.seconds));
+            text.push_str(&match &part.comparison {
+                Some(with) => format!(" {:>9.4} {:>5.2}", with.products.seconds, with.ratio),
+                None => format!(" {:>9} {:>5}", "-", "-"),
+            });
         }
         text.push('\n');
     }

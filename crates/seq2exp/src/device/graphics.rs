@@ -62,14 +62,16 @@ pub fn adapters() -> Option<Vec<Adapter>> {
 
 #[cfg(feature = "cuda")]
 fn cuda_adapters() -> Vec<(String, AdapterKind, String)> {
-    let devices = Device::enumerate(burn::tensor::DeviceType::Cuda).into_vec();
-    let describe = |(place, device): (usize, Device)| {
-        let name = device
-            .identity()
-            .map_or_else(|| format!("device {place}"), |identity| identity.name);
-        (name, AdapterKind::Discrete, CUDA.to_string())
-    };
-    devices.into_iter().enumerate().map(describe).collect()
+    // Asking a card for its name would start it, and every card of a machine takes memory and seconds.
+    let n_devices = Device::enumerate(burn::tensor::DeviceType::Cuda)
+        .into_vec()
+        .len();
+    (0..n_devices)
+        .map(|place| {
+            let name = format!("NVIDIA card {place}");
+            (name, AdapterKind::Discrete, CUDA.to_string())
+        })
+        .collect()
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -93,10 +95,26 @@ pub(super) fn open(adapter: &Adapter) -> Result<Device, String> {
     Ok(device)
 }
 
+/// Starts a card through CUDA, whose runtime panics where a driver is too old or broken.
+#[cfg(feature = "cuda")]
+fn start_cuda(place: usize) -> Result<Device, String> {
+    let started = std::panic::catch_unwind(|| {
+        let device = Device::cuda(place);
+        device.sync().map(|()| device)
+    });
+    match started {
+        Ok(device) => device.map_err(|error| error.to_string()),
+        Err(_) => Err(
+            "the CUDA runtime stopped as printed above; `nvidia-smi` shows whether the driver works"
+                .to_string(),
+        ),
+    }
+}
+
 fn start(adapter: &Adapter) -> Result<Device, String> {
     #[cfg(feature = "cuda")]
     if adapter.api == CUDA {
-        return Ok(Device::cuda(adapter.place));
+        return start_cuda(adapter.place);
     }
     debug_assert_ne!(adapter.api, CUDA);
     let kind = match adapter.kind {

@@ -2,21 +2,28 @@
 
 use std::path::Path;
 
+use burn::tensor::Device;
+use dataset::ExampleSource;
 use model::checkpoint::load;
-use model::{Network, NetworkKind, Pass};
+use model::config::MaskSite;
+use model::{NamedParameter, Network, NetworkConfig, NetworkKind, Pass};
 
-use super::tests::{Fixture, LENGTH, folder};
+use super::tests::{Fixture, LENGTH, folder, tiny};
 use super::*;
 use crate::batch::{Batch, read_values};
 use crate::device::{DeviceChoice, OpenDevice, adapters};
 use crate::error::RunError;
 use crate::interrupt::Signal;
-use crate::synthetic::example;
+use crate::synthetic::{SyntheticSource, example};
 
-/// The first adapter of any kind; prints why not when there is none.
+/// The first adapter of any kind; prints why not when there is none, unless `SEQ2EXP_NEEDS_GPU` is set.
 fn any_adapter() -> Option<OpenDevice> {
     let adapters = adapters().expect("this build has GPU support");
     if adapters.is_empty() {
+        assert!(
+            std::env::var_os("SEQ2EXP_NEEDS_GPU").is_none(),
+            "no adapter"
+        );
         eprintln!("skipped: no adapter; on Debian, mesa-vulkan-drivers brings one in software");
         return None;
     }
@@ -61,11 +68,9 @@ fn first_steps_equal_those_of_the_cpu() {
         // The first step starts from equal parameters: single-precision rounding in another order, through two blocks.
         // From the second on the parameters differ: AdamW divides a gradient by its own size, so that a gradient within
         // rounding of zero moves its parameter by up to the learning rate either way.
-        for (step, (cpu, gpu)) in steps_of(on_cpu.path())
-            .iter()
-            .zip(&steps_of(on_gpu.path()))
-            .enumerate()
-        {
+        let (cpu, gpu) = (steps_of(on_cpu.path()), steps_of(on_gpu.path()));
+        assert_eq!((cpu.len(), gpu.len()), (3, 3));
+        for (step, (cpu, gpu)) in cpu.iter().zip(&gpu).enumerate() {
             let tolerance = if step == 0 { 1e-4 } else { 2e-2 };
             for (what, cpu, gpu) in [
                 ("loss", cpu.loss, gpu.loss),
@@ -90,50 +95,85 @@ fn first_steps_equal_those_of_the_cpu() {
     }
 }
 
+/// Mask, gradient of the loss in every parameter, and the parameters' names, of one training pass.
+type Step = (
+    Option<Vec<f32>>,
+    Vec<Option<Vec<f32>>>,
+    Vec<NamedParameter>,
+);
+
+fn step_of(config: &NetworkConfig, device: &Device) -> Step {
+    let device = device.clone().autodiff();
+    let source = SyntheticSource::new(2, LENGTH);
+    let examples = [0, 1].map(|index| source.read(index).expect("an example"));
+    let network = Network::init(config, 2, &device).expect("sound settings");
+    let batch = Batch::new(&examples, &device).expect("a batch");
+    let targets = batch.targets().expect("targets");
+    let pass = Pass::Train { seeds: vec![5, 6] };
+    let output = network.forward(batch.input, &pass).expect("a pass");
+    let mask = output
+        .mask
+        .clone()
+        .map(|mask| read_values(mask).expect("values"));
+    let loss = model::loss(&output, targets, 0.1);
+    let gradients = network.read_gradients(&loss.total.backward());
+    (
+        mask,
+        gradients.expect("gradients"),
+        network.named_parameters(),
+    )
+}
+
 #[test]
-fn gradients_of_a_step_equal_those_of_the_cpu() {
+fn gradients_of_a_step_of_every_network_equal_those_of_the_cpu() {
     let Some(gpu) = any_adapter() else { return };
-    let fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 3);
-    let bases: String = "ACGTTGCA".chars().cycle().take(LENGTH).collect();
-    let examples = [example("A", &bases, 1.5), example("B", &bases, 0.25)];
-    let [cpu, gpu] = [OpenDevice::cpu().device, gpu.device].map(|device| {
-        let device = device.autodiff();
-        let network = Network::init(&fixture.meta.config, 2, &device).expect("sound settings");
-        let batch = Batch::new(&examples, &device).expect("a batch");
-        let targets = batch.targets().expect("targets");
-        let pass = Pass::Train { seeds: vec![5, 6] };
-        let output = network.forward(batch.input, &pass).expect("a pass");
-        let mask = read_values(output.mask.clone().expect("a mask")).expect("values");
-        let loss = model::loss(&output, targets, fixture.config.kl_weight);
-        let gradients = network.read_gradients(&loss.total.backward());
-        (
-            mask,
-            gradients.expect("gradients"),
-            network.named_parameters(),
-        )
-    });
-    // Samples come from the same random bits.
-    for (index, (cpu, gpu)) in cpu.0.iter().zip(&gpu.0).enumerate() {
-        assert!(
-            (cpu - gpu).abs() <= 1e-4,
-            "mask[{index}]: {gpu}, on the CPU {cpu}"
-        );
-    }
-    for ((parameter, cpu), gpu) in cpu.2.iter().zip(&cpu.1).zip(&gpu.1) {
-        let (Some(cpu), Some(gpu)) = (cpu, gpu) else {
-            assert!(cpu.is_none() && gpu.is_none(), "{}", parameter.name);
-            continue;
-        };
-        let scale = cpu
+    let mut delta = tiny(NetworkKind::Seq2ExpSoft);
+    let NetworkConfig::Seq2Exp(config) = &mut delta else {
+        panic!("not a Seq2Exp network")
+    };
+    config.mask_site = MaskSite::Delta;
+    let networks = NetworkKind::ALL.map(tiny);
+    for config in networks.iter().chain([&delta]) {
+        let what = format!("{:?}, delta: {}", config.kind(), config == &delta);
+        let (mask, gradients, parameters) = step_of(config, &OpenDevice::cpu().device);
+        let (gpu_mask, gpu_gradients, _) = step_of(config, &gpu.device);
+        // Samples come from the same random bits.
+        assert_eq!(mask.is_some(), gpu_mask.is_some(), "{what}");
+        for (index, (cpu, gpu)) in mask
             .iter()
-            .fold(1e-6_f32, |scale, value| scale.max(value.abs()));
-        for (index, (cpu, gpu)) in cpu.iter().zip(gpu).enumerate() {
-            // Relative to the tensor's largest: sums over all positions, in another order.
+            .flatten()
+            .zip(gpu_mask.iter().flatten())
+            .enumerate()
+        {
             assert!(
-                (cpu - gpu).abs() <= 1e-3 * scale,
-                "{}[{index}]: {gpu}, on the CPU {cpu}, of at most {scale}",
-                parameter.name
+                (cpu - gpu).abs() <= 1e-4,
+                "{what}: mask[{index}]: {gpu}, on the CPU {cpu}"
             );
+        }
+        // Relative to the whole gradient's largest: sums over all positions, in another order. A parameter before a
+        // batch norm or a softmax has a gradient of zero but for rounding.
+        let largest = gradients
+            .iter()
+            .flatten()
+            .flatten()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        assert!(largest > 0.0, "{what}");
+        for ((parameter, cpu), gpu) in parameters.iter().zip(&gradients).zip(&gpu_gradients) {
+            let name = format!("{what}: {}", parameter.name);
+            let (Some(cpu), Some(gpu)) = (cpu, gpu) else {
+                assert!(cpu.is_none() && gpu.is_none(), "{name}");
+                continue;
+            };
+            assert_eq!(cpu.len(), gpu.len(), "{name}");
+            let scale = cpu
+                .iter()
+                .fold(1e-3 * largest, |scale, value| scale.max(value.abs()));
+            for (index, (cpu, gpu)) in cpu.iter().zip(gpu).enumerate() {
+                assert!(
+                    (cpu - gpu).abs() <= 1e-3 * scale,
+                    "{name}[{index}]: {gpu}, on the CPU {cpu}, of at most {scale}"
+                );
+            }
         }
     }
 }
@@ -175,7 +215,8 @@ fn run_goes_on_on_the_other_device() {
 #[test]
 fn first_steps_in_half_precision_follow_those_in_single_on_a_gpu() {
     let Some(gpu) = any_adapter() else { return };
-    if numerics(Storage::F32, Precision::F16, &gpu).is_err() {
+    let network = NetworkKind::Seq2ExpSoft.preset();
+    if numerics(Storage::F32, Precision::F16, &network, &gpu).is_err() {
         eprintln!("skipped: the adapter has no half precision");
         return;
     }

@@ -296,6 +296,7 @@ impl TrainRun<'_> {
         .with_numerics(numerics(
             self.config.storage,
             self.config.precision,
+            config,
             self.device,
         )?);
         let named = network.named_parameters();

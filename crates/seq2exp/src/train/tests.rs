@@ -19,7 +19,7 @@ use crate::synthetic::{PROMOTER, SyntheticSource};
 
 pub(super) const LENGTH: usize = 37;
 
-fn tiny(kind: NetworkKind) -> NetworkConfig {
+pub(super) fn tiny(kind: NetworkKind) -> NetworkConfig {
     kind.preset().with_size(NetworkSize {
         d_model: 8,
         n_layer: 1,

@@ -1,13 +1,18 @@
 //! The block's suite on a device, Mesa's software Vulkan included.
 
+use std::ops::Range;
+
 use burn::backend::ops::FloatTensorOps;
-use burn::backend::{DType, DispatchDevice};
+use burn::backend::DispatchDevice;
 use burn::tensor::{Tensor, TensorData, read_sync};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
+use proptest::prelude::*;
+use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::scan::CHUNK;
 use super::{Block, join};
+use crate::bimamba_block::boundary_tests::near;
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Numerics, Precision};
@@ -214,7 +219,9 @@ fn results_are_the_same_from_run_to_run() {
         let (dx, dparams) = block.backward(x, join(states), on_device(&dout, shape)?);
         Some([out, dx, dparams].map(to_host))
     };
-    assert_eq!(run(), run());
+    let first = run();
+    assert_eq!(first.is_some(), gpu().is_some());
+    assert_eq!(run(), first);
 }
 
 #[test]
@@ -257,59 +264,60 @@ fn strided_input_of_a_device_gives_the_same_as_a_copy() {
     assert_eq!(run(turned), run(copied));
 }
 
-/// Share of a tensor's largest magnitude that half precision may lose: eight roundings of 2^-11 each lie between `x` and
-/// any result (h, v or z, u, the factors of a product, y, the gated sum).
-const HALF_SHARE: f64 = 8.0 / 2048.0;
+/// Share of a tensor's largest magnitude that a type of half the width may lose: eight roundings, of 2^-11 (f16) or 2^-8
+/// (bfloat16) each, lie between `x` and any result (h, v or z, u, the factors of a product, y, the gated sum).
+fn half_share(precision: Precision) -> f64 {
+    match precision {
+        Precision::Bf16 => 8.0 / 256.0,
+        Precision::F16 | Precision::F32 => 8.0 / 2048.0,
+    }
+}
 
-/// Whether the test device computes in half precision; prints why tests are skipped where it does not.
-fn has_half_precision() -> bool {
-    let Some(device) = gpu() else { return false };
-    let has = Precision::F16.is_supported_by(&device);
-    if !has {
-        println!("skipped: the adapter has no half precision");
+/// Those of the types of half the width that the test device computes in; prints which are skipped.
+fn half_precisions() -> Vec<Precision> {
+    let Some(device) = gpu() else {
+        return Vec::new();
+    };
+    let (has, lacks): (Vec<_>, Vec<_>) = [Precision::F16, Precision::Bf16]
+        .into_iter()
+        .partition(|precision| precision.is_supported_by(&device));
+    for precision in lacks {
+        println!("skipped: the adapter has no {precision:?}");
     }
     has
 }
 
 #[test]
 fn half_precision_agrees_with_reference_on_a_device() {
-    if !has_half_precision() {
-        return;
-    }
-    for (batch, length) in [(2, 1), (2, 37), (1, 2 * CHUNK + 9)] {
-        let half = |block: &mut Block| block.dtype = DType::F16;
-        compare_block(
-            batch,
-            length,
-            HALF_SHARE,
-            half,
-            |what, dparams, expected| {
+    for precision in half_precisions() {
+        let share = half_share(precision);
+        for (batch, length) in [(2, 1), (2, 37), (1, 2 * CHUNK + 9)] {
+            let half = |block: &mut Block| block.dtype = precision.dtype();
+            compare_block(batch, length, share, half, |what, dparams, expected| {
                 // Terms of a sum over positions are off by their share, and may cancel in single parameters.
                 let error = relative_error(dparams, expected);
-                assert!(error <= HALF_SHARE, "{what}: parameters off by {error:.1e}");
-            },
-        );
+                let what = format!("{precision:?}, {what}");
+                assert!(error <= share, "{what}: parameters off by {error:.1e}");
+            });
+        }
     }
 }
 
 #[test]
 fn small_gradients_survive_half_precision_on_a_device() {
-    if !has_half_precision() {
-        return;
-    }
     let (sizes, length) = (PRIME, 37);
     let mut numbers = Numbers(11);
     let params = random_params(sizes, &mut numbers);
     let x = numbers.vec(length * sizes.d_model, 1.0);
     let dout = numbers.vec(x.len(), 1.0);
     let shape = [1, length, sizes.d_model];
-    // A power of two, so that nothing but a loss of bits can make a difference; the smallest half is 2^-24.
-    let run = |factor: f32| {
+    // A power of two, so that nothing but a loss of bits can make a difference; the smallest f16 is 2^-24.
+    let run = |precision: Precision, factor: f32| {
         let dout: Vec<f32> = dout.iter().map(|value| value * factor).collect();
         let on = |values: &[f32]| on_device(values, shape).expect("the device is there");
         let params = on_device(&params, [params.len()]).expect("the device is there");
         let mut block = Block::new(&on(&x), params, plan(sizes, length));
-        block.dtype = DType::F16;
+        block.dtype = precision.dtype();
         let mut states = Vec::new();
         block.forward(on(&x), Some(&mut states));
         let (dx, dparams) = block.backward(on(&x), join(states), on(&dout));
@@ -318,5 +326,40 @@ fn small_gradients_survive_half_precision_on_a_device() {
             values.map(|value| value / factor).collect::<Vec<f32>>()
         })
     };
-    assert_eq!(run(0.5f32.powi(40)), run(1.0));
+    for precision in half_precisions() {
+        assert_eq!(
+            run(precision, 0.5f32.powi(40)),
+            run(precision, 1.0),
+            "{precision:?}"
+        );
+    }
+}
+
+/// Lengths within 3 of a multiple of the chunk, and a range in it that often begins or ends there.
+fn length_and_outputs() -> impl Strategy<Value = (usize, Range<usize>)> {
+    let edge = || prop_oneof![near(CHUNK, 0..3), 0usize..3 * CHUNK];
+    (near(CHUNK, 0..3), edge(), edge()).prop_map(|(length, a, b)| {
+        let start = a.min(b).min(length - 1);
+        (length, start..a.max(b).clamp(start + 1, length))
+    })
+}
+
+#[test]
+fn block_of_a_device_near_any_boundary_agrees_with_the_reference() {
+    if gpu().is_none() {
+        return;
+    }
+    // The same cases on every run.
+    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::with_cases(12), rng);
+    let result = runner.run(
+        &(length_and_outputs(), 1usize..3),
+        |((length, outputs), batch)| {
+            check_block(batch, length, DEVICE_SHARE, |block| {
+                block.outputs = outputs.clone();
+            });
+            Ok(())
+        },
+    );
+    result.unwrap_or_else(|failure| panic!("{failure}"));
 }
