@@ -5,20 +5,29 @@
 //! ```
 //!
 //! `genome.fa` with the lengths of hg38's chromosomes divided by `DIVISOR` (default 1), two bigWig
-//! tracks with a value every 40 bases on average, `genes.tsv` and `expression.tsv` with 18,000
-//! genes divided by `DIVISOR`, and `experiment.toml` with windows of 200 kb. At full size this is
-//! about 3.1 GB of sequence and 2 x 0.5 GB of tracks. `scripts/prepare-scale` runs it, measures,
+//! tracks with a value every 40 bases on average, `contacts.cool` with the contacts of every bin of
+//! 5 kb with the 20 behind it, `genes.tsv` and `expression.tsv` with 18,000 genes divided by
+//! `DIVISOR`, and `experiment.toml` with windows of 200 kb. At full size this is about 3.1 GB of
+//! sequence, 2 x 0.5 GB of tracks and 13 million pairs of bins. `scripts/prepare-scale` runs it, measures,
 //! and removes the files.
 
 use std::io::Write;
 use std::path::Path;
 
-use genome::{ChromSizes, Interval, assembly_sizes, write_atomic, write_bigwig};
+use genome::{
+    ChromSizes, ContactPixel, Interval, assembly_sizes, write_atomic, write_bigwig, write_cool,
+};
 
 const N_GENES: u64 = 18_000;
 
 /// Mean bases of one value of a track.
 const MEAN_RUN: u64 = 40;
+
+/// Bases of a bin of the contact map.
+const BIN: u32 = 5_000;
+
+/// Bins behind a bin that it is in contact with: as far as half a window reaches.
+const REACH: u64 = 20;
 
 /// Steele, Lea and Flood's SplitMix64: enough randomness for sizes and shapes.
 struct SplitMix(u64);
@@ -48,6 +57,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for (seed, name) in [(1, "h3k27ac.bw"), (2, "dnase.bw")] {
         write_track(&folder.join(name), &chroms, seed)?;
     }
+    write_contacts(&folder.join("contacts.cool"), &chroms)?;
     write_genes(folder, &chroms, N_GENES / divisor.max(1))?;
     std::fs::write(folder.join("experiment.toml"), EXPERIMENT)?;
     Ok(())
@@ -107,6 +117,27 @@ fn write_track(
     Ok(())
 }
 
+/// Counts that fall with distance, one in eight of them 0.
+fn write_contacts(path: &Path, chroms: &[(String, u64)]) -> Result<(), genome::GenomeError> {
+    let mut random = SplitMix(4);
+    let mut pixels = Vec::new();
+    let mut first = 0;
+    for (_, length) in chroms {
+        let end = first + length.div_ceil(u64::from(BIN));
+        for bin1 in first..end {
+            for bin2 in bin1..(bin1 + REACH + 1).min(end) {
+                let drawn = random.next();
+                if drawn % 8 != 0 {
+                    let count = 1 + (drawn >> 32) as u32 % 1000 / (1 + (bin2 - bin1) as u32);
+                    pixels.push(ContactPixel { bin1, bin2, count });
+                }
+            }
+        }
+        first = end;
+    }
+    write_cool(path, &ChromSizes::new(chroms.to_vec()), BIN, &pixels)
+}
+
 fn write_genes(folder: &Path, chroms: &[(String, u64)], n_genes: u64) -> std::io::Result<()> {
     let total: u64 = chroms.iter().map(|(_, length)| length).sum();
     let mut random = SplitMix(3);
@@ -134,7 +165,7 @@ const EXPERIMENT: &str = r#"name = "synthetic_genome"
 genome = "genome.fa"
 genes = "genes.tsv"
 expression = { path = "expression.tsv", value = "tpm" }
-contact = { fallback = "power_law" }
+contact = { path = "contacts.cool", resolution = 5000 }
 split = { by = "fold", fold = 11 }
 
 [[data.tracks]]
