@@ -64,6 +64,18 @@ impl ChromAlias {
         })
     }
 
+    /// The genome's chromosomes.
+    pub(crate) fn sizes(&self) -> &ChromSizes {
+        &self.sizes
+    }
+
+    /// The chromosomes of a file that stores no lengths, which are then the genome's; 0 for one that
+    /// the genome does not have.
+    pub(crate) fn sizes_of<'a>(&self, names: impl Iterator<Item = &'a str>) -> ChromSizes {
+        let length = |name: &str| self.sizes.get(self.genome_name(name)).unwrap_or(0);
+        ChromSizes::new(names.map(|name| (name.to_string(), length(name))).collect())
+    }
+
     /// The genome's name of a chromosome that a file calls `name`; `name` itself when it is no alias.
     pub(crate) fn genome_name<'a>(&'a self, name: &'a str) -> &'a str {
         self.table.get(name).map_or(name, String::as_str)
@@ -95,6 +107,8 @@ impl ChromAlias {
 
     /// Finds each needed chromosome in a file and compares its length with the genome's.
     ///
+    /// `absent` is what is declared about chromosomes that the file lacks; nothing where it cannot be.
+    ///
     /// # Errors
     /// [`DatasetError::AbsentChroms`] with all that are missing, unless `absent` says that there is
     /// no data for them and at least one is there; [`DatasetError::AmbiguousChrom`];
@@ -104,7 +118,7 @@ impl ChromAlias {
         path: &Path,
         sizes: &ChromSizes,
         needed: &BTreeMap<&str, usize>,
-        absent: AbsentChrom,
+        absent: Option<AbsentChrom>,
     ) -> Result<ChromNames, DatasetError> {
         let mut names = HashMap::new();
         let mut missing = BTreeMap::new();
@@ -142,18 +156,22 @@ impl ChromAlias {
             });
         }
         let remedy = match absent {
-            AbsentChrom::Error => {
+            None => {
+                "if it has another name there, add it to chrom_alias; else take a file that has it, \
+                 or leave its genes out of the gene table"
+            }
+            Some(AbsentChrom::Error) => {
                 "if it has another name there, add it to chrom_alias; if there is no data for it, \
                  write absent = \"no_data\" for this track"
             }
-            AbsentChrom::NoData => {
+            Some(AbsentChrom::NoData) => {
                 "no chromosome with genes is there, which absent = \"no_data\" does not cover; \
                  compare the names, or remove this track"
             }
         };
         let is_refused = match absent {
-            AbsentChrom::Error => !missing.is_empty(),
-            AbsentChrom::NoData => names.is_empty() && !missing.is_empty(),
+            None | Some(AbsentChrom::Error) => !missing.is_empty(),
+            Some(AbsentChrom::NoData) => names.is_empty() && !missing.is_empty(),
         };
         match missing.first_key_value() {
             Some((first, _)) if is_refused => Err(DatasetError::AbsentChroms {
@@ -225,7 +243,7 @@ mod tests {
         let path = Path::new("dnase.bw");
         let names_in = |table: &[(&str, &str)]| {
             let alias = alias(table).unwrap();
-            alias.names_in(path, &file, &needed, AbsentChrom::Error)
+            alias.names_in(path, &file, &needed, Some(AbsentChrom::Error))
         };
         assert_eq!(
             names_in(&[]).unwrap_err().to_string(),
@@ -246,7 +264,7 @@ mod tests {
             let alias = alias(&[]).unwrap();
             alias.names_in(path, &sizes(file), &needed, absent)
         };
-        let names = names_in(&[("chr1", 100)], AbsentChrom::NoData).unwrap();
+        let names = names_in(&[("chr1", 100)], Some(AbsentChrom::NoData)).unwrap();
         assert_eq!(*names.absent(), BTreeMap::from([("chr22".to_string(), 3)]));
         assert_eq!(names.get("chr1").unwrap().as_deref(), Some("chr1"));
         assert_eq!(names.get("chr22").unwrap(), None);
@@ -255,15 +273,21 @@ mod tests {
         let cases = [
             (
                 [("chr1", 100)],
-                AbsentChrom::Error,
+                Some(AbsentChrom::Error),
                 "no chromosome \"chr22\" (3 genes); there are chr1;",
             ),
             (
                 other,
-                AbsentChrom::Error,
+                Some(AbsentChrom::Error),
                 "no chromosome \"chr1\" (7 genes), \"chr22\" (3 genes); there are x;",
             ),
-            (other, AbsentChrom::NoData, "does not cover"),
+            (other, Some(AbsentChrom::NoData), "does not cover"),
+            // Nothing can be declared about an expression track, so the message does not say so.
+            (
+                other,
+                None,
+                "else take a file that has it, or leave its genes out",
+            ),
         ];
         for (file, absent, part) in cases {
             let error = names_in(&file, absent).unwrap_err().to_string();
@@ -292,7 +316,12 @@ mod tests {
         for (file, part) in cases {
             let error = alias(&[("22", "chr22")])
                 .unwrap()
-                .names_in(Path::new("a.bw"), &sizes(file), &needed, AbsentChrom::Error)
+                .names_in(
+                    Path::new("a.bw"),
+                    &sizes(file),
+                    &needed,
+                    Some(AbsentChrom::Error),
+                )
                 .unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         }

@@ -25,13 +25,13 @@ use crate::tss_peaks::TssPeaksConfig;
 pub struct DataConfig {
     /// Reference genome: FASTA, plain or bgzip, or `.2bit`. Its chromosome names are the ones that count.
     pub genome: PathBuf,
-    /// Gene table (TSV, see [`genome::read_gene_table`]), or a GTF when the name ends in `.gtf` or
-    /// `.gtf.gz`.
+    /// Gene table (TSV, see [`genome::read_gene_table`]), or a GTF or GFF3 when the name ends in `.gtf`,
+    /// `.gff` or `.gff3`, also with `.gz`.
     pub genes: PathBuf,
     /// Peaks that the genes' start sites are moved to. Default: none, they are as annotated.
     #[serde(default)]
     pub tss_peaks: Option<TssPeaksConfig>,
-    /// GTF from which the mRNA features are computed. Default: none.
+    /// GTF or GFF3 from which the mRNA features are computed. Default: none.
     #[serde(default)]
     pub annotation: Option<PathBuf>,
     /// Table of ready mRNA features ([`genome::read_mrna_table`], or standardised already as
@@ -194,17 +194,13 @@ impl DataConfig {
         files
     }
 
-    /// What is declared about chromosomes that the file of a role (`contact`, `track dnase`) lacks.
-    pub(crate) fn absent_chrom(&self, role: &str) -> AbsentChrom {
+    /// What is declared about chromosomes that the file of a role (`contact`, `track dnase`) lacks;
+    /// nothing for one of which it cannot be declared.
+    pub(crate) fn absent_chrom(&self, role: &str) -> Option<AbsentChrom> {
         let is_role = |track: &&TrackConfig| role.strip_prefix("track ") == Some(&track.name);
         match &self.contact {
-            Some(contact) if role == CONTACT_TRACK => contact.absent,
-            _ => self
-                .tracks
-                .iter()
-                .find(is_role)
-                .map(|track| track.absent)
-                .unwrap_or_default(),
+            Some(contact) if role == CONTACT_TRACK => Some(contact.absent),
+            _ => self.tracks.iter().find(is_role).map(|track| track.absent),
         }
     }
 
@@ -307,13 +303,6 @@ impl DataConfig {
         }
         self.split.validate(&mut problems);
         self.expression.validate(&mut problems);
-        if self.tss_peaks.is_some() && self.expression.is_track() {
-            problems.push(
-                "expression is read from a track at the start sites of the gene table, which \
-                 tss_peaks would move; give a table of expression, or remove tss_peaks"
-                    .into(),
-            );
-        }
         problems
     }
 

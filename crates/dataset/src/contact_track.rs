@@ -1,9 +1,11 @@
 //! Contact of every position of a window with the start site.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::Path;
 
-use genome::{ContactMap, Interval, StoredContacts, power_law_contact};
+use genome::{
+    ContactMap, ContactProfile, GenomeError, Interval, StoredContacts, power_law_contact,
+};
 
 use crate::chrom_alias::ChromNames;
 use crate::error::DatasetError;
@@ -30,6 +32,7 @@ pub(crate) enum ContactTrack {
     /// Contact of each gene as it was computed before, pseudocount included.
     Stored {
         contacts: StoredContacts,
+        names: ChromNames,
         resolution: u64,
     },
     /// The average contact at the same distance, in bins of `resolution` bases.
@@ -48,11 +51,13 @@ pub(crate) struct ContactBins {
 }
 
 impl ContactTrack {
-    /// Chromosomes that genes lie on and the map does not have.
+    /// Chromosomes that genes lie on and the file does not have.
     pub(crate) fn absent_chroms(&self) -> Option<&BTreeMap<String, usize>> {
         match self {
-            ContactTrack::Measured { names, .. } => Some(names.absent()),
-            ContactTrack::Stored { .. } | ContactTrack::PowerLaw { .. } => None,
+            ContactTrack::Measured { names, .. } | ContactTrack::Stored { names, .. } => {
+                Some(names.absent())
+            }
+            ContactTrack::PowerLaw { .. } => None,
         }
     }
 
@@ -65,7 +70,8 @@ impl ContactTrack {
     /// `log10(x + 1)`.
     ///
     /// # Errors
-    /// [`DatasetError::Genome`] for a map that cannot be read there.
+    /// [`DatasetError::Genome`] for a map that cannot be read there, or that holds a contact which is
+    /// infinite or negative; [`DatasetError::InvalidStoredContact`].
     pub(crate) fn read(&self, window: &Window) -> Result<ContactBins, DatasetError> {
         match self {
             ContactTrack::PowerLaw { resolution } => {
@@ -80,13 +86,17 @@ impl ContactTrack {
             }
             ContactTrack::Stored {
                 contacts,
+                names,
                 resolution,
             } => {
-                let values = contacts.read(window.chrom(), window.tss())?;
+                let Some(chrom) = names.get(window.chrom())? else {
+                    return Ok(ContactBins::without_data(window, *resolution));
+                };
+                let values = contacts.read(&chrom, window.tss())?;
                 stored_bins(window, *resolution, &values).map_err(|reason| {
                     DatasetError::InvalidStoredContact {
-                        path: PathBuf::from(contacts.path()),
-                        chrom: window.chrom().to_string(),
+                        path: contacts.file_of(&chrom).to_path_buf(),
+                        chrom: chrom.to_string(),
                         tss: window.tss(),
                         reason,
                     }
@@ -94,13 +104,7 @@ impl ContactTrack {
             }
             ContactTrack::Measured { map, names } => {
                 let Some(chrom) = names.get(window.chrom())? else {
-                    let resolution = map.resolution();
-                    let (first_bin, end_bin) = bins_of(window.inside(), resolution);
-                    return Ok(ContactBins {
-                        resolution,
-                        first_bin,
-                        log10p1: vec![0.0; (end_bin - first_bin) as usize],
-                    });
+                    return Ok(ContactBins::without_data(window, map.resolution()));
                 };
                 let (near_start, near_end) = near_tss(window);
                 // The surroundings of the start site are needed even when the window is narrower.
@@ -110,6 +114,7 @@ impl ContactTrack {
                     window.inside().end().max(near_end),
                 )?;
                 let profile = map.read_profile(&chrom, window.tss(), &hull)?;
+                check_contacts(map.path(), &chrom, &profile)?;
                 let near = Interval::try_new(chrom, near_start, near_end)?;
                 Ok(measured_bins(
                     window,
@@ -124,6 +129,16 @@ impl ContactTrack {
 }
 
 impl ContactBins {
+    /// No contact in any bin of a window.
+    fn without_data(window: &Window, resolution: u64) -> Self {
+        let (first_bin, end_bin) = bins_of(window.inside(), resolution);
+        ContactBins {
+            resolution,
+            first_bin,
+            log10p1: vec![0.0; (end_bin - first_bin) as usize],
+        }
+    }
+
     /// Writes the contact of every position into one column of `tracks`; padding stays as it is.
     ///
     /// # Shapes
@@ -214,6 +229,28 @@ fn stored_bins(
         resolution,
         first_bin,
         log10p1: log10p1s,
+    })
+}
+
+/// Refuses contacts that are infinite or negative; NaN is a bin that the normalisation masks.
+///
+/// # Errors
+/// [`GenomeError::CorruptRegion`] naming the first such bin.
+fn check_contacts(path: &Path, chrom: &str, profile: &ContactProfile) -> Result<(), GenomeError> {
+    let is_bad = |contact: &f64| contact.is_infinite() || *contact < 0.0;
+    let Some(index) = profile.contacts.iter().position(is_bad) else {
+        return Ok(());
+    };
+    let start = (profile.first_bin + index as u64).saturating_mul(profile.resolution);
+    let end = start.saturating_add(profile.resolution);
+    Err(GenomeError::CorruptRegion {
+        path: path.to_path_buf(),
+        region: format!("{chrom}:{}-{end}", start + 1),
+        reason: format!(
+            "the contact of this bin is {}; a contact must be finite and not negative, make the map \
+             again or choose another normalization",
+            profile.contacts[index]
+        ),
     })
 }
 
@@ -354,6 +391,37 @@ mod tests {
         let bins = measured_bins(&window, &near(&window), 100_000, 0, &[1.0; 40]);
         assert_close(bins.log10p1[0], (2.0 + p_far).log10());
         assert_close(bins.log10p1[20], (2.0 + P_1MB).log10());
+    }
+
+    #[test]
+    fn check_contacts_names_the_first_bin_that_is_no_count() {
+        let nan = f64::NAN;
+        // Bins of 1,000 from bin 8 on, so the third is chr9:10001-11000.
+        let cases = [
+            (vec![], None),
+            (vec![0.0, nan, 7.5], None),
+            (vec![0.0, nan, f64::INFINITY, -1.0], Some("inf")),
+            (vec![0.0, nan, -0.5], Some("-0.5")),
+            (vec![0.0, nan, f64::NEG_INFINITY], Some("-inf")),
+        ];
+        for (contacts, bad) in cases {
+            let profile = ContactProfile {
+                resolution: 1_000,
+                first_bin: 8,
+                contacts,
+            };
+            let checked = check_contacts(Path::new("a.cool"), "chr9", &profile);
+            let message = checked.map_err(|error| error.to_string());
+            match bad {
+                None => assert_eq!(message, Ok(())),
+                Some(value) => {
+                    let message = message.unwrap_err();
+                    let part =
+                        format!("a.cool: chr9:10001-11000: the contact of this bin is {value};");
+                    assert!(message.starts_with(&part), "{message}");
+                }
+            }
+        }
     }
 
     #[test]

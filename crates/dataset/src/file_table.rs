@@ -1,19 +1,21 @@
 //! Chromosome names and lengths of every input file, side by side.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    ChromSizes, ContactMap, Gene, GenomeError, ReadFilter, Reference, StoredContacts, TrackFile,
-    VariantFile, assembly_of, read_annotation, read_regions,
+    ChromSizes, ContactMap, Expression, Gene, GenomeError, ReadFilter, Reference, StoredContacts,
+    TrackFile, VariantFile, assembly_of, read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::error::DatasetError;
 use crate::example::read_genes;
-use crate::selection::leave_out_unlisted;
+use crate::placed_genes::{PlacedGenes, leave_out_unwanted};
+use crate::selection::select_genes;
+use crate::target::{expression_key, read_target};
 use crate::variant_check::VariantCheck;
 
 /// One input file and the chromosomes it knows.
@@ -72,7 +74,14 @@ impl FileTable {
     /// Tables keyed by gene (expression, mRNA features) name no chromosome and are left out. A file
     /// that cannot be read becomes a row with its error, and a problem.
     pub fn read(config: &DataConfig) -> Self {
+        let mut problems = config.validate();
         let known = known_chroms(config);
+        let is_valid = problems.is_empty();
+        let (gene_chroms, wanted) = match WantedGenes::read(config) {
+            Ok(wanted) => (Ok(wanted.chroms()), Some(wanted)),
+            Err(error) => (Err(error), None),
+        };
+        let mut gene_chroms = Some(gene_chroms);
         let rows: Vec<FileRow> = config
             .source_files()
             .into_iter()
@@ -81,20 +90,23 @@ impl FileTable {
                 is_track || !TABLES_BY_GENE.contains(&role.as_str())
             })
             .map(|(role, path)| FileRow {
-                chroms: read_chroms(config, &known, &role, path),
+                chroms: match gene_chroms.take_if(|_| role == "genes") {
+                    Some(chroms) => chroms,
+                    None => read_chroms(config, &known, &role, path),
+                },
                 path: path.to_path_buf(),
                 role,
             })
             .collect();
-        let mut problems = config.validate();
         for row in &rows {
             if let Err(error) = &row.chroms {
                 problems.push(error.to_string());
             }
         }
-        match compare(config, &rows) {
-            Ok(found) => problems.extend(found),
-            Err(error) => problems.push(error.to_string()),
+        match wanted.map(|wanted| compare(config, &rows, &wanted, is_valid)) {
+            Some(Ok(found)) => problems.extend(found),
+            Some(Err(error)) => problems.push(error.to_string()),
+            None => {}
         }
         FileTable { rows, problems }
     }
@@ -186,14 +198,6 @@ fn read_chroms(
     };
     Ok(match role {
         "genome" => named(Reference::open(path)?.chrom_sizes()),
-        "genes" => count_genes_by_chrom(&listed_genes(config, known, path)?)
-            .into_iter()
-            .map(|(name, n_genes)| FileChrom {
-                name: name.to_string(),
-                length: None,
-                n_genes: Some(n_genes),
-            })
-            .collect(),
         "annotation" => {
             let annotation = read_annotation(path)?;
             names_only(
@@ -231,27 +235,84 @@ fn read_chroms(
     })
 }
 
-/// The genes that the table of the split lists, when there is one: where others lie does not matter.
-fn listed_genes(
-    config: &DataConfig,
-    known: &ChromSizes,
-    path: &Path,
-) -> Result<Vec<Gene>, DatasetError> {
-    let mut genes = read_genes(path)?;
-    let mut renamed = genes.clone();
-    for gene in &mut renamed {
-        if let Some(name) = config.chrom_alias.get(&gene.chrom) {
-            gene.chrom.clone_from(name);
-        }
+/// The genes of the table that the settings ask for: where others lie does not matter.
+struct WantedGenes(Vec<Gene>);
+
+impl WantedGenes {
+    /// Reads the gene table; chromosomes keep the names they have there.
+    ///
+    /// Without a genome to compare with, all its genes are wanted.
+    fn read(config: &DataConfig) -> Result<Self, DatasetError> {
+        let mut genes = read_genes(&config.genes)?;
+        let Some(alias) = genome_alias(config) else {
+            return Ok(WantedGenes(genes));
+        };
+        let (kept, _) = leave_out_unwanted(config, genes.clone(), alias.sizes(), &alias)?;
+        let lines: HashSet<u64> = kept.iter().map(|gene| gene.line).collect();
+        genes.retain(|gene| lines.contains(&gene.line));
+        Ok(WantedGenes(genes))
     }
-    let (kept, _) = leave_out_unlisted(config, renamed, known)?;
-    let lines: HashSet<u64> = kept.iter().map(|gene| gene.line).collect();
-    genes.retain(|gene| lines.contains(&gene.line));
-    Ok(genes)
+
+    fn chroms(&self) -> Vec<FileChrom> {
+        count_genes_by_chrom(&self.0)
+            .into_iter()
+            .map(|(name, n_genes)| FileChrom {
+                name: name.to_string(),
+                length: None,
+                n_genes: Some(n_genes),
+            })
+            .collect()
+    }
+
+    /// The genes that lie on the genome, under its names.
+    fn on_genome(&self, alias: &ChromAlias) -> Vec<Gene> {
+        let mut genes = self.0.clone();
+        for gene in &mut genes {
+            gene.chrom = alias.genome_name(&gene.chrom).to_string();
+        }
+        genes.retain(|gene| alias.sizes().get(&gene.chrom).is_some());
+        genes
+    }
 }
 
-/// Compares what could be read; nothing to say when the genome or the genes could not.
-fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, DatasetError> {
+/// The genes that become examples, whose chromosomes every track needs.
+///
+/// Where choosing fails, which opening the data set reports, all are taken.
+fn examples_among(config: &DataConfig, genes: &[Gene], alias: &ChromAlias) -> Vec<Gene> {
+    let sizes = alias.sizes();
+    let choose = || {
+        let placed = PlacedGenes::find(config, genes.to_vec(), sizes, alias)?;
+        let expression = match config.expression.is_track() {
+            false => read_target(config, &placed.genes, alias)?,
+            // A track has a value for every gene, and none is chosen by it.
+            true => Expression::new(
+                &config.expression.path,
+                genes
+                    .iter()
+                    .map(|gene| (expression_key(config, gene).to_string(), Some(0.0))),
+            ),
+        };
+        select_genes(config, placed, &expression, sizes)
+    };
+    choose().map_or_else(|_| genes.to_vec(), |selection| selection.genes)
+}
+
+/// The genome's chromosomes and their aliases; nothing when the genome cannot be read or an alias
+/// leads nowhere, which is reported elsewhere.
+fn genome_alias(config: &DataConfig) -> Option<ChromAlias> {
+    let genome = Reference::open(&config.genome).ok()?;
+    ChromAlias::try_new(&config.chrom_alias, &config.genome, genome.chrom_sizes()).ok()
+}
+
+/// Compares what could be read; nothing to say when the genome could not.
+///
+/// `is_valid` says that the settings do not contradict themselves.
+fn compare(
+    config: &DataConfig,
+    rows: &[FileRow],
+    wanted: &WantedGenes,
+    is_valid: bool,
+) -> Result<Vec<String>, DatasetError> {
     let chroms_of = |role: &str| {
         let row = rows.iter().find(|row| row.role == role)?;
         row.chroms.as_deref().ok()
@@ -263,12 +324,9 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
     let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, &sizes)?;
 
     let mut problems = Vec::new();
-    let mut needed: BTreeMap<&str, usize> = BTreeMap::new();
     for chrom in genes {
-        let name = alias.genome_name(&chrom.name);
-        match sizes.get(name) {
-            Some(_) => *needed.entry(name).or_default() += chrom.n_genes.unwrap_or(0),
-            None => problems.push(
+        if sizes.get(alias.genome_name(&chrom.name)).is_none() {
+            problems.push(
                 DatasetError::MissingChrom {
                     path: config.genome.clone(),
                     chrom: chrom.name.clone(),
@@ -276,28 +334,21 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
                     hint: sizes.hint(&chrom.name),
                 }
                 .to_string(),
-            ),
+            );
         }
     }
+    let placed = wanted.on_genome(&alias);
+    // Settings that contradict themselves choose no genes.
+    let examples = match is_valid {
+        true => examples_among(config, &placed, &alias),
+        false => placed.clone(),
+    };
+    let needed = count_genes_by_chrom(&examples);
+    let needed_by_expression = count_genes_by_chrom(&placed);
     for row in rows {
         let Ok(chroms) = &row.chroms else { continue };
         match row.role.as_str() {
             "genome" | "genes" => {}
-            CONTACT_TRACK if row.path.is_dir() => {
-                for (chrom, n_genes) in &needed {
-                    if !chroms.iter().any(|found| found.name == *chrom) {
-                        problems.push(
-                            DatasetError::MissingChrom {
-                                path: row.path.clone(),
-                                chrom: chrom.to_string(),
-                                n_genes: *n_genes,
-                                hint: "it needs hic_feat_<chromosome>.h5".to_string(),
-                            }
-                            .to_string(),
-                        );
-                    }
-                }
-            }
             "annotation" | "include" | "exclude" | "tss_peaks" | "peaks" | "candidates" => {
                 let known = |chrom: &FileChrom| sizes.get(alias.genome_name(&chrom.name)).is_some();
                 if let (false, Some(first)) = (chroms.iter().any(known), chroms.first()) {
@@ -310,9 +361,16 @@ fn compare(config: &DataConfig, rows: &[FileRow]) -> Result<Vec<String>, Dataset
                 }
             }
             _ => {
-                let file_sizes = sizes_of(chroms);
+                let file_sizes = match row.role == CONTACT_TRACK && row.path.is_dir() {
+                    true => alias.sizes_of(chroms.iter().map(|chrom| chrom.name.as_str())),
+                    false => sizes_of(chroms),
+                };
                 let absent = config.absent_chrom(&row.role);
-                if let Err(error) = alias.names_in(&row.path, &file_sizes, &needed, absent) {
+                let needed = match row.role.starts_with("expression") {
+                    true => &needed_by_expression,
+                    false => &needed,
+                };
+                if let Err(error) = alias.names_in(&row.path, &file_sizes, needed, absent) {
                     problems.push(error.to_string());
                 }
             }

@@ -25,6 +25,7 @@ mod hidden_input;
 mod loader;
 mod mask_prior;
 mod one_hot;
+mod placed_genes;
 mod prepared;
 mod region_file;
 mod region_mask;

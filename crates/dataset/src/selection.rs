@@ -5,14 +5,14 @@ use std::fmt;
 use genome::{ChromSizes, Expression, Gene};
 use serde::{Deserialize, Serialize};
 
-use crate::chrom_alias::ChromAlias;
 use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::expression_config::{GeneKey, MissingExpression};
 use crate::fold::{Assignment, Split, assign_splits};
+use crate::placed_genes::PlacedGenes;
 use crate::split_config::SplitConfig;
 use crate::target::expression_key;
-use crate::tss_peaks::{TssCounts, move_to_peaks};
+use crate::tss_peaks::TssCounts;
 
 /// A gene of the table that is no example, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,16 @@ pub struct SkippedGene {
     pub line: u64,
     /// Why it is left out.
     pub reason: SkipReason,
+}
+
+impl SkippedGene {
+    pub(crate) fn new(gene: &Gene, reason: SkipReason) -> Self {
+        SkippedGene {
+            symbol: gene.symbol.clone(),
+            line: gene.line,
+            reason,
+        }
+    }
 }
 
 /// Why a gene is left out.
@@ -100,56 +110,28 @@ pub(crate) struct Selection {
     pub(crate) tss: Option<TssCounts>,
 }
 
-/// Chooses genes by kind, measured expression and split, in this order.
-///
-/// Chromosomes of `genes` are changed to the genome's names.
+/// Chooses among genes on the genome by measured expression and split, in this order.
 ///
 /// # Errors
-/// A gene that does not lie on the genome, has no kind, no expression or no split where one is
-/// needed; an expression table without any of the genes; a split without a gene.
+/// A gene that has no expression or no split where one is needed; an expression table without any
+/// of the genes; a split without a gene.
 pub(crate) fn select_genes(
     config: &DataConfig,
-    mut genes: Vec<Gene>,
+    placed: PlacedGenes,
     expression: &Expression,
     sizes: &ChromSizes,
-    alias: &ChromAlias,
 ) -> Result<Selection, DatasetError> {
-    for gene in &mut genes {
-        gene.chrom = alias.genome_name(&gene.chrom).to_string();
-    }
-    let (mut genes, mut skipped) = leave_out_unlisted(config, genes, sizes)?;
-    genome::check_genes_against(&config.genes, &genes, sizes)?;
-    let tss = config
-        .tss_peaks
-        .as_ref()
-        .map(|peaks| move_to_peaks(peaks, &mut genes, sizes, alias))
-        .transpose()?;
+    let PlacedGenes {
+        genes,
+        mut skipped,
+        tss,
+    } = placed;
     check_expression_names(config, &genes, expression)?;
     let n_genes = genes.len() + skipped.len();
-    let mut skip = |gene: &Gene, reason| {
-        skipped.push(SkippedGene {
-            symbol: gene.symbol.clone(),
-            line: gene.line,
-            reason,
-        });
-    };
+    let mut skip = |gene: &Gene, reason| skipped.push(SkippedGene::new(gene, reason));
 
     let mut kept = Vec::new();
     for gene in genes {
-        if let Some(kept_types) = &config.gene_types {
-            let gene_type = gene
-                .gene_type
-                .clone()
-                .ok_or_else(|| DatasetError::NoGeneType {
-                    path: config.genes.clone(),
-                    line: gene.line,
-                    symbol: gene.symbol.clone(),
-                })?;
-            if !kept_types.contains(&gene_type) {
-                skip(&gene, SkipReason::GeneType { gene_type });
-                continue;
-            }
-        }
         let value = expression.get(expression_key(config, &gene));
         match (value, config.missing_expression) {
             (None, MissingExpression::Skip) => skip(&gene, SkipReason::NoExpression),
@@ -200,31 +182,6 @@ pub(crate) fn select_genes(
     selection.skipped = skipped;
     selection.check_splits(config, n_genes)?;
     Ok(selection)
-}
-
-/// Leaves out the genes that the table of the split does not list, wherever they lie: a table is
-/// often of the genes that matter, and the list of genes of more.
-pub(crate) fn leave_out_unlisted(
-    config: &DataConfig,
-    genes: Vec<Gene>,
-    sizes: &ChromSizes,
-) -> Result<(Vec<Gene>, Vec<SkippedGene>), DatasetError> {
-    if !matches!(config.split, SplitConfig::Table { .. }) {
-        return Ok((genes, Vec::new()));
-    }
-    let assignments = assign_splits(&config.split, &genes, sizes, config.length, &config.genes)?;
-    let (mut kept, mut skipped) = (Vec::new(), Vec::new());
-    for (gene, assignment) in genes.into_iter().zip(assignments) {
-        match assignment {
-            Assignment::NotListed => skipped.push(SkippedGene {
-                symbol: gene.symbol,
-                line: gene.line,
-                reason: SkipReason::NotListed,
-            }),
-            _ => kept.push(gene),
-        }
-    }
-    Ok((kept, skipped))
 }
 
 impl Selection {
@@ -279,8 +236,9 @@ fn check_expression_names(
     genes: &[Gene],
     expression: &Expression,
 ) -> Result<(), DatasetError> {
-    // Genes to predict need not have been measured.
+    // Genes to predict need not have been measured; that no gene is left is said by its split.
     if config.missing_expression == MissingExpression::Keep
+        || genes.is_empty()
         || genes
             .iter()
             .any(|gene| expression.contains(expression_key(config, gene)))

@@ -11,7 +11,6 @@ use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::expression_config::{ExpressionTransform, GeneKey};
-use crate::track_config::AbsentChrom;
 
 /// How a table of expression names a gene.
 pub(crate) fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str {
@@ -21,11 +20,12 @@ pub(crate) fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str
     }
 }
 
-/// Reads the expression of the genes, each keyed as the configuration says.
+/// Reads the expression of genes that lie on the genome, each keyed as the configuration says; of a
+/// track, around where their start sites are now.
 ///
 /// # Errors
 /// [`DatasetError::Genome`] for a file that cannot be read, or a start site whose values are no
-/// counts; [`DatasetError::MissingChrom`] for genes on a chromosome that a track does not have.
+/// counts; [`DatasetError::AbsentChroms`] for genes on a chromosome that a track does not have.
 pub(crate) fn read_target(
     config: &DataConfig,
     genes: &[Gene],
@@ -40,31 +40,17 @@ pub(crate) fn read_target(
         return Ok(read(&expression.path, &expression.key, &expression.value)?);
     }
     let known = alias.sizes_by_any_name();
-    let renamed: Vec<Gene> = genes
-        .iter()
-        .map(|gene| Gene {
-            chrom: alias.genome_name(&gene.chrom).to_string(),
-            ..gene.clone()
-        })
-        // A gene that is not on the genome is refused by name, with its line, later on.
-        .filter(|gene| {
-            known
-                .get(&gene.chrom)
-                .is_some_and(|length| gene.tss < length)
-        })
-        .collect();
-    let needed = count_genes_by_chrom(&renamed);
+    let needed = count_genes_by_chrom(genes);
     let filter = ReadFilter::default();
     let open = |path: &Path| TrackFile::open(path, &known, &config.genome, &filter);
     let forward = open(&expression.path)?;
     let reverse = expression.minus.as_deref().map(open).transpose()?;
-    let names_in = |file: &TrackFile| {
-        alias.names_in(file.path(), file.chrom_sizes(), &needed, AbsentChrom::Error)
-    };
+    let names_in =
+        |file: &TrackFile| alias.names_in(file.path(), file.chrom_sizes(), &needed, None);
     let forward_names = names_in(&forward)?;
     let reverse_names = reverse.as_ref().map(names_in).transpose()?;
     let signal = TssSignal::new(forward, reverse, expression.tss_bases);
-    let values = renamed
+    let values = genes
         .iter()
         .map(|gene| {
             let names = match (&reverse_names, gene.strand) {

@@ -21,6 +21,7 @@ use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
 use crate::fold::Split;
 use crate::hidden_input::HiddenInput;
 use crate::one_hot::{NO_BASE, base_code};
+use crate::placed_genes::PlacedGenes;
 use crate::region_file::read_region_files;
 use crate::region_mask::{covered, region_codes};
 use crate::selection::{Selection, SkippedGene, select_genes};
@@ -91,8 +92,9 @@ impl ExampleReader {
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
         let genes = read_genes(&config.genes)?;
-        let expression = read_target(config, &genes, &alias)?;
-        let selection = select_genes(config, genes, &expression, sizes, &alias)?;
+        let placed = PlacedGenes::find(config, genes, sizes, &alias)?;
+        let expression = read_target(config, &placed.genes, &alias)?;
+        let selection = select_genes(config, placed, &expression, sizes)?;
         let needed = count_genes_by_chrom(&selection.genes);
 
         let known = alias.sizes_by_any_name();
@@ -102,7 +104,7 @@ impl ExampleReader {
             .map(|track| {
                 let file = TrackFile::open(&track.path, &known, &config.genome, &track.reads)?;
                 let names =
-                    alias.names_in(&track.path, file.chrom_sizes(), &needed, track.absent)?;
+                    alias.names_in(&track.path, file.chrom_sizes(), &needed, Some(track.absent))?;
                 Ok(Track::new(track, file, names))
             })
             .collect::<Result<Vec<Track>, DatasetError>>()?;
@@ -579,22 +581,15 @@ fn open_contact(
     };
     if path.is_dir() {
         let contacts = StoredContacts::open(path)?;
-        for (chrom, n_genes) in needed {
-            if !contacts.chroms().any(|found| found == *chrom) {
-                return Err(DatasetError::MissingChrom {
-                    path: path.clone(),
-                    chrom: chrom.to_string(),
-                    n_genes: *n_genes,
-                    hint: "it needs hic_feat_<chromosome>.h5".to_string(),
-                });
-            }
-        }
+        let sizes = alias.sizes_of(contacts.chroms());
+        let names = alias.names_in(path, &sizes, needed, Some(config.absent))?;
         return Ok(ContactTrack::Stored {
             contacts,
+            names,
             resolution: u64::from(config.resolution),
         });
     }
     let map = ContactMap::open(path, config.resolution, config.normalization)?;
-    let names = alias.names_in(path, map.chrom_sizes(), needed, config.absent)?;
+    let names = alias.names_in(path, map.chrom_sizes(), needed, Some(config.absent))?;
     Ok(ContactTrack::Measured { map, names })
 }

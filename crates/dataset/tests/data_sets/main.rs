@@ -1,5 +1,6 @@
 //! Data sets from files: the walk of one gene, prepared data sets, and input that is wrong.
 
+mod agreement;
 mod bad_input;
 mod fuzz_corpus;
 mod hidden_input;

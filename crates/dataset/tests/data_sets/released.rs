@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use dataset::{
-    DataConfig, ExampleReader, ExampleSource, PreparedReader, RegionCode, Released, SkipReason,
-    describe_data, write_prepared,
+    AbsentChrom, DataConfig, ExampleReader, ExampleSource, FileTable, PreparedReader, RegionCode,
+    Released, SkipReason, describe_data, write_prepared,
 };
 use genome::{ChromSizes, Interval, write_bigwig};
 
@@ -157,6 +157,59 @@ fn released_window_wider_than_the_stored_contacts_is_an_error() {
         message.contains("chr1_12345: the window is wider than the stored profile"),
         "{message}"
     );
+}
+
+#[test]
+fn stored_contacts_may_lack_a_chromosome_or_have_it_under_another_name() {
+    let contacts = tempfile::tempdir().unwrap();
+    let of = |chrom: &str| contacts.path().join(format!("hic_feat_{chrom}.h5"));
+    for chrom in ["chr1", "chr22"] {
+        let from = folder().join(format!("promo_enhan_inter/HiC/K562/hic_feat_{chrom}.h5"));
+        std::fs::copy(from, of(chrom)).unwrap();
+    }
+    let mut config = config(&folder(), "");
+    let expected = ExampleReader::open(&config).unwrap();
+    let on_chr3: Vec<bool> = expected
+        .genes()
+        .iter()
+        .map(|gene| gene.chrom == "chr3")
+        .collect();
+    let n_on_chr3 = on_chr3.iter().filter(|is_there| **is_there).count();
+    assert!(n_on_chr3 > 0);
+    config.contact.as_mut().unwrap().path = Some(contacts.path().to_path_buf());
+    let message = ExampleReader::open(&config).unwrap_err().to_string();
+    let part = format!("no chromosome \"chr3\" ({n_on_chr3} genes); there are chr1, chr22;");
+    assert!(message.contains(&part), "{message}");
+    assert_eq!(FileTable::read(&config).problems, [message]);
+
+    // Declared: no contact there, and what it was elsewhere.
+    config.contact.as_mut().unwrap().absent = AbsentChrom::NoData;
+    assert_eq!(FileTable::read(&config).problems, [""; 0]);
+    let reader = ExampleReader::open(&config).unwrap();
+    assert_eq!(reader.absent_chroms()["contact"]["chr3"], n_on_chr3);
+    for (index, is_on_chr3) in on_chr3.iter().enumerate() {
+        let (found, before) = (reader.read(index).unwrap(), expected.read(index).unwrap());
+        for (row, row_before) in found
+            .tracks()
+            .chunks_exact(3)
+            .zip(before.tracks().chunks_exact(3))
+        {
+            assert_eq!(row[..2], row_before[..2]);
+            assert_eq!(row[2], if *is_on_chr3 { 0.0 } else { row_before[2] });
+        }
+    }
+
+    // Under an alias the file is found; its data sets have the file's name of the chromosome too.
+    std::fs::rename(of("chr1"), of("1")).unwrap();
+    config.chrom_alias.insert("1".into(), "chr1".into());
+    assert_eq!(FileTable::read(&config).problems, [""; 0]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let message = reader.read(0).unwrap_err().to_string();
+    assert!(
+        message.contains("hic_feat_1.h5: 1_12345: no contact is stored for this start site"),
+        "{message}"
+    );
+    assert!(message.ends_with("or give a contact map"), "{message}");
 }
 
 /// A folder with what H1 needs, made of the files of K562: genes by name, CAGE as a track.

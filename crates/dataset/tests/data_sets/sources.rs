@@ -78,6 +78,32 @@ fn expression_from_tracks_is_the_sum_at_the_start_site() {
         assert_eq!(chroms, CHROMS.map(|(name, n)| (name, Some(n))), "{role}");
     }
 
+    // Moved sites: the sums are around the peaks, not around the annotated sites.
+    let peaks = "chr1\t300\t301\tp\t9\t+\nchr1\t240\t241\tm\t9\t-\nchr2\t350\t351\ts\t9\t.\n";
+    std::fs::write(tiny.path("peaks.bed"), peaks).unwrap();
+    let moved = "tss_peaks = { path = \"peaks.bed\", max_distance = 200 }\nlength = 40";
+    let config = tiny.config_with(&[(table, tracks), ("length = 40", moved)]);
+    assert_eq!(FileTable::read(&config).problems, [""; 0]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let expected = [
+        ("LEFT", 3, 97.5),     // no peak in [0, 204)
+        ("PLUS", 300, 46.0),   // [108, 492): 92 * 0.5
+        ("MINUS", 240, 2.0),   // [48, 432) of the minus strand: 2 * 1
+        ("MIDDLE", 1500, 0.0), // no peak, as the next two
+        ("LINC", 2000, 0.0),
+        ("RIGHT", 2999, 0.0),
+        ("SHORT", 350, 20.0), // [158, 400): 10 * 2
+        ("UNKNOWN", 350, 20.0),
+    ];
+    assert_eq!(reader.len(), expected.len());
+    for (index, (symbol, tss, sum)) in expected.into_iter().enumerate() {
+        let example = ExampleReader::read(&reader, index).unwrap();
+        let found = (example.gene().symbol.as_str(), example.window().tss());
+        assert_eq!(found, (symbol, tss));
+        let target = (f64::log10(sum + 1.0)) as f32;
+        assert_eq!(example.target(), Some(target), "{symbol}");
+    }
+
     let odd = tracks.replace("value", "tss_bases = 3, value");
     let mixed = table.replace("value", "minus = \"minus.bw\", value");
     for (expression, part) in [

@@ -64,6 +64,11 @@ impl StoredContacts {
         &self.folder
     }
 
+    /// The file of a chromosome; the folder when it has none.
+    pub fn file_of(&self, chrom: &str) -> &Path {
+        self.files.get(chrom).unwrap_or(&self.folder)
+    }
+
     /// The chromosomes that have a file, sorted.
     pub fn chroms(&self) -> impl Iterator<Item = &str> {
         self.files.keys().map(String::as_str)
@@ -102,7 +107,10 @@ impl StoredContacts {
             other => GenomeError::CorruptObject {
                 path: path.to_path_buf(),
                 object: name.to_string(),
-                reason: format!("no contact is stored for this start site ({other})"),
+                reason: format!(
+                    "no contact is stored for this start site ({other}); leave the start sites where \
+                     the folder has them (no tss_peaks), or give a contact map"
+                ),
             },
         })?;
         check_size(path, name, &dataset, file.file_size(), None)?;
