@@ -77,6 +77,9 @@ pub enum AbsentChrom {
     NoData,
 }
 
+/// What is wrong with an infinite value of a track, and what to do.
+pub(crate) const NOT_FINITE: &str = "a track value must be finite; write the track again without it, a base without a value has no data";
+
 impl TrackConfig {
     /// Adds every problem that can be seen without opening the file.
     pub(crate) fn validate(&self, problems: &mut Vec<String>) {
@@ -120,7 +123,7 @@ impl TrackConfig {
             return Ok(0.0);
         }
         if scaled.is_infinite() {
-            return Err("a track value must be finite");
+            return Err(NOT_FINITE);
         }
         let value = match self.clip {
             // Not f32::clamp, which panics on limits that validation refuses.

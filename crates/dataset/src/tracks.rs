@@ -6,7 +6,7 @@ use genome::{Conversion, Interval, TrackFile};
 
 use crate::chrom_alias::ChromNames;
 use crate::error::DatasetError;
-use crate::track_config::TrackConfig;
+use crate::track_config::{NOT_FINITE, TrackConfig};
 use crate::window::Window;
 
 /// Half the width of the region whose mean is a track's activity at the start site, in bases.
@@ -53,14 +53,17 @@ impl Track {
     /// Mean of the scaled values over an interval of the genome; no data and no chromosome count as 0.
     ///
     /// # Errors
-    /// [`DatasetError::Genome`] for a file that cannot be read there.
+    /// [`DatasetError::InvalidTrackValue`] for an infinite value; [`DatasetError::Genome`] for a file
+    /// that cannot be read there.
     pub(crate) fn mean(&self, interval: &Interval) -> Result<f64, DatasetError> {
         let Some(chrom) = self.names.get(interval.chrom())? else {
             return Ok(0.0);
         };
         let interval = Interval::try_new(chrom, interval.start(), interval.end())?;
         let values = self.file.read_values(&interval)?;
-        Ok(f64::from(self.config.scale) * sum_of_data(&values) / interval.len().max(1) as f64)
+        let sum =
+            sum_of_data(&values).map_err(|index| self.infinite(&interval, index, values[index]))?;
+        Ok(f64::from(self.config.scale) * sum / interval.len().max(1) as f64)
     }
 
     /// Reads the track over a window.
@@ -92,17 +95,36 @@ impl Track {
         let left = window.left_padding() as usize;
         for (index, (value, raw)) in values[left..].iter_mut().zip(inside).enumerate() {
             *value = self.config.transformed(*raw).map_err(|reason| {
-                let position = window.inside().start() + index as u64;
-                DatasetError::InvalidTrackValue {
-                    path: self.file.path().to_path_buf(),
-                    region: format!("{}:{}-{}", hull.chrom(), position + 1, position + 1),
-                    value: *raw,
-                    reason,
-                }
+                let offset = at(window.inside().start()) + index;
+                self.invalid(&hull, offset, *raw, reason)
             })?;
         }
-        let activity = mean_of_data(&raw[at(near.0)..at(near.1)]);
+        let activity = mean_of_data(&raw[at(near.0)..at(near.1)]).map_err(|index| {
+            let offset = at(near.0) + index;
+            self.infinite(&hull, offset, raw[offset])
+        })?;
         Ok(TrackValues { values, activity })
+    }
+
+    fn infinite(&self, interval: &Interval, offset: usize, value: f32) -> DatasetError {
+        self.invalid(interval, offset, value, NOT_FINITE)
+    }
+
+    /// The error for the value of one base of an interval of the file.
+    fn invalid(
+        &self,
+        interval: &Interval,
+        offset: usize,
+        value: f32,
+        reason: &'static str,
+    ) -> DatasetError {
+        let base = interval.start() + offset as u64 + 1;
+        DatasetError::InvalidTrackValue {
+            path: self.file.path().to_path_buf(),
+            region: format!("{}:{base}-{base}", interval.chrom()),
+            value,
+            reason,
+        }
     }
 }
 
@@ -116,16 +138,31 @@ pub(crate) fn near_tss(window: &Window) -> (u64, u64) {
 
 /// Mean over the whole `2 * ACTIVITY_FLANK` bases; bases without data and bases that are not on the
 /// chromosome count as 0.
-fn mean_of_data(values: &[f32]) -> f64 {
-    sum_of_data(values) / (2 * ACTIVITY_FLANK) as f64
+///
+/// # Errors
+/// The index of an infinite value.
+fn mean_of_data(values: &[f32]) -> Result<f64, usize> {
+    Ok(sum_of_data(values)? / (2 * ACTIVITY_FLANK) as f64)
 }
 
-fn sum_of_data(values: &[f32]) -> f64 {
-    values
+/// Sum of the values, NaN (no data) counting as 0.
+///
+/// # Errors
+/// The index of the first infinite value.
+fn sum_of_data(values: &[f32]) -> Result<f64, usize> {
+    let sum: f64 = values
         .iter()
-        .filter(|value| value.is_finite())
+        .filter(|value| !value.is_nan())
         .map(|value| f64::from(*value))
-        .sum()
+        .sum();
+    // A sum of finite single-precision values is finite in double precision.
+    match sum.is_finite() {
+        true => Ok(sum),
+        false => Err(values
+            .iter()
+            .position(|value| value.is_infinite())
+            .unwrap_or(0)),
+    }
 }
 
 #[cfg(test)]
@@ -134,9 +171,24 @@ mod tests {
 
     #[test]
     fn mean_of_data_counts_missing_bases_as_zero() {
-        assert_eq!(mean_of_data(&[]), 0.0);
-        assert_eq!(mean_of_data(&[f32::NAN; 1000]), 0.0);
-        assert_eq!(mean_of_data(&[4.0; 250]), 1.0); // 250 * 4 / 1000
+        assert_eq!(mean_of_data(&[]), Ok(0.0));
+        assert_eq!(mean_of_data(&[f32::NAN; 1000]), Ok(0.0));
+        assert_eq!(mean_of_data(&[4.0; 250]), Ok(1.0)); // 250 * 4 / 1000
+    }
+
+    #[test]
+    fn sum_of_data_finds_the_first_infinite_value() {
+        let (inf, nan) = (f32::INFINITY, f32::NAN);
+        let cases: [(&[f32], Result<f64, usize>); 5] = [
+            (&[1.0, nan, 2.0], Ok(3.0)),
+            (&[f32::MAX, f32::MAX], Ok(2.0 * f64::from(f32::MAX))),
+            (&[1.0, nan, inf, -inf], Err(2)),
+            (&[-inf], Err(0)),
+            (&[nan, -inf, inf], Err(1)),
+        ];
+        for (values, expected) in cases {
+            assert_eq!(sum_of_data(values), expected, "{values:?}");
+        }
     }
 
     #[test]
