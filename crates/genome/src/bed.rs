@@ -68,18 +68,35 @@ impl Region {
 /// [`GenomeError`] with path and line: too few columns, a position that is no number, an end
 /// before its start, a score that is no finite number, a strand that is not `+`, `-` or `.`.
 pub fn read_regions(path: impl AsRef<Path>) -> Result<Vec<Region>, GenomeError> {
+    let mut regions = Vec::new();
+    for_each_region(path, |_, region| {
+        regions.push(region);
+        Ok::<(), GenomeError>(())
+    })?;
+    Ok(regions)
+}
+
+/// Hands each region of a file that [`read_regions`] reads to `visit`, with its line, from 1, in the
+/// order of the file; a pickle has no lines.
+///
+/// # Errors
+/// As [`read_regions`], and whatever `visit` returns, which ends the reading.
+pub fn for_each_region<E: From<GenomeError>>(
+    path: impl AsRef<Path>,
+    mut visit: impl FnMut(Option<u64>, Region) -> Result<(), E>,
+) -> Result<(), E> {
     let path = path.as_ref();
     if mask_pickle::is_pickle(path)? {
-        return mask_pickle::read_mask_pickle(path);
+        let mut regions = mask_pickle::read_mask_pickle(path)?.into_iter();
+        return regions.try_for_each(|region| visit(None, region));
     }
     let mut lines = Lines::open(path)?;
-    let mut regions = Vec::new();
     while let Some((line, text)) = lines.next_line()? {
         if !is_comment(text) {
-            regions.push(parse_row(path, line, text)?);
+            visit(Some(line), parse_row(path, line, text)?)?;
         }
     }
-    Ok(regions)
+    Ok(())
 }
 
 /// Whether a line holds no row: it is empty, a comment or a line for a genome browser.

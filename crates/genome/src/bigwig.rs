@@ -64,7 +64,7 @@ impl BigWig {
         let file = Arc::new(File::open(path).map_err(&open)?);
         let source = PositionalFile::new(Arc::clone(&file)).map_err(&open)?;
         let first = catch_panic(|| BigWigReader::new(source))
-            .map_err(|message| damaged(path, 0, &message))?
+            .map_err(|message| damaged_region(path, None, &message))?
             .map_err(|error| refuse(path, None, error))?;
         let chrom_sizes = first
             .chroms()
@@ -232,7 +232,7 @@ impl BigWig {
             let result = work(&mut reader);
             (reader, result)
         })
-        .map_err(|message| damaged(&self.path, 0, &message))?;
+        .map_err(|message| damaged_region(&self.path, Some(interval), &message))?;
         self.put_back(reader);
         result.map_err(|error| refuse(&self.path, Some(interval), error))
     }
@@ -286,12 +286,24 @@ impl Query {
     }
 }
 
+/// What to do about damage.
+const REMEDY: &str = "the bigWig is cut off or damaged, copy it again";
+
 /// An error for bytes at `offset` that make no sense, with the likely cause.
 fn damaged(path: &Path, offset: u64, reason: &str) -> GenomeError {
     GenomeError::CorruptAtByte {
         path: path.to_path_buf(),
         offset,
-        reason: format!("{reason}; the bigWig is cut off or damaged, copy it again"),
+        reason: format!("{reason}; {REMEDY}"),
+    }
+}
+
+/// An error for damage whose place in the file is not known, only what was asked for.
+fn damaged_region(path: &Path, interval: Option<&Interval>, reason: &str) -> GenomeError {
+    GenomeError::CorruptRegion {
+        path: path.to_path_buf(),
+        region: interval.map_or_else(|| "header or index".to_string(), Interval::to_string),
+        reason: format!("{reason}; {REMEDY}"),
     }
 }
 
@@ -327,7 +339,8 @@ fn refuse(path: &Path, interval: Option<&Interval>, error: bigwig::Error) -> Gen
         ),
         bigwig::Error::IsBigBed => no_bigwig(
             0,
-            "this is a bigBed file; give it as regions, or a bigWig as a track".to_string(),
+            "this is a bigBed file; convert it with bigBedToBed to give it as regions, or give a bigWig"
+                .to_string(),
         ),
         bigwig::Error::UnsupportedVersion(version) => {
             no_bigwig(4, format!("bigWig version {version} is none of 1 to 4"))
@@ -338,10 +351,6 @@ fn refuse(path: &Path, interval: Option<&Interval>, error: bigwig::Error) -> Gen
             offset,
             &format!("a data block cannot be decompressed ({reason})"),
         ),
-        other => GenomeError::CorruptRegion {
-            path: path.to_path_buf(),
-            region: interval.map_or_else(|| "the whole file".to_string(), Interval::to_string),
-            reason: other.to_string(),
-        },
+        other => damaged_region(path, interval, &other.to_string()),
     }
 }

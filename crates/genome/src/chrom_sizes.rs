@@ -268,7 +268,10 @@ mod tests {
                 Ok(vec![("chr1", 5), ("chr2", 7)]),
             ),
             ("chr1\t5\t6\t60\t61", Ok(vec![("chr1", 5)])),
-            ("", Err(": no chromosome in the file")),
+            (
+                "",
+                Err(": no chromosome in the file; is it the right one, and whole?"),
+            ),
             (
                 "chr1\n",
                 Err(":1: 1 tab-separated fields where at least 2 are expected"),

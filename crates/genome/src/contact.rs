@@ -149,7 +149,8 @@ impl ContactMap {
             return Err(GenomeError::CorruptAtByte {
                 path: path.to_path_buf(),
                 offset: 0,
-                reason: "this is neither a .hic nor a .cool or .mcool file".to_string(),
+                reason: "this is neither a .hic nor a .cool or .mcool file; give one of these"
+                    .to_string(),
             });
         };
         Ok(ContactMap {

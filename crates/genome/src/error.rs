@@ -111,7 +111,7 @@ pub enum GenomeError {
     },
 
     /// A file holds no record at all.
-    #[error("{}: no {what} in the file", path.display())]
+    #[error("{}: no {what} in the file; is it the right one, and whole?", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
@@ -155,6 +155,23 @@ pub enum GenomeError {
         /// One past the last base asked for, 0-based.
         end: u64,
         /// The chromosome's length in bases.
+        length: u64,
+    },
+
+    /// A region of a file reaches over the end of its chromosome in the genome.
+    #[error("{}{}: {chrom}:{}-{end} is outside {chrom} ({length} bp); is this the same assembly as the genome?", path.display(), at_line(*line), start + 1)]
+    RegionOutsideChrom {
+        /// The file of the regions.
+        path: PathBuf,
+        /// The line, in files that have lines.
+        line: Option<u64>,
+        /// The chromosome.
+        chrom: String,
+        /// First base of the region, 0-based.
+        start: u64,
+        /// One past its last base, 0-based.
+        end: u64,
+        /// The chromosome's length in the genome, in bases.
         length: u64,
     },
 
@@ -220,7 +237,7 @@ pub enum GenomeError {
     },
 
     /// A contact map was not binned at this resolution.
-    #[error("{}: no contacts in bins of {wanted} bp; the file has {available}", path.display())]
+    #[error("{}: no contacts in bins of {wanted} bp; the file has {available}, choose one of these as resolution", path.display())]
     UnknownResolution {
         /// The contact map.
         path: PathBuf,
@@ -231,7 +248,7 @@ pub enum GenomeError {
     },
 
     /// A contact map lacks the factors of this normalisation.
-    #[error("{}: no {wanted} normalisation of {object} in bins of {resolution} bp; the file has {available}", path.display())]
+    #[error("{}: no {wanted} normalisation of {object} in bins of {resolution} bp; the file has {available}, choose one of these as normalization", path.display())]
     UnknownNormalization {
         /// The contact map.
         path: PathBuf,
@@ -319,6 +336,11 @@ impl GenomeError {
     }
 }
 
+/// A line behind a path, where there is one.
+fn at_line(line: Option<u64>) -> String {
+    line.map_or_else(String::new, |line| format!(":{line}"))
+}
+
 /// Shortens a value from a file so that a message stays one readable line.
 pub(crate) fn shorten(value: &str) -> String {
     const MAX_CHARS: usize = 60;
@@ -355,6 +377,17 @@ mod tests {
                     length: 10,
                 },
                 "g.fa: chr1:10-11 is outside chr1 (10 bp)",
+            ),
+            (
+                GenomeError::RegionOutsideChrom {
+                    path: "a.bed".into(),
+                    line: Some(7),
+                    chrom: "chr1".into(),
+                    start: 9,
+                    end: 11,
+                    length: 10,
+                },
+                "a.bed:7: chr1:10-11 is outside chr1 (10 bp); is this the same assembly as the genome?",
             ),
             (
                 GenomeError::InvalidField {

@@ -214,7 +214,10 @@ mod tests {
     fn read_expression_bad_input_names_line_and_remedy() {
         let number = "a number of at least 0; leave it empty or write NA when it was not measured";
         let cases = [
-            ("gene\ttpm\n", "e.tsv: no gene in the file".to_string()),
+            (
+                "gene\ttpm\n",
+                "e.tsv: no gene in the file; is it the right one, and whole?".to_string(),
+            ),
             (
                 "gene\tTPM\n",
                 "e.tsv:1: no column \"tpm\"; the columns are gene, TPM".to_string(),

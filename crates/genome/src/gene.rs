@@ -208,8 +208,14 @@ mod tests {
     fn read_gene_table_bad_input_names_line_and_remedy() {
         let header = "symbol\tchrom\ttss\tstrand\n";
         let cases = [
-            ("", "genes.tsv: no header line in the file"),
-            (header, "genes.tsv: no gene in the file"),
+            (
+                "",
+                "genes.tsv: no header line in the file; is it the right one, and whole?",
+            ),
+            (
+                header,
+                "genes.tsv: no gene in the file; is it the right one, and whole?",
+            ),
             (
                 "name\tchrom\ttss\tstrand\n",
                 "genes.tsv:1: no column \"symbol\" or \"gene_id\"; the columns are name, chrom, tss, strand",

@@ -54,27 +54,34 @@ impl TssSignal {
         let end = tss.saturating_add(self.n_bases.div_ceil(2)).min(length);
         let window = Interval::try_new(site.shared_chrom(), start, end.max(start))?;
         let values = file.read_values(&window)?;
+        let refuse_at = |region: &Interval, reason: String| GenomeError::CorruptRegion {
+            path: file.path().to_path_buf(),
+            region: region.to_string(),
+            reason,
+        };
         let (mut above, mut below) = (0.0, 0.0);
-        for value in values.into_iter().filter(|value| !value.is_nan()) {
+        for (base, value) in (start..).zip(values) {
             match value {
+                value if value.is_nan() => {}
+                value if value.is_infinite() => {
+                    let base = Interval::try_new(site.shared_chrom(), base, base + 1)?;
+                    let reason = format!(
+                        "the value is {value}; an expression must be finite, write the track again \
+                         without it"
+                    );
+                    return Err(refuse_at(&base, reason));
+                }
                 value if value < 0.0 => below -= f64::from(value),
                 value => above += f64::from(value),
             }
         }
-        let refuse = |reason: &str| GenomeError::CorruptRegion {
-            path: file.path().to_path_buf(),
-            region: window.to_string(),
-            reason: reason.to_string(),
-        };
-        if !(above + below).is_finite() {
-            return Err(refuse("an expression must be finite"));
-        }
+        let refuse = |reason: &str| refuse_at(&window, reason.to_string());
         let may_be_negative = self.reverse.is_some() && strand == Strand::Reverse;
         match (above > 0.0, below > 0.0) {
             (_, false) => Ok(above),
             (false, true) if may_be_negative => Ok(below),
             (true, true) if may_be_negative => Err(refuse(
-                "values of both signs; a file of the minus strand has counts of one sign",
+                "values of both signs; a file of the minus strand has counts of one sign, give one strand only",
             )),
             _ => Err(refuse(
                 "a negative value is no count; is this the file of the minus strand?",

@@ -67,7 +67,9 @@ pub(super) fn for_each_read(
         return Err(GenomeError::CorruptAtByte {
             path: path.to_path_buf(),
             offset: 0,
-            reason: "this is neither a BAM nor a CRAM file".to_string(),
+            reason: "this is neither a BAM nor a CRAM file; convert it with samtools view -b, or name the \
+                     file by what it is"
+                .to_string(),
         });
     }
     file.rewind().map_err(GenomeError::io(path, "read"))?;
@@ -285,10 +287,14 @@ impl<F: FnMut(&AlignedRead) -> Result<(), GenomeError>> Pass<'_, F> {
             (_, None) => Ok(()),
             (Some((_, length)), Some(end)) if end <= length => (self.visit)(&self.read),
             (Some((chrom, length)), Some(_)) => Err(refuse(format!(
-                "the read at {chrom}:{} reaches past the end of {chrom} ({length} bp)",
+                "the read at {chrom}:{} reaches past the end of {chrom} ({length} bp); its header is of \
+                 another genome, or the file is damaged",
                 self.read.start + 1
             ))),
-            (None, Some(_)) => Err(refuse("its chromosome is not in the header".to_string())),
+            (None, Some(_)) => Err(refuse(
+                "its chromosome is not in the header; the file is damaged, get it again"
+                    .to_string(),
+            )),
         }
     }
 

@@ -181,7 +181,8 @@ fn check_pieces(
             return Err(refuse(
                 *line_a.max(line_b),
                 format!(
-                    "the exon overlaps that of line {} of the same transcript ({a} and {b})",
+                    "the exon overlaps that of line {} of the same transcript ({a} and {b}); remove one \
+                     of them, or give each its own transcript",
                     line_a.min(line_b)
                 ),
             ));
@@ -196,7 +197,10 @@ fn check_pieces(
         if !inside {
             return Err(refuse(
                 *line,
-                format!("the CDS {piece} is not inside an exon of its transcript"),
+                format!(
+                    "the CDS {piece} is not inside an exon of its transcript; correct one of the two, \
+                     or remove the transcript"
+                ),
             ));
         }
     }

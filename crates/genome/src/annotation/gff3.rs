@@ -85,7 +85,9 @@ struct Forest {
 
 impl Forest {
     fn add(&mut self, path: &Path, line: u64, text: &str) -> Result<(), GenomeError> {
-        let columns = Columns::cut(path, line, text)?;
+        let mut columns = Columns::cut(path, line, text)?;
+        let chrom = unescape(columns.chrom);
+        columns.chrom = &chrom;
         let is_cds = match columns.feature {
             "exon" => false,
             "CDS" => true,
@@ -219,13 +221,13 @@ impl Forest {
                 Some(Some(_)) => return Ok(number),
                 _ => {
                     return Err(format!(
-                        "its ancestor {:?} is not there",
+                        "its ancestor {:?} is not in the file; add its line, or remove this Parent",
                         self.id_of(number)
                     ));
                 }
             }
         }
-        Err("its ancestors go round in a circle".to_string())
+        Err("its ancestors go round in a circle; correct the Parent of one of them".to_string())
     }
 
     fn id_of(&self, number: usize) -> String {
@@ -275,7 +277,9 @@ impl Forest {
                 let parent = self.id_of(piece.parent);
                 return Err(refuse(
                     piece.line,
-                    format!("its parent {parent:?} is not in the file"),
+                    format!(
+                        "its parent {parent:?} is not in the file; add its line, or remove this one"
+                    ),
                 ));
             };
             let index = match transcript_of.get(&piece.parent) {
@@ -290,7 +294,8 @@ impl Forest {
                     if gene.place.strand != parent.place.strand || gene.chrom != parent.chrom {
                         return Err(refuse(
                             parent.line,
-                            "it lies on another chromosome or strand than its gene".to_string(),
+                            "it lies on another chromosome or strand than its gene; correct one of the two"
+                                .to_string(),
                         ));
                     }
                     transcripts.push(TranscriptDraft {
@@ -307,7 +312,8 @@ impl Forest {
             if piece.interval.chrom() != &*parent.chrom {
                 return Err(refuse(
                     piece.line,
-                    "it lies on another chromosome than its parent".to_string(),
+                    "it lies on another chromosome than its parent; correct one of the two"
+                        .to_string(),
                 ));
             }
             if let Some(transcript) = transcripts.get_mut(index) {

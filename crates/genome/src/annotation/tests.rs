@@ -224,11 +224,11 @@ fn read_gtf_bad_line_is_named() {
     let cases = [
         (
             String::new(),
-            "a.gtf: no gene, transcript, exon or CDS line in the file",
+            "a.gtf: no gene, transcript, exon or CDS line in the file; is it the right one, and whole?",
         ),
         (
             "# only\n".to_string(),
-            "a.gtf: no gene, transcript, exon or CDS line in the file",
+            "a.gtf: no gene, transcript, exon or CDS line in the file; is it the right one, and whole?",
         ),
         (
             "chr1\tx\texon\n".to_string(),
@@ -268,11 +268,13 @@ fn read_gtf_bad_line_is_named() {
         ),
         (
             exon(1, 10) + &exon(20, 30) + &exon(5, 12),
-            "a.gtf:3: the exon overlaps that of line 1 of the same transcript (1:1-10 and 1:5-12)",
+            "a.gtf:3: the exon overlaps that of line 1 of the same transcript (1:1-10 and 1:5-12); \
+             remove one of them, or give each its own transcript",
         ),
         (
             exon(1, 10) + &line("1", "CDS", 5, 11, "+", id),
-            "a.gtf:2: the CDS 1:5-11 is not inside an exon of its transcript",
+            "a.gtf:2: the CDS 1:5-11 is not inside an exon of its transcript; correct one of the two, or \
+             remove the transcript",
         ),
         (
             line("1", "gene", 1, 5, "+", id) + &line("1", "gene", 1, 5, "+", id),
@@ -341,21 +343,21 @@ fn read_gff3_bad_line_is_named() {
         ),
         (
             gene.clone() + &gff("CDS", "+", "Parent=transcript:T"),
-            "a.gtf:2: its parent \"transcript:T\" is not in the file",
+            "a.gtf:2: its parent \"transcript:T\" is not in the file; add its line, or remove this one",
         ),
         (
             gff("mRNA", "+", "ID=T;Parent=G") + &gff("exon", "+", "Parent=T"),
-            "a.gtf:1: its ancestor \"G\" is not there",
+            "a.gtf:1: its ancestor \"G\" is not in the file; add its line, or remove this Parent",
         ),
         (
             gff("mRNA", "+", "ID=T;Parent=U")
                 + &gff("mRNA", "+", "ID=U;Parent=T")
                 + &gff("exon", "+", "Parent=T"),
-            "a.gtf:1: its ancestors go round in a circle",
+            "a.gtf:1: its ancestors go round in a circle; correct the Parent of one of them",
         ),
         (
             gene.clone() + &gff("mRNA", "-", "ID=T;Parent=gene:G") + &gff("exon", "-", "Parent=T"),
-            "a.gtf:2: it lies on another chromosome or strand than its gene",
+            "a.gtf:2: it lies on another chromosome or strand than its gene; correct one of the two",
         ),
         (
             gene.clone() + &gene,
@@ -367,7 +369,7 @@ fn read_gff3_bad_line_is_named() {
         ),
         (
             "##gff-version 3\n".to_string(),
-            "a.gtf: no gene, transcript, exon or CDS line in the file",
+            "a.gtf: no gene, transcript, exon or CDS line in the file; is it the right one, and whole?",
         ),
         (
             format!(

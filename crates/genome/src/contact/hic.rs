@@ -52,8 +52,8 @@ impl HicMap {
             let reader = HiCReader::open(name, ONE_PER_CORE, None, None)?;
             Ok((reader, gwseq_io::source::open(name, None, None)?))
         })
-        .map_err(|message| damaged(path, 0, &message))?
-        .map_err(|error| refuse(path, "header", error))?;
+        .map_err(|message| damaged_object(path, "header or index", &message))?
+        .map_err(|error| refuse(path, "header or index", error))?;
 
         let map = HicMap {
             path: path.to_path_buf(),
@@ -151,7 +151,7 @@ impl HicMap {
         request.full_bin = true;
         let object = format!("contacts of {chrom}");
         let sparse = catch_panic(|| self.reader.read_sparse_values(&request))
-            .map_err(|message| damaged(&self.path, 0, &message))?
+            .map_err(|message| damaged_object(&self.path, &object, &message))?
             .map_err(|error| refuse(&self.path, &object, error))?;
         let mut tile = vec![0.0_f32; (TILE_BINS * TILE_BINS) as usize];
         for ((&row, &column), &value) in sparse.row.iter().zip(&sparse.col).zip(&sparse.values) {
@@ -201,7 +201,7 @@ impl HicMap {
         let values = catch_panic(|| {
             header::read_normalization_vector(source, footer, version, index, unit, bin_size, name)
         })
-        .map_err(|message| damaged(&self.path, 0, &message))?
+        .map_err(|message| damaged_object(&self.path, &object, &message))?
         .map_err(|error| refuse(&self.path, &object, error))?;
         let n_bins = n_bins_of(self.chrom_sizes.get(chrom).unwrap_or(0), self.resolution);
         if (values.len() as u64) < n_bins {
@@ -286,11 +286,23 @@ fn vector_name(normalization: Normalization) -> Option<&'static str> {
     }
 }
 
+/// What to do about damage.
+const REMEDY: &str = "the .hic file is cut off or damaged, copy it again";
+
 fn damaged(path: &Path, offset: u64, reason: &str) -> GenomeError {
     GenomeError::CorruptAtByte {
         path: path.to_path_buf(),
         offset,
-        reason: format!("{reason}; the .hic file is cut off or damaged, copy it again"),
+        reason: format!("{reason}; {REMEDY}"),
+    }
+}
+
+/// Damage whose place in the file is not known, only what was being read.
+fn damaged_object(path: &Path, object: &str, reason: &str) -> GenomeError {
+    GenomeError::CorruptObject {
+        path: path.to_path_buf(),
+        object: object.to_string(),
+        reason: format!("{reason}; {REMEDY}"),
     }
 }
 
@@ -299,11 +311,7 @@ fn refuse(path: &Path, object: &str, error: gwseq_io::Error) -> GenomeError {
     match error {
         gwseq_io::Error::Io { source, .. } => GenomeError::io(path, "read")(source),
         gwseq_io::Error::Corrupt { offset, what, .. } => damaged(path, offset, &what),
-        gwseq_io::Error::Format { what, .. } => damaged(path, 0, &what),
-        other => GenomeError::CorruptObject {
-            path: path.to_path_buf(),
-            object: object.to_string(),
-            reason: other.to_string(),
-        },
+        gwseq_io::Error::Format { what, .. } => damaged_object(path, object, &what),
+        other => damaged_object(path, object, &other.to_string()),
     }
 }

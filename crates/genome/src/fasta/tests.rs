@@ -119,8 +119,14 @@ fn read_bases_outside_the_sequence_is_an_error() {
 #[test]
 fn open_bad_text_names_the_line() {
     let cases: [(&[u8], &str); 17] = [
-        (b"", "g.fa: no sequence in the file"),
-        (b"\n\n", "g.fa: no sequence in the file"),
+        (
+            b"",
+            "g.fa: no sequence in the file; is it the right one, and whole?",
+        ),
+        (
+            b"\n\n",
+            "g.fa: no sequence in the file; is it the right one, and whole?",
+        ),
         (
             b"ACGT\n",
             "g.fa:1: bases before the first header line; is this a FASTA file?",
@@ -453,7 +459,10 @@ fn open_bad_index_names_it() {
             "a\t4\t3\t4\t5\na\t4\t3\t4\t5\n",
             "g.fa.fai:2: sequence \"a\" occurs already on line 1; keep one of the two",
         ),
-        ("", "g.fa.fai: no sequence in the file"),
+        (
+            "",
+            "g.fa.fai: no sequence in the file; is it the right one, and whole?",
+        ),
     ];
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("g.fa");
