@@ -182,7 +182,7 @@ pub enum DatasetError {
     /// The contact that is stored for a gene does not fit its window.
     #[error("{}: {chrom}_{tss}: {reason}", path.display())]
     InvalidStoredContact {
-        /// The folder of the contacts.
+        /// The file of the chromosome's contacts.
         path: PathBuf,
         /// The chromosome.
         chrom: String,
@@ -245,10 +245,16 @@ pub enum DatasetError {
     },
 
     /// The parts of an example do not fit together.
-    #[error("the example of gene {symbol:?} is inconsistent: {reason}")]
+    #[error(
+        "gene {symbol:?} (line {line} of the gene table), window {region}: {reason}; correct the input it comes from, or leave the gene out"
+    )]
     InvalidExample {
         /// The gene.
         symbol: String,
+        /// Its line in the gene table.
+        line: u64,
+        /// The part of its window on the chromosome, as a region string.
+        region: String,
         /// What is wrong.
         reason: &'static str,
     },
@@ -312,7 +318,7 @@ pub enum DatasetError {
     },
 
     /// A row of the data file breaks the format.
-    #[error("{}: row {row}: {reason}", path.display())]
+    #[error("{}: row {row}: {reason}; the file is damaged, prepare the data set again", path.display())]
     CorruptRow {
         /// The data file.
         path: PathBuf,
@@ -323,10 +329,12 @@ pub enum DatasetError {
     },
 
     /// The data file cannot be read or written as an Arrow file.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot {action} {} as an Arrow file: {source}; {}", path.display(), arrow_remedy(action))]
     Arrow {
         /// The data file.
         path: PathBuf,
+        /// What was tried: "read" or "write".
+        action: &'static str,
         /// The Arrow library's reason.
         #[source]
         source: arrow_schema::ArrowError,
@@ -372,6 +380,13 @@ fn count_more(n_more: usize) -> String {
     }
 }
 
+fn arrow_remedy(action: &str) -> &'static str {
+    match action {
+        "write" => "the same command continues where it stopped",
+        _ => "the file is damaged, prepare the data set again",
+    }
+}
+
 fn list_files(missing: &[(String, PathBuf)]) -> String {
     let named = |(role, path): &(String, PathBuf)| format!("{role} {}", path.display());
     missing.iter().map(named).collect::<Vec<_>>().join("; ")
@@ -390,12 +405,14 @@ impl DatasetError {
         }
     }
 
-    /// Returns a closure that wraps an error of the Arrow library with the file.
-    pub(crate) fn arrow(
-        path: &std::path::Path,
-    ) -> impl Fn(arrow_schema::ArrowError) -> DatasetError + '_ {
+    /// Returns a closure that wraps an error of the Arrow library with the file and what was tried.
+    pub(crate) fn arrow<'a>(
+        path: &'a std::path::Path,
+        action: &'static str,
+    ) -> impl Fn(arrow_schema::ArrowError) -> DatasetError + 'a {
         move |source| DatasetError::Arrow {
             path: path.to_path_buf(),
+            action,
             source,
         }
     }

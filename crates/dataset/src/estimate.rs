@@ -57,8 +57,8 @@ pub fn estimate(reader: &ExampleReader) -> Result<Estimate, DatasetError> {
         writer.finish()?;
         Ok(writer.into_inner()?.len())
     };
-    let empty = size_of(0).map_err(DatasetError::arrow(path))?;
-    let full = size_of(batches.len()).map_err(DatasetError::arrow(path))?;
+    let empty = size_of(0).map_err(DatasetError::arrow(path, "write"))?;
+    let full = size_of(batches.len()).map_err(DatasetError::arrow(path, "write"))?;
     // One byte for the base, one for the region, four for each track.
     let memory = length * (2 + 4 * reader.n_tracks() as u64) + size_of_struct();
     Ok(Estimate {

@@ -115,6 +115,8 @@ impl TryFrom<ExampleParts> for Example {
         };
         Err(DatasetError::InvalidExample {
             symbol: parts.gene.symbol,
+            line: parts.gene.line,
+            region: parts.window.inside().to_string(),
             reason,
         })
     }
@@ -297,7 +299,8 @@ mod tests {
             change(&mut changed);
             let error = Example::try_from(changed).unwrap_err().to_string();
             assert!(
-                error.contains(part) && error.contains("\"GENE\""),
+                error.starts_with("gene \"GENE\" (line 2 of the gene table), window c:1-3: ")
+                    && error.contains(part),
                 "{error}"
             );
         }

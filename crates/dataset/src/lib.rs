@@ -60,6 +60,7 @@ pub use prepared::{
     ContactSource, DATA_FILE_NAME, DataDescription, DataFile, FORMAT_VERSION, MANIFEST_FILE_NAME,
     Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, write_prepared,
 };
+pub use region_file::RegionsLeftOut;
 pub use region_mask::{RegionCode, region_codes};
 pub use released::{RELEASED_KEYS, Released, ReleasedCell, ReleasedTarget};
 pub use selection::{SkipCounts, SkipReason, SkippedGene};

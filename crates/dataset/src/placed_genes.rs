@@ -8,6 +8,7 @@ use crate::chrom_alias::ChromAlias;
 use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::fold::{Assignment, assign_splits};
+use crate::region_file::RegionsLeftOut;
 use crate::selection::{SkipReason, SkippedGene};
 use crate::split_config::SplitConfig;
 use crate::tss_peaks::{TssCounts, move_to_peaks};
@@ -21,6 +22,8 @@ pub(crate) struct PlacedGenes {
     pub(crate) genes: Vec<Gene>,
     pub(crate) skipped: Vec<SkippedGene>,
     pub(crate) tss: Option<TssCounts>,
+    /// Peaks of start sites that lie on no chromosome of the genome.
+    pub(crate) peaks_left_out: Vec<RegionsLeftOut>,
 }
 
 impl PlacedGenes {
@@ -37,15 +40,17 @@ impl PlacedGenes {
     ) -> Result<Self, DatasetError> {
         let (mut genes, skipped) = leave_out_unwanted(config, genes, sizes, alias)?;
         genome::check_genes_against(&config.genes, &genes, sizes)?;
+        let mut peaks_left_out = Vec::new();
         let tss = config
             .tss_peaks
             .as_ref()
-            .map(|peaks| move_to_peaks(peaks, &mut genes, sizes, alias))
+            .map(|peaks| move_to_peaks(peaks, &mut genes, sizes, alias, &mut peaks_left_out))
             .transpose()?;
         Ok(PlacedGenes {
             genes,
             skipped,
             tss,
+            peaks_left_out,
         })
     }
 }

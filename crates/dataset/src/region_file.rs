@@ -1,54 +1,133 @@
 //! Regions of BED files under the genome's chromosome names.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
-use genome::{ChromSizes, GenomeError, Interval, Region, RegionIndex, read_regions};
-use serde::{Deserialize, Deserializer};
+use genome::{ChromSizes, GenomeError, Interval, Region, RegionIndex, for_each_region};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::chrom_alias::ChromAlias;
 use crate::error::DatasetError;
 
-/// Reads regions of any number of files under the genome's names.
+/// Regions of one file that are left out, because the genome does not have their chromosomes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionsLeftOut {
+    /// What the file is used for, for example `exclude`.
+    pub role: String,
+    /// Where it was.
+    pub path: PathBuf,
+    /// Number of its regions that are left out.
+    pub n_regions: usize,
+    /// Number of the chromosomes that they lie on.
+    pub n_chroms: usize,
+    /// The first of these chromosomes in the file, under its name there.
+    pub first_chrom: String,
+}
+
+impl fmt::Display for RegionsLeftOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} {}: {} regions left out, on {} chromosomes that the genome does not have; the first is {:?}",
+            self.role,
+            self.path.display(),
+            self.n_regions,
+            self.n_chroms,
+            self.first_chrom
+        )
+    }
+}
+
+/// Reads the regions of any number of files of one role under the genome's names.
 ///
-/// Regions on chromosomes that the genome does not have are left out, unless those are all of a file.
+/// Regions on chromosomes that the genome does not have are left out and added to `left_out`, unless
+/// those are all of a file.
+///
+/// # Errors
+/// [`DatasetError::Genome`] naming the line: a file that cannot be read, none of whose regions lies
+/// on the genome, or one of whose regions reaches over the end of its chromosome.
 pub(crate) fn read_region_files<'a>(
+    role: &str,
     paths: impl IntoIterator<Item = &'a PathBuf>,
     alias: &ChromAlias,
     sizes: &ChromSizes,
+    left_out: &mut Vec<RegionsLeftOut>,
 ) -> Result<RegionIndex, DatasetError> {
     let mut kept = Vec::new();
     for path in paths {
-        kept.extend(read_region_file(path, alias, sizes)?);
+        left_out.extend(read_region_file(role, path, alias, sizes, &mut kept)?);
     }
     Ok(RegionIndex::new(kept))
 }
 
+/// Adds the regions of a file to `kept`.
 fn read_region_file(
+    role: &str,
     path: &Path,
     alias: &ChromAlias,
     sizes: &ChromSizes,
-) -> Result<Vec<Region>, DatasetError> {
-    let mut kept = Vec::new();
-    let mut left_out: Option<String> = None;
-    for region in read_regions(path)? {
+    kept: &mut Vec<Region>,
+) -> Result<Option<RegionsLeftOut>, DatasetError> {
+    let n_before = kept.len();
+    let mut first: Option<(Option<u64>, String)> = None;
+    let mut unknown: BTreeSet<String> = BTreeSet::new();
+    let mut n_left_out = 0;
+    for_each_region(path, |line, region| {
+        let (start, end) = (region.interval.start(), region.interval.end());
         let chrom = alias.genome_name(region.interval.chrom());
-        if sizes.get(chrom).is_none() {
-            left_out.get_or_insert_with(|| chrom.to_string());
-            continue;
+        let Some(length) = sizes.get(chrom) else {
+            let name = region.interval.chrom();
+            n_left_out += 1;
+            first.get_or_insert_with(|| (line, name.to_string()));
+            if !unknown.contains(name) {
+                unknown.insert(name.to_string());
+            }
+            return Ok(());
+        };
+        if end > length {
+            return Err(GenomeError::RegionOutsideChrom {
+                path: path.to_path_buf(),
+                line,
+                chrom: chrom.to_string(),
+                start,
+                end,
+                length,
+            });
         }
-        let interval = Interval::try_new(chrom, region.interval.start(), region.interval.end())?;
-        sizes.check(path, &interval)?;
+        let interval = Interval::try_new(chrom, start, end)?;
         kept.push(Region { interval, ..region });
-    }
-    match left_out {
-        Some(chrom) if kept.is_empty() => Err(GenomeError::UnknownChrom {
+        Ok(())
+    })?;
+    let Some((line, chrom)) = first else {
+        return Ok(None);
+    };
+    if kept.len() > n_before {
+        return Ok(Some(RegionsLeftOut {
+            role: role.to_string(),
             path: path.to_path_buf(),
-            hint: format!("in the genome {}", sizes.hint(&chrom)),
-            chrom,
-        }
-        .into()),
-        _ => Ok(kept),
+            n_regions: n_left_out,
+            n_chroms: unknown.len(),
+            first_chrom: chrom,
+        }));
     }
+    let path = path.to_path_buf();
+    let hint = sizes.hint(&chrom);
+    Err(match line {
+        Some(line) => GenomeError::UnknownChromOnLine {
+            path,
+            line,
+            chrom,
+            hint,
+        },
+        None => GenomeError::UnknownChrom {
+            path,
+            hint: format!("in the genome {hint}"),
+            chrom,
+        },
+    }
+    .into())
 }
 
 /// Reads one path, or a list of them.

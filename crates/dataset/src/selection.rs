@@ -125,6 +125,7 @@ pub(crate) fn select_genes(
         genes,
         mut skipped,
         tss,
+        ..
     } = placed;
     check_expression_names(config, &genes, expression)?;
     let n_genes = genes.len() + skipped.len();

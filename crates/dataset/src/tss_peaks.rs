@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::chrom_alias::ChromAlias;
 use crate::error::DatasetError;
-use crate::region_file::read_region_files;
+use crate::region_file::{RegionsLeftOut, read_region_files};
 
 /// Peaks of transcription starts, for example refTSS or FANTOM5 CAGE peaks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,7 +42,8 @@ pub struct TssCounts {
 /// a base at most `max_distance` from the annotated start site. The one with the highest score is
 /// chosen (a peak without one counts as 0); among equals the one whose site is nearest, then the
 /// leftmost. A peak's site is the base of columns 7 and 8 where they are one base (FANTOM5), else
-/// the summit of a narrowPeak row, else the middle of the peak.
+/// the summit of a narrowPeak row, else the middle of the peak. Peaks that lie on no chromosome of
+/// the genome are added to `left_out`.
 ///
 /// # Errors
 /// [`DatasetError::Genome`] for a BED that cannot be read or lies outside the genome.
@@ -51,8 +52,9 @@ pub(crate) fn move_to_peaks(
     genes: &mut [Gene],
     sizes: &ChromSizes,
     alias: &ChromAlias,
+    left_out: &mut Vec<RegionsLeftOut>,
 ) -> Result<TssCounts, DatasetError> {
-    let peaks = read_region_files([&config.path], alias, sizes)?;
+    let peaks = read_region_files("tss_peaks", [&config.path], alias, sizes, left_out)?;
     let mut counts = TssCounts::default();
     for gene in genes {
         let chrom_length = sizes.get(&gene.chrom).unwrap_or(0);

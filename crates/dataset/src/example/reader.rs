@@ -1,7 +1,7 @@
 //! Examples straight from the files a user gives.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use genome::{
     Annotation, ChosenBy, ChromSizes, ContactMap, Conversion, Gene, Interval, MrnaFeatures,
@@ -22,7 +22,7 @@ use crate::fold::Split;
 use crate::hidden_input::HiddenInput;
 use crate::one_hot::{NO_BASE, base_code};
 use crate::placed_genes::PlacedGenes;
-use crate::region_file::read_region_files;
+use crate::region_file::{RegionsLeftOut, read_region_files};
 use crate::region_mask::{covered, region_codes};
 use crate::selection::{Selection, SkippedGene, select_genes};
 use crate::source::ExampleSource;
@@ -53,6 +53,7 @@ pub struct ExampleReader {
     include: RegionIndex,
     peaks: Option<RegionIndex>,
     candidates: Option<CandidateSource>,
+    regions_left_out: Vec<RegionsLeftOut>,
 }
 
 impl ExampleReader {
@@ -92,7 +93,8 @@ impl ExampleReader {
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
         let genes = read_genes(&config.genes)?;
-        let placed = PlacedGenes::find(config, genes, sizes, &alias)?;
+        let mut placed = PlacedGenes::find(config, genes, sizes, &alias)?;
+        let mut regions_left_out = std::mem::take(&mut placed.peaks_left_out);
         let expression = read_target(config, &placed.genes, &alias)?;
         let selection = select_genes(config, placed, &expression, sizes)?;
         let needed = count_genes_by_chrom(&selection.genes);
@@ -113,21 +115,23 @@ impl ExampleReader {
             .as_ref()
             .map(|contact| open_contact(contact, &alias, &needed))
             .transpose()?;
-        let exclude = read_region_files(&config.exclude, &alias, sizes)?;
-        let include = read_region_files(&config.include, &alias, sizes)?;
+        let mut read_regions = |role: &str, paths: Vec<&PathBuf>| {
+            read_region_files(role, paths, &alias, sizes, &mut regions_left_out)
+        };
+        let exclude = read_regions("exclude", config.exclude.iter().collect())?;
+        let include = read_regions("include", config.include.iter().collect())?;
         let peaks = match config.peaks.is_empty() {
             true => None,
-            false => Some(read_region_files(&config.peaks, &alias, sizes)?),
+            false => Some(read_regions("peaks", config.peaks.iter().collect())?),
         };
 
         let candidates = match &config.candidates {
             None => None,
             Some(candidates) => Some(match &candidates.links {
                 Some(path) => CandidateSource::read_links(candidates, path, &selection.genes)?,
-                None => CandidateSource::Elements(read_region_files(
-                    &candidates.elements,
-                    &alias,
-                    sizes,
+                None => CandidateSource::Elements(read_regions(
+                    "candidates",
+                    candidates.elements.iter().collect(),
                 )?),
             }),
         };
@@ -156,6 +160,7 @@ impl ExampleReader {
             include,
             peaks,
             candidates,
+            regions_left_out,
         })
     }
 
@@ -177,6 +182,11 @@ impl ExampleReader {
     /// The genes of the table that are no examples, with the reason, in the order of the table.
     pub fn skipped(&self) -> &[SkippedGene] {
         &self.selection.skipped
+    }
+
+    /// The files of regions some of which lie on chromosomes that the genome does not have.
+    pub fn regions_left_out(&self) -> &[RegionsLeftOut] {
+        &self.regions_left_out
     }
 
     /// What each track that is no bigWig was converted into.

@@ -15,6 +15,7 @@ use crate::error::DatasetError;
 use crate::example::ExampleReader;
 use crate::features::FeatureScaling;
 use crate::fold::Split;
+use crate::region_file::RegionsLeftOut;
 use crate::selection::{SkipCounts, SkippedGene};
 use crate::source::ExampleSource;
 use crate::split_overlap::SplitOverlap;
@@ -77,6 +78,9 @@ pub struct DataDescription {
     pub left_out: SkipCounts,
     /// Genes of the table that are no examples.
     pub skipped: Vec<SkippedGene>,
+    /// Files of regions some of which lie on chromosomes that the genome does not have.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions_left_out: Vec<RegionsLeftOut>,
 }
 
 /// One input file.
@@ -184,6 +188,7 @@ impl DataDescription {
                 .collect(),
             left_out: SkipCounts::of(reader.skipped()),
             skipped: reader.skipped().to_vec(),
+            regions_left_out: reader.regions_left_out().to_vec(),
         }
     }
 
@@ -194,6 +199,8 @@ impl DataDescription {
     pub fn digest(&self) -> String {
         let mut content = self.clone();
         content.settings.keep_content();
+        // They follow from the files and the settings.
+        content.regions_left_out.clear();
         for source in &mut content.sources {
             source.path = PathBuf::new();
         }

@@ -4,8 +4,8 @@ use super::manifest::{ContactSource, DataDescription};
 
 impl DataDescription {
     /// One sentence for everything that is not as a reader would assume: genes that are left out,
-    /// start sites that moved, windows that share bases across splits, tracks without data,
-    /// features and contacts that were not measured.
+    /// start sites that moved, windows that share bases across splits, tracks without data, regions
+    /// that lie on no chromosome of the genome, features and contacts that were not measured.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         let left_out: Vec<String> = [
@@ -53,6 +53,7 @@ impl DataDescription {
                 chroms.join(", ")
             ));
         }
+        notes.extend(self.regions_left_out.iter().map(ToString::to_string));
         if !self.transcripts.is_empty() {
             let counts: Vec<String> = (self.transcripts.iter())
                 .map(|(chosen_by, n_genes)| format!("{n_genes} by {chosen_by}"))

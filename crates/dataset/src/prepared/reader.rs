@@ -148,7 +148,7 @@ impl PreparedReader {
         // The Arrow reader checks values, but not every offset in the batch's description.
         catch_panic(|| decoder.read_record_batch(block, &buffer))
             .map_err(|reason| corrupt(&reason))?
-            .map_err(DatasetError::arrow(&self.path))?
+            .map_err(DatasetError::arrow(&self.path, "read"))?
             .ok_or_else(|| corrupt("it is empty"))
     }
 
@@ -266,7 +266,7 @@ fn read_footer(
         .as_slice()
         .try_into()
         .map_err(|_| refuse("the file is too short"))?;
-    let footer_length = read_footer_length(trailer).map_err(DatasetError::arrow(path))?;
+    let footer_length = read_footer_length(trailer).map_err(DatasetError::arrow(path, "read"))?;
     let footer_start = trailer_start
         .checked_sub(footer_length as u64)
         .ok_or_else(|| refuse("the footer is longer than the file"))?;
@@ -276,7 +276,7 @@ fn read_footer(
     let schema = footer
         .schema()
         .ok_or_else(|| refuse("the footer has no columns"))?;
-    let schema = try_fb_to_schema(schema).map_err(DatasetError::arrow(path))?;
+    let schema = try_fb_to_schema(schema).map_err(DatasetError::arrow(path, "read"))?;
     if schema != **layout.schema() {
         return Err(refuse(
             "the columns are not those of the manifest's settings",

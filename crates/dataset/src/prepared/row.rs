@@ -265,7 +265,8 @@ pub(crate) fn batch_of(
     if layout.element_length.is_some() {
         columns.extend(candidate_columns(examples));
     }
-    RecordBatch::try_new(Arc::clone(&layout.schema), columns).map_err(DatasetError::arrow(path))
+    RecordBatch::try_new(Arc::clone(&layout.schema), columns)
+        .map_err(DatasetError::arrow(path, "write"))
 }
 
 /// Names of the columns with what is known of each candidate.
@@ -442,7 +443,10 @@ pub(super) fn example_of(
         candidates: candidates.transpose()?,
         features,
     })
-    .map_err(|error| RowError(error.to_string()))
+    .map_err(|error| match error {
+        DatasetError::InvalidExample { reason, .. } => RowError(reason.to_string()),
+        other => RowError(other.to_string()),
+    })
 }
 
 /// Reads the gene of a row; needs only [`RowLayout::gene_columns`].

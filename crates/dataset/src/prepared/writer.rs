@@ -160,7 +160,7 @@ impl Unfinished {
                     for batch in encoded {
                         writer
                             .write(&batch?)
-                            .map_err(DatasetError::arrow(&self.data))?;
+                            .map_err(DatasetError::arrow(&self.data, "write"))?;
                         n_written += 1;
                     }
                     let sink = writer.get_mut();
@@ -178,10 +178,12 @@ impl Unfinished {
             tell((n_written * rows).min(n_examples))?;
             encoded = next;
         }
-        writer.finish().map_err(DatasetError::arrow(&self.data))?;
+        writer
+            .finish()
+            .map_err(DatasetError::arrow(&self.data, "write"))?;
         let sink = writer
             .into_inner()
-            .map_err(DatasetError::arrow(&self.data))?;
+            .map_err(DatasetError::arrow(&self.data, "write"))?;
         sink.finish()
             .map_err(DatasetError::io(&self.data, "write to"))
     }
@@ -200,8 +202,8 @@ impl Unfinished {
         }
         journal.restart(data_digest)?;
         let sink = DataSink::open(&self.data, 0).map_err(DatasetError::io(&self.data, "create"))?;
-        let writer =
-            FileWriter::try_new(sink, layout.schema()).map_err(DatasetError::arrow(&self.data))?;
+        let writer = FileWriter::try_new(sink, layout.schema())
+            .map_err(DatasetError::arrow(&self.data, "write"))?;
         Ok((writer, journal, 0))
     }
 

@@ -88,13 +88,13 @@ fn open_bad_input_names_file_line_and_remedy() {
             "regions of another naming",
             &[],
             Some(("exclude.bed", "chr1", "1")),
-            "exclude.bed: no chromosome \"1\"; in the genome it is called \"chr1\"",
+            "exclude.bed:1: no chromosome \"1\" in the genome; it is called \"chr1\"",
         ),
         (
             "region past the end",
             &[],
             Some(("exclude.bed", "2990\t3000", "2990\t3001")),
-            "exclude.bed: chr1:2991-3001 is outside chr1 (3000 bp)",
+            "exclude.bed:2: chr1:2991-3001 is outside chr1 (3000 bp); is this the same assembly",
         ),
         (
             "contact without a map",
