@@ -2,8 +2,11 @@
 
 mod agreement;
 mod bad_input;
+#[path = "../../../genome/tests/foreign_bigwig/writer.rs"]
+mod foreign_bigwig;
 mod fuzz_corpus;
 mod hidden_input;
+mod hostile;
 mod k562_chr22;
 mod polars;
 mod prepared;
