@@ -176,7 +176,7 @@ pub fn gene_table(bytes: &[u8]) {
     });
 }
 
-/// A prepared data set of one gene, and its manifest.
+/// A prepared data set of five genes, and its manifest.
 const PREPARED: &[u8] = include_bytes!("../prepared/examples.arrow");
 const MANIFEST: &str = include_str!("../prepared/manifest.json");
 

@@ -95,7 +95,7 @@ pub struct RunArgs {
     /// Continue an interrupted run in the same output folder
     #[arg(long)]
     pub resume: bool,
-    /// Check everything, say what the run would take and write, and stop before it writes anything
+    /// Check everything, say what the run would take and write, and stop before it writes any result
     #[arg(long)]
     pub dry_run: bool,
 }
@@ -106,7 +106,7 @@ pub struct PrepareArgs {
     /// The experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
-    /// Check everything, say what the data set would take, and stop before anything is written
+    /// Check everything, say what the data set would take, and stop before it is written
     #[arg(long)]
     pub dry_run: bool,
 }

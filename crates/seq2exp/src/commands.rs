@@ -104,7 +104,8 @@ fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)>
 /// Prints what a command would do, and where it would write.
 fn dry_run(report: &CheckReport, output: &Path) -> Result<()> {
     print_text(&format!(
-        "{report}dry run  nothing was written; the results would go to {}\n",
+        "{report}dry run  nothing was written to {}, where the results would go; indexes and converted tracks \
+         stay beside the input files\n",
         output.display()
     ))
 }
