@@ -20,8 +20,8 @@ use crate::error::RunError;
 use crate::optimizer::{AdamW, clip_global_norm};
 use crate::train::{Precision, Storage, TrainConfig, numerics};
 
-use self::timing::Repetition;
 pub use self::agreement::Agreement;
+use self::timing::Repetition;
 pub use self::timing::Timing;
 
 /// What is timed.

@@ -550,7 +550,11 @@ fn input_of_another_precision_gives_the_same_as_its_values_in_single() {
     let x = numbers.vec(length * sizes.d_model, 1.0);
     let x = Tensor::<3>::from_data(TensorData::new(x, [1, length, sizes.d_model]), &device);
     let (x, params) = (x.cast(DType::F64), params.cast(DType::F64));
-    let single = run_block(&x.clone().cast(DType::F32), &params.clone().cast(DType::F32), sizes);
+    let single = run_block(
+        &x.clone().cast(DType::F32),
+        &params.clone().cast(DType::F32),
+        sizes,
+    );
     assert_eq!(to_vec(run_block(&x, &params, sizes)), to_vec(single));
 }
 

@@ -96,11 +96,7 @@ fn first_steps_equal_those_of_the_cpu() {
 }
 
 /// Mask, gradient of the loss in every parameter, and the parameters' names, of one training pass.
-type Step = (
-    Option<Vec<f32>>,
-    Vec<Option<Vec<f32>>>,
-    Vec<NamedParameter>,
-);
+type Step = (Option<Vec<f32>>, Vec<Option<Vec<f32>>>, Vec<NamedParameter>);
 
 fn step_of(config: &NetworkConfig, device: &Device) -> Step {
     let device = device.clone().autodiff();

@@ -90,11 +90,7 @@ pub fn numerics(
         return Err(refuse(part, named(precision), remedy));
     }
     if !numerics.storage.is_supported_by(&open.device) {
-        return Err(refuse(
-            &open.name,
-            "train.storage = \"bf16\"",
-            "use f32",
-        ));
+        return Err(refuse(&open.name, "train.storage = \"bf16\"", "use f32"));
     }
     Ok(numerics)
 }

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use burn::backend::ops::FloatTensorOps;
 use burn::backend::DispatchDevice;
+use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Tensor, TensorData, read_sync};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
@@ -12,8 +12,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::scan::CHUNK;
 use super::{Block, join};
-use crate::bimamba_block::boundary_tests::near;
 use crate::bimamba_block::bimamba_block;
+use crate::bimamba_block::boundary_tests::near;
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Numerics, Precision};
 use crate::bimamba_block::reference::{
