@@ -338,6 +338,9 @@ pub struct ScoreElementsArgs {
     /// Regions to compare too, such as peaks (BED or narrowPeak): 1 inside, 0 outside (repeatable)
     #[arg(long, value_name = "BED")]
     pub regions: Vec<PathBuf>,
+    /// Write precision over recall of every score too: score, of (bases or elements), recall, precision, threshold
+    #[arg(long, value_name = "TSV")]
+    pub curves: Option<PathBuf>,
     /// Where networks run.
     #[command(flatten)]
     pub device: DeviceArgs,

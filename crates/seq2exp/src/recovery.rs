@@ -3,11 +3,15 @@
 //! Candidates are all known elements, those that decide expression being the ones to find; so a score that only finds
 //! open chromatin, or only the motif, ranks the others among them. Promoters are left out: their mask is given.
 
+mod curve;
 mod known;
+mod sparse_mask;
 
 use serde::Serialize;
 
+pub use self::curve::{CurvePoint, average_precision, precision_recall};
 pub use self::known::{KnownElement, KnownElements, positions};
+pub use self::sparse_mask::{SparseAccuracy, SparseTally, keep_highest};
 
 /// Shares of each window's bases that are selected, those with the highest score.
 pub const SPARSITIES: [f64; 3] = [0.05, 0.1, 0.2];
@@ -23,6 +27,12 @@ pub struct Recovery {
     pub element_average_precision: Option<f64>,
     /// What the highest scores of each window hold.
     pub at: Vec<AtSparsity>,
+    /// Precision over recall of the bases that the first average is made of.
+    #[serde(skip)]
+    pub base_curve: Vec<CurvePoint>,
+    /// Precision over recall of the elements that the second is made of.
+    #[serde(skip)]
+    pub element_curve: Vec<CurvePoint>,
 }
 
 /// What the selected bases hold; an element is found when at least half of its bases are selected.
@@ -108,10 +118,9 @@ impl RecoveryTally {
                 is_active[i] = true;
             }
         }
-        let mut free: Vec<usize> = (0..scores.len()).filter(|&i| window.is_free[i]).collect();
+        let free = highest_first(&scores, window.is_free);
         self.bases
             .extend(free.iter().map(|&i| (scores[i], is_active[i])));
-        free.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
         for (counts, sparsity) in self.at.iter_mut().zip(SPARSITIES) {
             let n_selected = (sparsity * free.len() as f64).round() as usize;
             let mut is_selected = vec![false; scores.len()];
@@ -148,53 +157,23 @@ impl RecoveryTally {
             at: at.collect(),
             base_average_precision: average_precision(&mut self.bases),
             element_average_precision: average_precision(&mut self.elements),
+            base_curve: precision_recall(&mut self.bases),
+            element_curve: precision_recall(&mut self.elements),
             score: self.score,
         }
     }
 }
 
-/// The area under the steps of precision over recall, from the highest score down; equal scores are one step. None
-/// when nothing is to be found.
-///
-/// # Reference
-/// `sklearn.metrics.average_precision_score`
-pub fn average_precision(scored: &mut [(f32, bool)]) -> Option<f64> {
-    scored.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let n_positive = scored.iter().filter(|(_, positive)| *positive).count();
-    if n_positive == 0 {
-        return None;
-    }
-    let (mut n_seen, mut n_found, mut area) = (0, 0, 0.0);
-    for step in scored.chunk_by(|a, b| a.0 == b.0) {
-        let found = step.iter().filter(|(_, positive)| *positive).count();
-        n_seen += step.len();
-        n_found += found;
-        area += found as f64 * n_found as f64 / n_seen as f64;
-    }
-    Some(area / n_positive as f64)
+/// The free bases from the highest score down; of equal ones the first comes first.
+pub(crate) fn highest_first(scores: &[f32], is_free: &[bool]) -> Vec<usize> {
+    let mut free: Vec<usize> = (0..scores.len()).filter(|&i| is_free[i]).collect();
+    free.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+    free
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn average_precision_by_hand_and_with_ties() {
-        // Down the list: + - + : (1/1 + 2/3) / 2
-        let mut mixed = [(0.1, false), (0.9, true), (0.5, true), (0.7, false)];
-        assert_eq!(average_precision(&mut mixed), Some((1.0 + 2.0 / 3.0) / 2.0));
-        // One step of all four: 2 found among 4.
-        let mut tied = [(1.0, true), (1.0, false), (1.0, true), (1.0, false)];
-        assert_eq!(average_precision(&mut tied), Some(0.5));
-        assert_eq!(
-            average_precision(&mut [(0.0, true), (1.0, true)]),
-            Some(1.0)
-        );
-        assert_eq!(average_precision(&mut [(0.0, false)]), None);
-        assert_eq!(average_precision(&mut []), None);
-        let mut with_lowest = [(f32::NEG_INFINITY, true), (0.0, false)];
-        assert_eq!(average_precision(&mut with_lowest), Some(0.5));
-    }
 
     #[test]
     fn tally_counts_free_bases_and_whole_elements() {

@@ -1,6 +1,7 @@
 //! `seq2exp score-elements`.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,7 +18,10 @@ use crate::commands::{machine, print_json, print_text};
 use crate::ensemble::{EnsemblePredictions, mean_mask};
 use crate::experiment::Experiment;
 use crate::metric::{BootstrapConfig, Estimate};
-use crate::recovery::{KnownElements, KnownWindow, Recovery, RecoveryTally, positions};
+use crate::recovery::{
+    CurvePoint, KnownElements, KnownWindow, Recovery, RecoveryTally, SPARSITIES, SparseAccuracy,
+    SparseTally, positions,
+};
 
 /// Which scores find the known elements of the test genes.
 #[derive(Debug, Serialize)]
@@ -36,6 +40,8 @@ struct RunAccuracy {
     pearson: Estimate,
     /// Mean of the evaluation mask over the free bases; none without a mask.
     free_mask_ratio: Option<f64>,
+    /// Accuracy when only the highest part of the mask is kept; empty without a mask.
+    at: Vec<SparseAccuracy>,
 }
 
 /// Compares masks, input gradients and tracks with known elements.
@@ -69,6 +75,10 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
             }
         }
         score_run(folder, &experiment, prepared, &genes, &known, &mut report)?;
+    }
+    if let Some(path) = &args.curves {
+        let text = curves(&report.scores);
+        genome::write_atomic(path, |out| out.write_all(text.as_bytes()))?;
     }
     if args.json {
         print_json(&report)
@@ -173,12 +183,14 @@ fn score_run(
     let mut mask_tally = RecoveryTally::new(format!("{run}: mask"));
     let mut gradient_tally = RecoveryTally::new(format!("{run}: gradient x input"));
     let (mut mask_sum, mut n_free, mut has_mask) = (0.0, 0, false);
+    let mut sparse = SparseTally::default();
     for &gene in genes {
         let example = prepared.read(gene)?;
         let is_free = free_bases(&example);
         let window = window_of(&example, &is_free, known);
         if let Some(mask) = mean_mask(&networks, &example, device)? {
             has_mask = true;
+            sparse.add(&networks, &example, &is_free, device)?;
             for (value, _) in mask.iter().zip(&is_free).filter(|(_, is_free)| **is_free) {
                 mask_sum += f64::from(*value);
                 n_free += 1;
@@ -203,7 +215,8 @@ fn score_run(
 
     let source: Arc<dyn ExampleSource> = Arc::new(prepared);
     let predictions = EnsemblePredictions::new(experiment, &networks, &source)?;
-    let (ensemble, _, _) = predictions.evaluate(source.as_ref(), None, BootstrapConfig::default());
+    let bootstrap = BootstrapConfig::default();
+    let (ensemble, _, _) = predictions.evaluate(source.as_ref(), None, bootstrap);
     let test = ensemble
         .into_iter()
         .find(|evaluation| evaluation.split == Split::Test)
@@ -213,6 +226,14 @@ fn score_run(
         mse: test.network.mse,
         pearson: test.network.pearson,
         free_mask_ratio: has_mask.then(|| mask_sum / f64::from(n_free.max(1))),
+        at: match has_mask {
+            // The same resamples of the genes as for the whole mask.
+            true => sparse.finish(
+                bootstrap,
+                networks.networks.first().map_or(0, |(seed, _)| *seed),
+            ),
+            false => Vec::new(),
+        },
     });
     Ok(())
 }
@@ -248,7 +269,7 @@ fn input_gradient(network: &Network, example: &Example, device: &Device) -> Resu
 fn table(report: &RecoveryReport) -> String {
     let number = |value: Option<f64>| value.map_or("-".to_string(), |value| format!("{value:.3}"));
     let mut text = format!("{:<28} {:>8} {:>8}", "score", "AP bases", "AP elem.");
-    for sparsity in crate::recovery::SPARSITIES {
+    for sparsity in SPARSITIES {
         let _ = write!(
             text,
             "   top {:>3.0} %: bases elem. recall",
@@ -279,13 +300,17 @@ fn table(report: &RecoveryReport) -> String {
         text,
         "AP: average precision; bases and elem.: share of what is selected that is active; recall: share of the active elements found."
     );
-    let _ = writeln!(
+    let _ = write!(
         text,
         "{:<28} {:>8} {:>8} {:>10}",
         "run", "MSE", "Pearson", "mean mask"
     );
+    for sparsity in SPARSITIES {
+        let _ = write!(text, "   top {:>3.0} %: MSE  Pearson", 100.0 * sparsity);
+    }
+    text.push('\n');
     for run in &report.runs {
-        let _ = writeln!(
+        let _ = write!(
             text,
             "{:<28} {:>8} {:>8} {:>10}",
             run.run,
@@ -293,7 +318,38 @@ fn table(report: &RecoveryReport) -> String {
             number(run.pearson.value),
             number(run.free_mask_ratio)
         );
+        for at in &run.at {
+            let (mse, pearson) = (number(at.mse.value), number(at.pearson.value));
+            let _ = write!(text, "   {mse:>15} {pearson:>8}");
+        }
+        text.push('\n');
     }
-    let _ = writeln!(text, "{} test genes; promoters left out.", report.n_genes);
+    let _ = writeln!(
+        text,
+        "top: predicted with the mask's highest bases alone, the others 0. {} test genes; promoters left out.",
+        report.n_genes
+    );
+    text
+}
+
+/// Precision over recall of every score, one point a line.
+fn curves(scores: &[Recovery]) -> String {
+    let mut text = "score\tof\trecall\tprecision\tthreshold\n".to_string();
+    for row in scores {
+        for (of, curve) in [("bases", &row.base_curve), ("elements", &row.element_curve)] {
+            for point in curve {
+                let CurvePoint {
+                    threshold,
+                    recall,
+                    precision,
+                } = point;
+                let _ = writeln!(
+                    text,
+                    "{}\t{of}\t{recall}\t{precision}\t{threshold:e}",
+                    row.score
+                );
+            }
+        }
+    }
     text
 }

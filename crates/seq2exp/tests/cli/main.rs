@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod benchmark;
+mod discovery;
 mod networks;
 mod real_data;
 mod released;
