@@ -434,7 +434,31 @@ mod tests {
                 state.insert(released, tensor.clone());
             }
         }
+        // The published settings: weights 0.4, 0.4 and 0.2, saved as logarithms.
+        let constants = [
+            ("prior_weights", [0.4_f64.ln(), 0.4_f64.ln(), 0.2_f64.ln()]),
+            ("signal_betas", [1.5, 0.2, 1.0]),
+        ];
+        let problems = import_values(&network, &state).unwrap_err();
+        let missing = constants.map(|(name, _)| format!("`{name}`, a constant, is missing"));
+        assert_eq!(problems, missing);
+        for (name, values) in constants {
+            let (shape, values) = (vec![3], values.to_vec());
+            state.insert(name.to_owned(), NamedTensor { shape, values });
+        }
         assert_eq!(import_values(&network, &state).unwrap(), values);
+        // Only Enformer has heads for tracks.
+        let head = "enformer._heads.human.0.weight".to_owned();
+        state.insert(
+            head.clone(),
+            NamedTensor {
+                shape: vec![1],
+                values: vec![0.0],
+            },
+        );
+        let problems = import_values(&network, &state).unwrap_err();
+        assert_eq!(problems, [format!("`{head}` is not part of this network")]);
+        state.remove(&head);
         state
             .get_mut("encoder.backbone.layers.3.mixer.mamba_rev.in_proj.weight")
             .unwrap()

@@ -54,8 +54,8 @@ fn mask_constants(prefix: &str, mask: &MaskConfig) -> Vec<(String, Vec<f64>)> {
 
 /// Finds the values of every parameter of a network among released tensors, in the network's order.
 ///
-/// A `model.` before every name, as Lightning adds it, is allowed. Copies of tied tensors must agree; constants must
-/// agree with the settings.
+/// A `model.` before every name, as Lightning adds it, is allowed. Copies of tied tensors must agree; the constants that
+/// the released code saves must be there and agree with the settings.
 ///
 /// # Errors
 /// Every missing, extra, misshapen or disagreeing tensor, one message each.
@@ -105,18 +105,22 @@ pub fn import_values(network: &Network, state: &StateDict) -> Result<Vec<Vec<f32
     let n_values = |name: &str| Some(state.get(&format!("{prefix}{name}"))?.values.len());
     for (constant, expected) in constants(network, n_values) {
         let name = format!("{prefix}{constant}");
-        if let Some(tensor) = state.get(&name) {
-            if !agree(&tensor.values, &expected) {
+        match state.get(&name) {
+            None => problems.push(format!("`{constant}`, a constant, is missing")),
+            Some(tensor) if !agree(&tensor.values, &expected) => {
                 problems.push(disagreement(&constant, &tensor.values, &expected));
             }
-            known.insert(name);
+            Some(_) => {}
         }
+        known.insert(name);
     }
+    let has_track_heads = matches!(network, Network::Enformer(_));
     problems.extend(
         state
             .keys()
             .filter(|name| {
-                let is_unused = name.ends_with(COUNTER) || name.contains(ENFORMER_HEADS);
+                let is_head = has_track_heads && name.contains(ENFORMER_HEADS);
+                let is_unused = name.ends_with(COUNTER) || is_head;
                 !known.contains(*name) && !is_unused
             })
             .map(|name| format!("`{name}` is not part of this network")),

@@ -449,6 +449,16 @@ fn import_released_weights_become_a_checkpoint_and_foreign_ones_name_their_tenso
             "hyena/L1000_pert/config.json",
             "hyena",
         ),
+        (
+            "seq2exp_hard/L1000_pert/weights.safetensors",
+            "seq2exp_hard/L1000_pert/config.json",
+            "seq2exp_hard",
+        ),
+        (
+            "enformer_tiny/pert/weights.safetensors",
+            "enformer_tiny/pert/config.json",
+            "enformer",
+        ),
     ] {
         let (success, stderr) = import(weights, settings, kind);
         assert!(success, "{weights}: {stderr}");
