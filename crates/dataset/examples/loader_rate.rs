@@ -7,9 +7,14 @@
 //! Reads up to 2,000 examples in a scattered order, as training does, and divides by the seconds of
 //! CPU time that the process spent meanwhile, so that other work on the machine counts less.
 
+#[path = "../../genome/examples/clock/processor_time.rs"]
+mod processor_time;
+
 use std::sync::Arc;
 
 use dataset::{ExampleSource, Loader, PreparedReader};
+
+use processor_time::cpu_seconds;
 
 const N_EXAMPLES: usize = 2_000;
 
@@ -33,18 +38,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         n_examples as f64 / seconds
     );
     Ok(())
-}
-
-/// Seconds of CPU time of this process, user and system, from /proc (clock ticks of 10 ms).
-fn cpu_seconds() -> Result<f64, Box<dyn std::error::Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The fields after the process's name in parentheses; utime and stime are the 12th and 13th.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<f64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / 100.0)
 }

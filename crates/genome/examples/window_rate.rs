@@ -8,11 +8,16 @@
 //! with pyfaidx and pyBigWig. CPU time, so that other work on the machine counts less than in
 //! `cargo bench -p genome --bench windows`, which measures elapsed time.
 
+#[path = "clock/processor_time.rs"]
+mod processor_time;
+
 use std::error::Error;
 use std::hint::black_box;
 use std::path::Path;
 
 use genome::{BigWig, Fasta, Interval, read_gene_table};
+
+use processor_time::cpu_seconds;
 
 const EXAMPLE: &str = "examples/k562_chr22";
 const HALF_LENGTH: u64 = 100_000;
@@ -55,18 +60,4 @@ fn main() -> Result<(), Box<dyn Error>> {
         1e3 * median
     );
     Ok(())
-}
-
-/// Seconds of CPU time of this process, user and system, from /proc (clock ticks of 10 ms).
-fn cpu_seconds() -> Result<f64, Box<dyn Error>> {
-    let stat = std::fs::read_to_string("/proc/self/stat")?;
-    // The fields after the process's name in parentheses; utime and stime are the 12th and 13th.
-    let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: Vec<f64> = fields
-        .split_whitespace()
-        .skip(11)
-        .take(2)
-        .map(str::parse)
-        .collect::<Result<_, _>>()?;
-    Ok(ticks.iter().sum::<f64>() / 100.0)
 }

@@ -3,14 +3,11 @@
 use burn::tensor::{Device, Tensor};
 
 use super::folder::{Folder, Reference, tensor, values};
-use super::gradient::relative_norm;
-use super::{GRADIENT_FACTOR, GRADIENT_FLOOR, Measure};
-use crate::batch_norm::is_statistic;
-use crate::checkpoint::{NamedTensor, import, released_names};
+use super::gradient::PlainGradients;
+use crate::checkpoint::{NamedTensor, import};
 use crate::config::NetworkConfig;
 use crate::error::ModelError;
 use crate::input::ModelInput;
-use crate::loss::smooth_l1;
 use crate::network::Pass;
 
 /// Tokens of A, C, G and T.
@@ -48,37 +45,11 @@ pub(super) fn compare(folder: &mut Folder, config: &NetworkConfig) -> Result<(),
     if let Some(embeddings) = embeddings {
         folder.forward(&reference, "embeddings", &values(&embeddings)?);
     }
-    let loss = smooth_l1(output.prediction, target);
-    folder.forward(&reference, "loss", &values(&loss)?);
-    let gradients = network.read_gradients(&loss.backward())?;
-    for (name, gradient) in released_names(&network).iter().zip(gradients) {
-        let Some(released) = name.released.first().filter(|_| !is_statistic(&name.name)) else {
-            continue;
-        };
-        let released = format!("grad.{released}");
-        let Some(expected) = folder.expect(&reference, &released) else {
-            continue;
-        };
-        let single = expected.values.clone();
-        let shadow = reference.values(&format!("f64_{released}"));
-        let (expected, own_error) = match shadow {
-            Some(exact) => (exact.to_vec(), relative_norm(&single, exact)),
-            None => (single, UNRECORDED_ERROR),
-        };
-        folder.mark(&reference, &format!("f64_{released}"));
-        let found = gradient.map_or_else(
-            || vec![0.0; expected.len()],
-            |gradient| gradient.into_iter().map(f64::from).collect(),
-        );
-        folder.push(
-            &reference,
-            &released,
-            Measure::RelativeNorm,
-            &found,
-            &expected,
-            GRADIENT_FACTOR * own_error + GRADIENT_FLOOR,
-        );
-    }
+    let gradients = PlainGradients {
+        unrecorded_error: UNRECORDED_ERROR,
+        is_normalised: false,
+    };
+    gradients.compare(folder, &network, output.prediction, target, &reference)?;
     folder.finish(&reference, "not part of the expression head's prediction");
     Ok(())
 }

@@ -5,16 +5,13 @@ use std::collections::BTreeMap;
 use burn::tensor::{Device, Tensor};
 
 use super::folder::{Folder, Reference, tensor, values};
-use super::gradient::compare_statistics;
-use super::{GRADIENT_FACTOR, GRADIENT_FLOOR, Measure};
-use crate::batch_norm::is_statistic;
-use crate::checkpoint::{import, released_names};
+use super::gradient::{PlainGradients, compare_statistics};
+use crate::checkpoint::import;
 use crate::config::NetworkConfig;
 use crate::epinformer::Candidates;
 use crate::error::ModelError;
 use crate::input::ModelInput;
-use crate::loss::smooth_l1;
-use crate::network::{Network, Output, Pass};
+use crate::network::{Network, Pass};
 
 /// Error of the released code's own gradients in single precision, relative to their norm, where the folder does not
 /// record it (`f32_relerr.*`, which oracle/epinformer_shadow.py adds): the largest that it found is 1.3e-4.
@@ -51,14 +48,12 @@ pub(super) fn compare(folder: &mut Folder, config: &NetworkConfig) -> Result<(),
         if is_normalised {
             compare_statistics(folder, &network, &output.statistics, &reference)?;
         }
-        compare_gradients(
-            folder,
-            &network,
-            output,
-            target.clone(),
+        let gradients = PlainGradients {
+            unrecorded_error: UNRECORDED_ERROR,
             is_normalised,
-            &reference,
-        )?;
+        };
+        let target = target.clone();
+        gradients.compare(folder, &network, output.prediction, target, &reference)?;
         folder.finish(&reference, "not part of the loss");
     }
     Ok(())
@@ -113,57 +108,6 @@ fn compare_evaluation(
         &values(&Tensor::stack::<4>(attention, 0))?,
     );
     folder.finish(reference, "not part of the prediction");
-    Ok(())
-}
-
-fn compare_gradients(
-    folder: &mut Folder,
-    network: &Network,
-    output: Output,
-    target: Tensor<2>,
-    is_normalised: bool,
-    reference: &Reference,
-) -> Result<(), ModelError> {
-    let loss = smooth_l1(output.prediction, target);
-    folder.forward(reference, "loss", &values(&loss)?);
-    let gradients = network.read_gradients(&loss.backward())?;
-    let names = released_names(network);
-    let recorded = |released: &str| reference.scalar(&format!("f32_relerr.{released}"));
-    for (name, gradient) in names.iter().zip(gradients) {
-        let Some(released) = name.released.first().filter(|_| !is_statistic(&name.name)) else {
-            continue;
-        };
-        let gradient_name = format!("grad.{released}");
-        let Some(expected) = folder.expect(reference, &gradient_name) else {
-            continue;
-        };
-        let expected = expected.values.clone();
-        folder.mark(reference, &format!("f32_relerr.{released}"));
-        let own_error = recorded(released).unwrap_or(UNRECORDED_ERROR);
-        let tolerance = GRADIENT_FACTOR * own_error + GRADIENT_FLOOR;
-        let found = gradient.map_or_else(
-            || vec![0.0; expected.len()],
-            |gradient| gradient.into_iter().map(f64::from).collect(),
-        );
-        // A bias before a normalisation by the batch's own mean has no effect: its exact gradient is 0, and what was
-        // recorded is rounding, whose size is the tolerance.
-        let is_zero = is_normalised && name.name.ends_with("convolution.bias");
-        let (measure, expected, tolerance) = if is_zero {
-            let largest = expected.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
-            let zeros = vec![0.0; expected.len()];
-            (Measure::Absolute, zeros, GRADIENT_FACTOR * largest)
-        } else {
-            (Measure::RelativeNorm, expected, tolerance)
-        };
-        folder.push(
-            reference,
-            &gradient_name,
-            measure,
-            &found,
-            &expected,
-            tolerance,
-        );
-    }
     Ok(())
 }
 

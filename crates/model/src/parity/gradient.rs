@@ -139,6 +139,74 @@ fn compare_gradient(
 /// its exact values). Ours is exact, so the gradients that pass only through samples differ by about this much.
 const TORCH_SAMPLE_GRADIENT: f64 = 7e-4;
 
+/// What gradients of a network without a recorded mask are held to.
+pub(super) struct PlainGradients {
+    /// Error of the released code's own gradients in single precision, relative to their norm, where the folder does not
+    /// tell it: as `f32_relerr.*`, or by the double-precision shadow `f64_grad.*`.
+    pub unrecorded_error: f64,
+    /// Whether the pass normalised by the batch's own mean. A bias before such a normalisation has no effect: its exact
+    /// gradient is 0, and what was recorded is rounding, whose size is the tolerance.
+    pub is_normalised: bool,
+}
+
+impl PlainGradients {
+    /// Compares the prediction's loss and its gradient in every parameter.
+    pub(super) fn compare(
+        &self,
+        folder: &mut Folder,
+        network: &Network,
+        prediction: Tensor<2>,
+        target: Tensor<2>,
+        reference: &Reference,
+    ) -> Result<(), ModelError> {
+        let loss = smooth_l1(prediction, target);
+        folder.forward(reference, "loss", &values(&loss)?);
+        let gradients = network.read_gradients(&loss.backward())?;
+        for (name, gradient) in released_names(network).iter().zip(&gradients) {
+            let Some(released) = name.released.first().filter(|_| !is_statistic(&name.name)) else {
+                continue;
+            };
+            let gradient_name = format!("grad.{released}");
+            let Some(single) = folder.expect(reference, &gradient_name) else {
+                continue;
+            };
+            let single = single.values.clone();
+            let (recorded, shadow) = (
+                format!("f32_relerr.{released}"),
+                format!("f64_{gradient_name}"),
+            );
+            folder.mark(reference, &recorded);
+            folder.mark(reference, &shadow);
+            let (expected, own_error) = match reference.values(&shadow) {
+                Some(exact) => (exact.to_vec(), relative_norm(&single, exact)),
+                None => {
+                    let recorded = reference.scalar(&recorded);
+                    (single, recorded.unwrap_or(self.unrecorded_error))
+                }
+            };
+            let found = or_zero(gradient.as_deref(), expected.len());
+            let is_zero = self.is_normalised && name.name.ends_with("convolution.bias");
+            let (measure, expected, tolerance) = if is_zero {
+                let largest = expected.iter().fold(0.0_f64, |a, b| a.max(b.abs()));
+                let zeros = vec![0.0; expected.len()];
+                (Measure::Absolute, zeros, GRADIENT_FACTOR * largest)
+            } else {
+                let tolerance = GRADIENT_FACTOR * own_error + GRADIENT_FLOOR;
+                (Measure::RelativeNorm, expected, tolerance)
+            };
+            folder.push(
+                reference,
+                &gradient_name,
+                measure,
+                &found,
+                &expected,
+                tolerance,
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Gradients of the prediction's loss alone. The reference records its own single-precision error only for the
 /// mask's output layer; the largest of those is taken for all, as each passes through that layer.
 fn compare_prediction_gradients(
