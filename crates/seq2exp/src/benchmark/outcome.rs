@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use dataset::Split;
-use model::is_statistic;
+use model::{is_frozen, is_statistic};
 use safetensors::SafeTensors;
 
 use super::Cell;
@@ -106,7 +106,8 @@ fn n_parameters(path: &Path) -> Result<usize, RunError> {
         path: path.to_path_buf(),
         message: error.to_string(),
     })?;
-    let trained = tensors.iter().filter(|(name, _)| !is_statistic(name));
+    let is_trained = |name: &str| !is_statistic(name) && !is_frozen(name);
+    let trained = tensors.iter().filter(|(name, _)| is_trained(name));
     Ok(trained
         .map(|(_, tensor)| tensor.shape().iter().product::<usize>())
         .sum())

@@ -1,5 +1,6 @@
 //! The published scores, to be printed beside ours.
 
+use dataset::SplitConfig;
 use serde::{Deserialize, Serialize};
 
 /// A data set that scores were published for.
@@ -32,6 +33,8 @@ pub struct PublishedRow {
     pub mae: Option<f64>,
     /// Pearson correlation.
     pub pearson: Option<f64>,
+    /// Its standard deviation over seeds.
+    pub pearson_sd: Option<f64>,
     /// Share of positions that the mask selects.
     pub mask_ratio: Option<f64>,
 }
@@ -52,9 +55,22 @@ pub fn published_row(data: PublishedData, model: &str) -> Option<PublishedRow> {
         mse_sd: number(3),
         mae: number(4),
         pearson: number(5),
-        mask_ratio: number(6),
+        pearson_sd: number(6),
+        mask_ratio: number(7),
     })
 }
+
+/// Whether a split tests the genes of the published scores: fold 11, which is that of the released code.
+pub(super) fn is_published_split(split: &SplitConfig) -> bool {
+    match split {
+        SplitConfig::Fold { fold } => *fold == PUBLISHED_FOLD,
+        SplitConfig::Table { column, .. } => *column == format!("fold_{PUBLISHED_FOLD}"),
+        _ => false,
+    }
+}
+
+/// The fold of the published scores; counted from 1.
+const PUBLISHED_FOLD: usize = 11;
 
 #[cfg(test)]
 mod tests {
@@ -68,13 +84,13 @@ mod tests {
             .collect();
         assert_eq!(
             rows[0],
-            "data\tmodel\tmse\tmse_sd\tmae\tpearson\tmask_ratio"
+            "data\tmodel\tmse\tmse_sd\tmae\tpearson\tpearson_sd\tmask_ratio"
         );
         // Eleven models on two cell types.
         assert_eq!(rows.len(), 1 + 2 * 11);
         for row in &rows[1..] {
             let fields: Vec<&str> = row.split('\t').collect();
-            assert_eq!(fields.len(), 7, "{row}");
+            assert_eq!(fields.len(), 8, "{row}");
             for field in &fields[2..] {
                 let is_share = |x: f64| (0.0..1.0).contains(&x);
                 assert!(*field == "NA" || field.parse().is_ok_and(is_share), "{row}");
@@ -89,7 +105,16 @@ mod tests {
         assert_eq!((row.mse, row.mse_sd), (Some(0.1856), Some(0.0032)));
         assert_eq!((row.mae, row.pearson), (Some(0.3054), Some(0.8723)));
         let prism = published_row(PublishedData::GM12878, "prism").expect("published");
-        assert_eq!((prism.mse, prism.mae), (Some(0.1759), None));
+        assert_eq!(
+            (prism.mse, prism.mse_sd, prism.mae),
+            (Some(0.1759), None, None)
+        );
+        assert_eq!(
+            (prism.pearson, prism.pearson_sd),
+            (Some(0.9016), Some(0.0024))
+        );
+        let hard = published_row(PublishedData::K562, "seq2exp_hard").expect("published");
+        assert_eq!(hard.mask_ratio, Some(0.069));
         assert_eq!(published_row(PublishedData::K562, "mine"), None);
     }
 }

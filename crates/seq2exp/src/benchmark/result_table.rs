@@ -7,6 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::paired::interval_over_genes;
+use super::published::is_published_split;
 use super::{
     Cell, CellOutcome, CellState, GeneTest, Plan, PublishedRow, SeedTest, gene_test, published_row,
     seed_test,
@@ -145,10 +146,8 @@ impl ResultTable {
                     row.dataset.clone_from(dataset);
                     row.fold = fold;
                     row.model.clone_from(model);
-                    // The published scores are those of fold 11, the split that the released code has.
-                    let is_published_fold = matches!(fold, FoldLabel::Own | FoldLabel::One(11));
                     row.published = published
-                        .filter(|_| is_published_fold)
+                        .filter(|_| group.tests_published_genes())
                         .and_then(|data| published_row(data, model));
                     table.rows.push(row);
                 }
@@ -227,6 +226,12 @@ impl<'a> Group<'a> {
             group.cells[place].push((cell, state, outcome.as_ref()));
         }
         group
+    }
+
+    /// Whether every cell has the split of the published scores.
+    fn tests_published_genes(&self) -> bool {
+        let mut cells = self.cells.iter().flatten();
+        cells.all(|(cell, _, _)| is_published_split(&cell.config.data.split))
     }
 
     /// The outcomes of the seeds that have one for every fold.
@@ -366,8 +371,12 @@ mod tests {
     use super::*;
     use crate::benchmark::Scored;
 
-    /// A plan of two models and these seeds and folds, on files that are not there.
+    /// A plan of two models and these seeds and folds, on files that are not there, with fold 11 as their own split.
     fn plan(folds: &str, published: &str) -> Plan {
+        plan_split("{ by = 'fold', fold = 11 }", folds, published)
+    }
+
+    fn plan_split(split: &str, folds: &str, published: &str) -> Plan {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let write = |name: &str, text: String| {
             let path = folder.path().join(name);
@@ -376,10 +385,11 @@ mod tests {
         };
         write(
             "e.toml",
-            "name = 'e'\n[data]\ngenome = 'g'\ngenes = 't'\nlength = 4000\nsplit = { by = 'fold', fold = 11 }\n\
-             expression = { path = 'e', value = 'v' }\ncontact = { fallback = 'power_law' }\n\
-             [model]\nkind = 'seq2exp_soft'\n"
-                .to_string(),
+            format!(
+                "name = 'e'\n[data]\ngenome = 'g'\ngenes = 't'\nlength = 4000\nsplit = {split}\n\
+                 expression = {{ path = 'e', value = 'v' }}\ncontact = {{ fallback = 'power_law' }}\n\
+                 [model]\nkind = 'seq2exp_soft'\n"
+            ),
         );
         let path = write(
             "b.toml",
@@ -446,6 +456,45 @@ mod tests {
         // Genes: A (1 - (0 + 1) / 2), B 0; mean 0.25.
         let genes = caduceus.gene_test.expect("two genes");
         assert_eq!((genes.n_genes, genes.difference.value), (2, Some(0.25)));
+    }
+
+    #[test]
+    fn published_scores_stand_beside_their_own_split_alone() {
+        let table = |column: &str| {
+            format!("{{ by = 'table', path = 's.csv', key = 'ENSID', column = '{column}' }}")
+        };
+        for (split, folds, expected) in [
+            ("{ by = 'fold', fold = 11 }", "", vec![true]),
+            ("{ by = 'fold', fold = 3 }", "", vec![false]),
+            (table("fold_11").as_str(), "", vec![true]),
+            (table("fold_3").as_str(), "", vec![false]),
+            (table("fold_3").as_str(), "folds = [11]", vec![true]),
+            ("{ by = 'column' }", "", vec![false]),
+            // The eleventh of twelve blocks are other genes than those of fold 11; pooled, then 1 and 11.
+            (
+                "{ by = 'blocks', n_blocks = 12, test_block = 0 }",
+                "folds = [1, 11]",
+                vec![false; 3],
+            ),
+            (
+                "{ by = 'fold', fold = 3 }",
+                "folds = [1, 11]",
+                vec![false, false, true],
+            ),
+        ] {
+            let plan = plan_split(split, folds, "published = 'K562'");
+            let n_cells = plan.cells.len();
+            let states = vec![CellState::Unfinished; n_cells];
+            let table = ResultTable::new(&plan, &states, &vec![None; n_cells]);
+            // Two models a fold.
+            let found: Vec<bool> = table
+                .rows
+                .iter()
+                .step_by(2)
+                .map(|row| row.published.is_some())
+                .collect();
+            assert_eq!(found, expected, "{split} {folds}");
+        }
     }
 
     #[test]

@@ -45,7 +45,8 @@ const COLUMNS: &str = "dataset\tfold\tmodel\tn_seeds\tn_planned\tn_genes\tn_para
     \tmse\tmse_sd\tmse_low\tmse_high\tmae\tmae_sd\tpearson\tpearson_sd\tpearson_low\tpearson_high\
     \tspearman\tspearman_sd\tmask_ratio\tmask_ratio_sd\
     \tmse_difference\tmse_difference_low\tmse_difference_high\tp_genes\tp_seeds\
-    \tpublished_mse\tpublished_mse_sd\tpublished_mae\tpublished_pearson\tpublished_mask_ratio\tproblems\n";
+    \tpublished_mse\tpublished_mse_sd\tpublished_mae\tpublished_pearson\tpublished_pearson_sd\
+    \tpublished_mask_ratio\tproblems\n";
 
 fn tsv(table: &ResultTable) -> String {
     let mut text = format!("# version={}\n", env!("CARGO_PKG_VERSION"));
@@ -94,6 +95,7 @@ fn tsv(table: &ResultTable) -> String {
             published.and_then(|p| p.mse_sd),
             published.and_then(|p| p.mae),
             published.and_then(|p| p.pearson),
+            published.and_then(|p| p.pearson_sd),
             published.and_then(|p| p.mask_ratio),
         ]);
         fields.extend(numbers.into_iter().map(number));
@@ -199,7 +201,7 @@ impl Shown {
             columns.extend(["MSE difference", "p (genes)", "p (seeds)"]);
         }
         if self.published {
-            columns.extend(["published MSE", "MAE", "Pearson"]);
+            columns.extend(["published MSE", "MAE", "Pearson", "mask"]);
         }
         columns
     }
@@ -245,10 +247,7 @@ fn row_fields(row: &ResultRow, has_reference: bool) -> Vec<String> {
         spread_text(mae),
         with_interval(pearson, row.pearson),
         spread_text(spearman),
-        match row.mask_ratio.mean {
-            Some(mean) => format!("{:.1} %", 100.0 * mean),
-            None => DASH.to_string(),
-        },
+        percent(row.mask_ratio.mean),
     ];
     if has_reference {
         let difference = row.gene_test.map(|test| test.difference);
@@ -264,20 +263,30 @@ fn row_fields(row: &ResultRow, has_reference: bool) -> Vec<String> {
     fields
 }
 
-/// The published error with its spread, absolute error and correlation.
-fn published_fields(row: &ResultRow) -> [String; 3] {
+/// The published error, absolute error and correlation, with their spread, and the share that the mask selects.
+fn published_fields(row: &ResultRow) -> [String; 4] {
     let published = row.published;
-    let plain = |value: Option<f64>| value.map_or(DASH.to_string(), |value| format!("{value:.4}"));
-    let mse = published.and_then(|p| p.mse);
-    let sd = published.and_then(|p| p.mse_sd);
+    let with_sd = |value: Option<f64>, sd: Option<f64>| match (value, sd) {
+        (Some(value), Some(sd)) => format!("{value:.4} ± {sd:.4}"),
+        (Some(value), None) => format!("{value:.4}"),
+        (None, _) => DASH.to_string(),
+    };
     [
-        match (mse, sd) {
-            (Some(mse), Some(sd)) => format!("{mse:.4} ± {sd:.4}"),
-            _ => plain(mse),
-        },
-        plain(published.and_then(|p| p.mae)),
-        plain(published.and_then(|p| p.pearson)),
+        with_sd(
+            published.and_then(|p| p.mse),
+            published.and_then(|p| p.mse_sd),
+        ),
+        with_sd(published.and_then(|p| p.mae), None),
+        with_sd(
+            published.and_then(|p| p.pearson),
+            published.and_then(|p| p.pearson_sd),
+        ),
+        percent(published.and_then(|p| p.mask_ratio)),
     ]
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or(DASH.to_string(), |share| format!("{:.1} %", 100.0 * share))
 }
 
 /// What stands where there is no value.
@@ -378,6 +387,31 @@ mod tests {
     }
 
     #[test]
+    fn markdown_shows_the_published_numbers_that_there_are() {
+        let data = crate::benchmark::PublishedData::GM12878;
+        let rows = ["prism", "seq2exp_hard", "mine"].map(|model| ResultRow {
+            model: model.to_string(),
+            published: crate::benchmark::published_row(data, model),
+            ..row()
+        });
+        let table = ResultTable {
+            name: "b".to_string(),
+            reference: None,
+            rows: rows.to_vec(),
+            bootstrap: BootstrapConfig::default(),
+        };
+        let text = markdown(&table);
+        for end in [
+            "| published MSE | MAE | Pearson | mask |\n",
+            "| 0.1759 | – | 0.9016 ± 0.0024 | – |\n",
+            "| 0.1890 ± 0.0045 | 0.3199 | 0.8916 | 6.3 % |\n",
+            "| – | – | – | – |\n",
+        ] {
+            assert!(text.contains(end), "no {end:?} in:\n{text}");
+        }
+    }
+
+    #[test]
     fn tsv_has_a_field_for_each_column() {
         let table = ResultTable {
             name: "b".to_string(),
@@ -388,6 +422,6 @@ mod tests {
         let text = tsv(&table);
         let rows = text.lines().filter(|line| !line.starts_with('#'));
         let widths: Vec<usize> = rows.map(|line| line.split('\t').count()).collect();
-        assert_eq!(widths, [32; 2]);
+        assert_eq!(widths, [33; 2]);
     }
 }
