@@ -129,7 +129,7 @@ pub struct CaduceusConfig {
     /// Whether both strands are read with the same parameters; `none`. Released name: `rcps`.
     pub reverse_complement: ReverseComplement,
     /// Weights of a pretrained Caduceus (`model.safetensors` of a Hugging Face model) that the backbone starts from;
-    /// none. Relative to the current folder. Released name: `pretrained_model_name`.
+    /// none. Relative to the experiment file. Released name: `pretrained_model_name`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pretrained: Option<PathBuf>,
     /// The Mamba block.
@@ -358,6 +358,11 @@ impl NetworkConfig {
         matches!(self, Self::FixedMask(config) if config.mask_source == FixedMaskSource::Peaks)
     }
 
+    /// Whether an input must carry candidate enhancers.
+    pub fn needs_candidates(&self) -> bool {
+        matches!(self, Self::Epinformer(_))
+    }
+
     /// Features of the messenger RNA that an input must carry.
     pub fn n_features(&self) -> usize {
         with_fields!(self, fields => fields.n_features)
@@ -367,6 +372,7 @@ impl NetworkConfig {
     pub fn with_length(mut self, length: usize) -> Self {
         match &mut self {
             Self::Seq2Exp(fields) if fields.n_positions != 0 => fields.n_positions = length,
+            Self::FixedMask(fields) if fields.n_positions != 0 => fields.n_positions = length,
             Self::Hyena(fields) if fields.filter_length != 0 => fields.filter_length = length + 2,
             Self::Enformer(fields) if fields.crop > length => fields.shorten(length),
             _ => {}
@@ -423,12 +429,21 @@ impl NetworkConfig {
         config
     }
 
+    /// Positions of the learned positional embedding; 0 for a network without one.
+    pub fn n_positions(&self) -> usize {
+        match self {
+            Self::Seq2Exp(fields) => fields.n_positions,
+            Self::FixedMask(fields) => fields.n_positions,
+            _ => 0,
+        }
+    }
+
     /// Why these settings do not fit windows of this length, if they do not.
     pub fn window_problem(&self, length: usize) -> Option<String> {
+        let n_positions = self.n_positions();
         match self {
-            Self::Seq2Exp(fields) if ![0, length].contains(&fields.n_positions) => Some(format!(
-                "data.length is {length} and model.n_positions {}; make them equal",
-                fields.n_positions
+            _ if ![0, length].contains(&n_positions) => Some(format!(
+                "data.length is {length} and model.n_positions {n_positions}; make them equal"
             )),
             Self::Hyena(fields) if (1..length).contains(&fields.filter_length) => Some(format!(
                 "data.length is {length} and model.filter_length {}; raise it, or set it to 0",

@@ -28,6 +28,9 @@ pub struct FixedMaskConfig {
     pub n_tracks: usize,
     /// Features of the messenger RNA in the head; 9. Released name: `rna_feat_dim`.
     pub n_features: usize,
+    /// Positions of the learned positional embedding, the window's length in bp; 0 = none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub n_positions: usize,
     /// Where the mask comes from; `peaks`. Released name: `use_peak_mask`.
     pub mask_source: FixedMaskSource,
     /// How the mask reaches the predictor; `scale`.
@@ -48,7 +51,27 @@ pub enum FixedMaskSource {
     All,
 }
 
+fn is_zero(n: &usize) -> bool {
+    *n == 0
+}
+
 impl FixedMaskConfig {
+    /// Seq2Exp's predictor alone, as it is inside that network, under a mask that is given.
+    pub fn of_predictor(config: &Seq2ExpConfig, mask_source: FixedMaskSource) -> Self {
+        Self {
+            d_model: config.d_model,
+            n_layer: config.n_layer_predictor,
+            promoter: config.promoter,
+            n_tracks: config.n_tracks,
+            n_features: config.n_features,
+            n_positions: config.n_positions,
+            mask_source,
+            mask_site: config.mask_site,
+            mamba: config.mamba.clone(),
+            initialization: config.initialization.clone(),
+        }
+    }
+
     /// The published MACS3 baseline.
     pub fn published() -> Self {
         Self {
@@ -57,6 +80,7 @@ impl FixedMaskConfig {
             promoter: 2000,
             n_tracks: 3,
             n_features: 9,
+            n_positions: 0,
             mask_source: FixedMaskSource::Peaks,
             mask_site: MaskSite::Scale,
             mamba: MambaConfig::default(),
@@ -72,6 +96,7 @@ impl FixedMaskConfig {
             promoter: self.promoter,
             n_tracks: self.n_tracks,
             n_features: self.n_features,
+            n_positions: self.n_positions,
             mask_site: self.mask_site,
             mamba: self.mamba.clone(),
             initialization: self.initialization.clone(),
@@ -88,6 +113,12 @@ impl FixedMaskConfig {
             ("n_tracks", self.n_tracks),
         ] {
             positive(&mut problems, field, value);
+        }
+        if self.n_positions != 0 && self.n_positions < self.promoter {
+            problems.push(format!(
+                "n_positions ({}) is smaller than promoter ({})",
+                self.n_positions, self.promoter
+            ));
         }
         self.mamba.add_problems(&mut problems);
         self.initialization.add_problems(&mut problems);
@@ -225,6 +256,40 @@ mod tests {
                 .unwrap();
             assert_eq!(read(&output.mask.unwrap()).unwrap(), expected);
             assert!(output.kl.is_none());
+        }
+    }
+
+    #[test]
+    fn predictor_of_seq2exp_is_all_of_it_but_the_generator() {
+        let size = NetworkSize {
+            d_model: 8,
+            n_layer: 2,
+            promoter: 2,
+            length: 8,
+        };
+        for kind in [NetworkKind::Seq2ExpSoft, NetworkKind::Seq2ExpHard] {
+            let whole = kind.preset().with_size(size);
+            let crate::NetworkConfig::Seq2Exp(fields) = &whole else {
+                panic!("{kind:?}");
+            };
+            let own = FixedMaskConfig::of_predictor(fields, FixedMaskSource::All);
+            let own = crate::NetworkConfig::FixedMask(own);
+            let device = Device::flex();
+            let [whole, own] = [&whole, &own].map(|config| {
+                let network = Network::init(config, 2, &device).unwrap();
+                network.named_parameters()
+            });
+            // Hard: the predictor's blocks are the generator's.
+            let theirs: Vec<_> = whole
+                .iter()
+                .filter(|p| !p.name.starts_with("generator.") || kind == NetworkKind::Seq2ExpHard)
+                .filter(|p| !p.name.starts_with("generator.output"))
+                .map(|p| (p.name.replace("generator.", "predictor."), &p.shape))
+                .collect();
+            let mut found: Vec<_> = own.iter().map(|p| (p.name.clone(), &p.shape)).collect();
+            let mut expected = theirs;
+            (found.sort(), expected.sort());
+            assert_eq!(found, expected, "{kind:?}");
         }
     }
 

@@ -339,19 +339,17 @@ impl Network {
             }
             _ => {}
         }
-        match self {
-            Self::Seq2Exp(network) if !matches!(network.config().n_positions, 0) => {
-                let n_positions = network.config().n_positions;
-                if n_positions == length {
-                    Ok(())
-                } else {
-                    Err(ModelError::Positions {
-                        length,
-                        n_positions,
-                    })
-                }
-            }
-            _ => Ok(()),
+        let n_positions = match self {
+            Self::Seq2Exp(network) => network.config().n_positions,
+            Self::FixedMask(network) => network.config().n_positions,
+            _ => 0,
+        };
+        match [0, length].contains(&n_positions) {
+            true => Ok(()),
+            false => Err(ModelError::Positions {
+                length,
+                n_positions,
+            }),
         }
     }
 

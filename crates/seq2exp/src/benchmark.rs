@@ -7,16 +7,16 @@ mod ablation;
 mod cell;
 mod cell_process;
 mod config;
-mod fixed_mask;
 mod outcome;
 mod paired;
 mod plan;
 mod published;
+mod random_mask;
 mod result_table;
 mod runner;
 mod table_text;
 
-pub use cell::{Cell, CellWork, FixedMask};
+pub use cell::{Cell, CellWork};
 pub use config::{BenchmarkConfig, DatasetEntry, Folds, ModelEntry, TrialSize};
 pub use outcome::{CellOutcome, Scored};
 pub use paired::{GeneTest, SeedTest, gene_test, seed_test};

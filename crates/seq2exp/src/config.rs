@@ -200,6 +200,13 @@ impl ExperimentConfig {
                         .to_string(),
                 ),
                 Some(data) => {
+                    if self.data.length <= data.element_length {
+                        problems.push(format!(
+                            "data.length is {} and data.candidates.element_length {}: no candidate fits beside the \
+                             promoter; lengthen the windows, or shorten element_length of both data.candidates and model",
+                            self.data.length, data.element_length
+                        ));
+                    }
                     for (ours, theirs, field) in [
                         (data.most, network.n_candidates, ("most", "n_candidates")),
                         (

@@ -5,11 +5,11 @@ use std::path::Path;
 use dataset::{CONTACT_TRACK, DataConfig, HiddenInput};
 use model::NetworkConfig;
 use model::config::{
-    BackboneInput, CaduceusConfig, InitializationConfig, OutProjLayers, PredictorWeights,
-    Seq2ExpConfig,
+    BackboneInput, CaduceusConfig, FixedMaskConfig, FixedMaskSource, InitializationConfig,
+    OutProjLayers, PredictorWeights, Seq2ExpConfig,
 };
 
-use super::{Cell, CellWork, FixedMask, Plan};
+use super::{Cell, CellWork, Plan};
 use crate::config::ExperimentConfig;
 use crate::error::RunError;
 
@@ -32,7 +32,6 @@ struct Variant {
 #[derive(Clone, Copy)]
 enum VariantWork {
     Train,
-    TrainUnderAll,
     TrainUnderRandom,
     EvaluateFull,
 }
@@ -51,7 +50,12 @@ impl Plan {
         lengths: Option<&[u64]>,
         only: &[String],
     ) -> Result<Self, RunError> {
-        let mut variants = variants(config, lengths);
+        let mut notes = Vec::new();
+        let built_in = match lengths {
+            Some(_) => Vec::new(),
+            None => lengths_of(config, &mut notes),
+        };
+        let mut variants = variants(config, lengths.unwrap_or(&built_in));
         let names: Vec<&str> = variants.iter().map(|v| v.name.as_str()).collect();
         let mut problems: Vec<String> = only
             .iter()
@@ -90,10 +94,7 @@ impl Plan {
                     },
                     work: match variant.work {
                         VariantWork::Train => CellWork::Train,
-                        VariantWork::TrainUnderAll => CellWork::TrainUnder(FixedMask::All),
-                        VariantWork::TrainUnderRandom => {
-                            CellWork::TrainUnder(FixedMask::RandomLike(full))
-                        }
+                        VariantWork::TrainUnderRandom => CellWork::TrainUnderRandom { like: full },
                         VariantWork::EvaluateFull => CellWork::EvaluateNetworkOf(full),
                     },
                 });
@@ -105,22 +106,47 @@ impl Plan {
             models: variants.into_iter().map(|variant| variant.name).collect(),
             reference: Some(FULL.to_string()),
             datasets: vec![(config.name.clone(), None)],
+            notes,
         })
     }
 }
 
+/// The built-in lengths that an experiment can be shortened to; notes those that hold no candidate enhancer.
+fn lengths_of(config: &ExperimentConfig, notes: &mut Vec<String>) -> Vec<u64> {
+    let own = config.data.length;
+    let mut lengths = LENGTHS.to_vec();
+    lengths.retain(|length| *length < own);
+    let candidates = config.data.candidates.as_ref();
+    if let Some(candidates) = candidates.filter(|_| config.model.needs_candidates()) {
+        let n_lengths = lengths.len();
+        lengths.retain(|length| *length > candidates.element_length);
+        if lengths.len() < n_lengths {
+            notes.push(format!(
+                "windows of {} bases (data.candidates.element_length) and less hold no candidate enhancer: no train_ \
+                 and test_ variants of those lengths",
+                candidates.element_length
+            ));
+        }
+    }
+    lengths
+}
+
 /// The experiment and its ablations, in the order of the table.
-fn variants(config: &ExperimentConfig, lengths: Option<&[u64]>) -> Vec<Variant> {
+fn variants(config: &ExperimentConfig, lengths: &[u64]) -> Vec<Variant> {
     let mut variants = Variants {
         full: config,
         list: Vec::new(),
     };
     variants.add(FULL, VariantWork::Train, |_| {});
     if let NetworkConfig::Seq2Exp(fields) = &config.model {
-        variants.add("no_generator", VariantWork::TrainUnderAll, fix_mask);
+        let under =
+            |source| NetworkConfig::FixedMask(FixedMaskConfig::of_predictor(fields, source));
+        variants.add("no_generator", VariantWork::Train, |config| {
+            config.model = under(FixedMaskSource::All);
+        });
         variants.add("random_mask", VariantWork::TrainUnderRandom, |config| {
-            fix_mask(config);
-            config.data.exclude = Some(Cell::GENOME_FILE.into());
+            config.model = under(FixedMaskSource::Peaks);
+            config.data.peaks = vec![Cell::MASK_FILE.into()];
         });
         variants.add("no_kl", VariantWork::Train, |config| {
             config.train.kl_weight = 0.0
@@ -145,18 +171,13 @@ fn variants(config: &ExperimentConfig, lengths: Option<&[u64]>) -> Vec<Variant> 
             });
         }
     }
-    let own = config.data.length;
-    let lengths: Vec<u64> = match lengths {
-        Some(lengths) => lengths.to_vec(),
-        None => LENGTHS.into_iter().filter(|length| *length < own).collect(),
-    };
-    for &length in &lengths {
+    for &length in lengths {
         variants.add(&format!("train_{length}"), VariantWork::Train, |config| {
             set_length(config, length)
         });
     }
     if has_window_of_any_length(&config.model) {
-        for &length in &lengths {
+        for &length in lengths {
             let name = format!("test_{length}");
             variants.add(&name, VariantWork::EvaluateFull, |config| {
                 set_length(config, length)
@@ -188,7 +209,7 @@ impl Variants<'_> {
 /// Whether a network trained on windows of one length can run on those of another.
 fn has_window_of_any_length(model: &NetworkConfig) -> bool {
     // A positional embedding has one vector for each position of the window.
-    !matches!(model, NetworkConfig::Seq2Exp(fields) if fields.n_positions != 0)
+    model.n_positions() == 0
 }
 
 /// Gives the windows another length; a promoter that is longer shrinks to it.
@@ -220,12 +241,6 @@ fn remove_track(config: &mut ExperimentConfig, index: usize, track: &str) {
     }
 }
 
-/// Gives every position of the mask a value, so that the generator has no say and nothing to learn.
-fn fix_mask(config: &mut ExperimentConfig) {
-    config.data.include = Some(Cell::MASK_FILE.into());
-    config.train.kl_weight = 0.0;
-}
-
 /// One backbone on sequence and tracks with as many blocks as generator and predictor have together.
 fn one_backbone(fields: &Seq2ExpConfig) -> CaduceusConfig {
     CaduceusConfig {
@@ -254,7 +269,7 @@ mod tests {
         let text = format!(
             "name = 'e'\nseeds = [2, 3]\n[data]\ngenome = '/g.fa'\ngenes = '/g.tsv'\nlength = 3000\npromoter = 2000\n\
              expression = {{ path = '/e.tsv', value = 'v' }}\nsplit = {{ by = 'fold', fold = 11 }}\n\
-             activity_tracks = ['h3k27ac', 'dnase']\ncontact = {{ fallback = 'power_law' }}\n\
+             exclude = '/x.bed'\nactivity_tracks = ['h3k27ac', 'dnase']\ncontact = {{ fallback = 'power_law' }}\n\
              tracks = [{{ name = 'h3k27ac', path = '/h.bw' }}, {{ name = 'dnase', path = '/d.bw' }}]\n\
              [model]\nkind = '{model}'\n"
         );
@@ -343,11 +358,26 @@ mod tests {
             (8, BackboneInput::SequenceAndTracks)
         );
 
-        let fixed = cell("random_mask", 2).config_in(Path::new("/out")).data;
+        // Both are the predictor alone; the regions of the data stay, and only the random mask needs data of its own.
+        let output = Path::new("/out");
+        let fixed = |name: &str| {
+            let NetworkConfig::FixedMask(fields) = &cell(name, 2).config.model else {
+                panic!("{name} has a generator");
+            };
+            (fields.mask_source, fields.n_layer)
+        };
+        assert_eq!(fixed("no_generator"), (FixedMaskSource::All, 4));
+        assert_eq!(fixed("random_mask"), (FixedMaskSource::Peaks, 4));
+        let data_folder = |name: &str, seed| cell(name, seed).data_folder(output);
+        assert_eq!(data_folder("no_generator", 2), data_folder("full", 2));
+        assert_eq!(data_folder("no_generator", 3), data_folder("full", 2));
+        assert_ne!(data_folder("random_mask", 2), data_folder("full", 2));
+        assert_ne!(data_folder("random_mask", 3), data_folder("random_mask", 2));
+        let random = cell("random_mask", 2).config_in(output).data;
         let folder = Path::new("/out/cells/e/random_mask/seed_2");
-        assert_eq!(fixed.include, Some(folder.join("mask.bed")));
-        assert_eq!(fixed.exclude, Some(folder.join("genome.bed")));
-        assert_eq!(fixed.genome, Path::new("/g.fa"));
+        assert_eq!(random.peaks, [folder.join("mask.bed")]);
+        assert_eq!(random.exclude, Some("/x.bed".into()));
+        assert_eq!(random.genome, Path::new("/g.fa"));
     }
 
     #[test]
@@ -387,6 +417,37 @@ mod tests {
         let hard = plan(&hard, Some(&[2_500]), &[]).expect("sound");
         assert!(hard.models.iter().all(|name| !name.starts_with("test_")));
         assert!(hard.models.contains(&"train_2500".to_string()));
+    }
+
+    #[test]
+    fn windows_without_room_for_a_candidate_are_left_out_with_a_note() {
+        let mut config = experiment("caduceus");
+        config.model = model::NetworkKind::Epinformer.preset();
+        let candidates = "links = '/links.txt'\nelement_length = 1008\n";
+        config.data.candidates = Some(toml::from_str(candidates).expect("sound"));
+        let NetworkConfig::Epinformer(fields) = &mut config.model else {
+            panic!("not EPInformer");
+        };
+        fields.element_length = 1_008;
+        assert_eq!(config.validate(), [] as [String; 0]);
+        // The built-in lengths below 3,000 are 500, 1,000 and 2,000.
+        let short = plan(&config, None, &[]).expect("sound");
+        let of_length = |name: &&String| name.starts_with("train_") || name.starts_with("test_");
+        let found: Vec<&String> = short.models.iter().filter(of_length).collect();
+        assert_eq!(found, ["train_2000", "test_2000"]);
+        assert!(
+            short.notes[0].contains("windows of 1008 bases"),
+            "{:?}",
+            short.notes
+        );
+        // A length that is asked for is a mistake.
+        let error = plan(&config, Some(&[1_000]), &[]).expect_err("no candidate");
+        assert!(
+            error.contains("train_1000") && error.contains("no candidate fits"),
+            "{error}"
+        );
+        let whole = plan(&experiment("caduceus"), None, &[]).expect("sound");
+        assert_eq!(whole.notes, [""; 0]);
     }
 
     #[test]

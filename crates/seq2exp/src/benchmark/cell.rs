@@ -29,8 +29,12 @@ pub struct Cell {
 pub enum CellWork {
     /// Trains a network and evaluates it.
     Train,
-    /// Trains a network whose mask is given by [`MASK_FILE`](Cell::MASK_FILE), which is made first.
-    TrainUnder(FixedMask),
+    /// Trains a network whose mask is given by [`MASK_FILE`](Cell::MASK_FILE), which is made first: random blocks, as much
+    /// of the windows as the mask of another cell.
+    TrainUnderRandom {
+        /// The other cell, by its index in the plan.
+        like: usize,
+    },
     /// Trains on the frozen generator of another cell's network.
     TrainOnGenerator {
         /// The other cell, by its index in the plan.
@@ -42,20 +46,9 @@ pub enum CellWork {
     EvaluateNetworkOf(usize),
 }
 
-/// A mask that nobody learns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FixedMask {
-    /// 1 everywhere.
-    All,
-    /// 1 in random blocks, as much of the windows as in another cell, by its index in the plan.
-    RandomLike(usize),
-}
-
 impl Cell {
-    /// Regions of a fixed mask that are 1 (`data.include`), in the cell's folder.
+    /// Regions of a random mask that are 1 (`data.peaks`), in the cell's folder.
     pub const MASK_FILE: &str = "mask.bed";
-    /// The whole genome (`data.exclude`), in the cell's folder: what a fixed mask does not select is 0.
-    pub const GENOME_FILE: &str = "genome.bed";
 
     /// The settings with every file named by its absolute path.
     pub fn config_in(&self, benchmark: &Path) -> ExperimentConfig {
@@ -97,11 +90,10 @@ impl Cell {
     /// The cell whose result must be there first.
     pub fn needs(&self) -> Option<usize> {
         match self.work {
-            CellWork::Train | CellWork::TrainUnder(FixedMask::All) => None,
-            CellWork::TrainUnder(FixedMask::RandomLike(other)) => Some(other),
-            CellWork::TrainOnGenerator { of: other, .. } | CellWork::EvaluateNetworkOf(other) => {
-                Some(other)
-            }
+            CellWork::Train => None,
+            CellWork::TrainUnderRandom { like: other }
+            | CellWork::TrainOnGenerator { of: other, .. }
+            | CellWork::EvaluateNetworkOf(other) => Some(other),
         }
     }
 

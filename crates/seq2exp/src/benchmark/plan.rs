@@ -25,6 +25,8 @@ pub struct Plan {
     pub reference: Option<String>,
     /// Data sets in the order of the table, and the published one that each is.
     pub datasets: Vec<(String, Option<PublishedData>)>,
+    /// What was left out although nobody asked for that, and why.
+    pub notes: Vec<String>,
 }
 
 /// The data set of a benchmark that declares none.
@@ -115,6 +117,7 @@ impl<'a> Planner<'a> {
                     (dataset.name, published)
                 })
                 .collect(),
+            notes: Vec::new(),
         })
     }
 

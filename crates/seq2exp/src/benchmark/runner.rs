@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
-use super::fixed_mask::{share_outside, write_blocks};
-use super::{Cell, CellOutcome, CellWork, FixedMask, Plan};
+use super::random_mask::{share_outside, write_blocks};
+use super::{Cell, CellOutcome, CellWork, Plan};
 use crate::device::DeviceChoice;
 use crate::ensemble::METRICS_FILE;
 use crate::error::RunError;
@@ -276,33 +276,24 @@ impl Runner<'_> {
         }
     }
 
-    /// Writes the region files of a fixed mask, unless they are there.
+    /// Writes the regions of a random mask, unless they are there.
     fn make_mask(&self, cell: &Cell, folder: &Path) -> Result<(), Ended> {
-        let CellWork::TrainUnder(mask) = cell.work else {
+        let CellWork::TrainUnderRandom { like } = cell.work else {
             return Ok(());
         };
-        let data = &cell.config.data;
-        let share = match mask {
-            FixedMask::All => 1.0,
-            FixedMask::RandomLike(other) => {
-                let other = CellOutcome::read(&self.plan.cells[other], self.folder);
-                let other = other.map_err(|error| Ended::Failed(error.to_string()))?;
-                let ratio = other.and_then(|outcome| outcome.mask_ratio);
-                let ratio = ratio.ok_or_else(|| {
-                    Ended::Failed("the network to compare with has no mask".to_string())
-                })?;
-                share_outside(ratio, data.promoter, data.length)
-            }
-        };
-        for (name, share) in [(Cell::MASK_FILE, share), (Cell::GENOME_FILE, 1.0)] {
-            let path = folder.join(name);
-            if path.exists() {
-                continue;
-            }
-            write_blocks(&path, &data.genome, share, cell.seed)
-                .map_err(|error| Ended::Failed(error.to_string()))?;
+        let path = folder.join(Cell::MASK_FILE);
+        if path.exists() {
+            return Ok(());
         }
-        Ok(())
+        let other = CellOutcome::read(&self.plan.cells[like], self.folder);
+        let other = other.map_err(|error| Ended::Failed(error.to_string()))?;
+        let ratio = other
+            .and_then(|outcome| outcome.mask_ratio)
+            .ok_or_else(|| Ended::Failed("the network to compare with has no mask".to_string()))?;
+        let data = &cell.config.data;
+        let share = share_outside(ratio, data.promoter, data.length);
+        write_blocks(&path, &data.genome, share, cell.seed)
+            .map_err(|error| Ended::Failed(error.to_string()))
     }
 
     /// Makes the cell's prepared data set, or links that of another cell with the same `[data]`.
@@ -339,7 +330,9 @@ impl Runner<'_> {
         let text = |path: &Path| path.display().to_string();
         let evaluate = vec!["evaluate".to_string(), text(folder)];
         let commands = match cell.work {
-            CellWork::Train | CellWork::TrainUnder(_) | CellWork::TrainOnGenerator { .. } => {
+            CellWork::Train
+            | CellWork::TrainUnderRandom { .. }
+            | CellWork::TrainOnGenerator { .. } => {
                 let train = ["train".to_string(), text(&config), "--resume".to_string()];
                 let output = ["--output".to_string(), text(folder)];
                 vec![train.into_iter().chain(output).collect(), evaluate]

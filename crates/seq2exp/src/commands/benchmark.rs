@@ -27,6 +27,9 @@ pub fn execute(args: &BenchmarkArgs) -> Result<()> {
 
 /// Runs the cells of a plan that are not finished, and writes the table of all that are.
 pub fn run_plan(plan: &Plan, args: &CellArgs, command: &str) -> Result<()> {
+    for note in &plan.notes {
+        eprintln!("note     {note}");
+    }
     let output = args.output.clone().unwrap_or_else(|| plan.default_output());
     let folder = std::path::absolute(&output)
         .with_context(|| format!("{}: no absolute path", output.display()))?;

@@ -117,6 +117,14 @@ fn retrained_predictor_takes_the_generator_that_the_benchmark_trained() {
         config.contains("cells/data/seq2exp_soft/seed_3"),
         "{config}"
     );
+    // The frozen generator is in the checkpoint, but no step trains it: what is trained is less than soft's.
+    let table = experiment.read("out/table.tsv");
+    let counts: Vec<usize> = column(&table, "n_parameters")
+        .iter()
+        .map(|count| count.parse().expect("trained values"))
+        .collect();
+    assert_eq!(column(&table, "model"), ["seq2exp_soft", "seq2exp_retrain"]);
+    assert!(counts[1] < counts[0], "{counts:?}");
 }
 
 #[test]
@@ -321,6 +329,13 @@ fn ablation_runs_every_variant_and_compares_it_with_the_full_model() {
             .unwrap_or_else(|_| panic!("{name}: {table}"))
     };
     assert_eq!(number("mask_ratio", 1), 1.0);
+    // Without the generator there is less to train, with an idle one there would be as much.
+    for row in [1, 2] {
+        assert!(
+            number("n_parameters", row) < number("n_parameters", 0),
+            "{table}"
+        );
+    }
     // Blocks of 100 bases in windows of 600: the share is met on average only.
     let (full, random) = (number("mask_ratio", 0), number("mask_ratio", 2));
     assert!(random > 0.0 && random < 1.0 && full > 0.0, "{table}");

@@ -1,4 +1,4 @@
-//! A mask that nobody learns: everything, or the right amount of nothing in particular.
+//! A mask that nobody learns: the right amount of nothing in particular.
 
 use std::io::Write;
 use std::path::Path;
