@@ -123,8 +123,8 @@ impl ReleasedCell {
 }
 
 impl Released {
-    /// The candidate enhancers of every gene, which [`genome::read_enhancer_links`] reads. No example
-    /// is made of them.
+    /// The candidate enhancers of every gene, which [`genome::read_enhancer_links`] reads: what
+    /// `candidates` is made of when it names no file itself.
     pub fn enhancer_links(&self) -> PathBuf {
         let folder = Path::new(self.cell.neighborhoods()).parent();
         self.folder

@@ -13,7 +13,7 @@ use crate::train::TrainConfig;
 
 /// One experiment: data, network, training and discovery.
 ///
-/// Paths inside `[data]` are relative to the folder of the experiment file.
+/// Paths are relative to the folder of the experiment file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExperimentConfig {
@@ -98,6 +98,8 @@ impl ExperimentConfig {
             problems,
         };
         write_out_released(&mut table).map_err(invalid)?;
+        let folder = folder_of(path)?;
+        resolve_model(&mut table, &folder);
         let written = match table.get("model") {
             Some(toml::Value::Table(model)) => model.clone(),
             _ => toml::Table::new(),
@@ -119,7 +121,7 @@ impl ExperimentConfig {
         if !problems.is_empty() {
             return Err(invalid(problems));
         }
-        config.data = config.data.resolve(&folder_of(path)?);
+        config.data = config.data.resolve(&folder);
         Ok(config)
     }
 
@@ -255,12 +257,31 @@ pub(crate) fn folder_of(path: &Path) -> Result<PathBuf, RunError> {
     Ok(absolute.parent().unwrap_or(Path::new("/")).to_path_buf())
 }
 
+/// Joins the relative paths that `[model]` names with `folder`.
+pub(crate) fn resolve_model(table: &mut toml::Table, folder: &Path) {
+    let Some(toml::Value::Table(model)) = table.get_mut("model") else {
+        return;
+    };
+    for key in MODEL_PATHS {
+        if let Some(toml::Value::String(text)) = model.get_mut(key) {
+            // Joining with an absolute path gives that path; an empty one is a mistake that validation names.
+            if let Some(joined) = folder.join(&*text).to_str().filter(|_| !text.is_empty()) {
+                *text = joined.to_string();
+            }
+        }
+    }
+}
+
+/// Fields of networks that are paths.
+const MODEL_PATHS: [&str; 2] = ["generator", "pretrained"];
+
 /// The key that stands for the files of the released data set.
 fn released_of(table: &toml::Table) -> Option<&toml::Value> {
     table.get("data")?.get("released")
 }
 
-/// Replaces `data.released` by the keys that it stands for.
+/// Replaces `data.released` by the keys that it stands for, and names the released links to `data.candidates` that name no
+/// file.
 ///
 /// # Errors
 /// Every problem: a value that is no [`Released`], and each key that is given beside it.
@@ -285,6 +306,15 @@ pub(crate) fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<Stri
         return Err(problems.iter().map(|p| format!("[data] {p}")).collect());
     }
     data.remove("released");
+    // Candidates without a file of their own are the released ones.
+    if let Some(toml::Value::Table(candidates)) = data.get_mut("candidates")
+        && !["elements", "links"]
+            .iter()
+            .any(|key| candidates.contains_key(*key))
+        && let Ok(links) = toml::Value::try_from(released.enhancer_links())
+    {
+        candidates.insert("links".to_string(), links);
+    }
     for (key, value) in released.data_keys() {
         // Strings, numbers and lists of them: TOML holds them all.
         if let Ok(value) = toml::Value::try_from(value) {
@@ -435,6 +465,27 @@ mod tests {
         assert_eq!(data.expression.value, "GM12878_CAGE_128*3_sum");
         assert_eq!(data.genome, Path::new("/d/hg38/hg38.ml.fa"));
         assert_eq!(data.validate(), [] as [String; 0]);
+        assert_eq!(data.candidates, None);
+
+        for (line, links) in [
+            ("candidates = {}", "EnhancerPredictionsAllPutative.txt.gz"),
+            (
+                "candidates.most = 3",
+                "EnhancerPredictionsAllPutative.txt.gz",
+            ),
+            ("candidates.links = 'own.txt'", "own.txt"),
+        ] {
+            let text = format!("{text}{line}\n");
+            let mut table: toml::Table = toml::from_str(&text).expect("TOML");
+            write_out_released(&mut table).expect("nothing is in the way");
+            let data: DataConfig = table["data"].clone().try_into().expect("a configuration");
+            let found = data
+                .candidates
+                .clone()
+                .and_then(|candidates| candidates.links);
+            assert!(found.as_ref().expect(line).ends_with(links), "{found:?}");
+            assert_eq!(data.validate(), [] as [String; 0]);
+        }
 
         for (line, part) in [
             ("genome = 'g.fa'", "[data] genome is given beside released"),

@@ -9,7 +9,7 @@ use model::{NetworkConfig, NetworkKind, NetworkSize};
 use super::config::{BenchmarkConfig, DatasetEntry, Folds, ModelEntry, line_of};
 use super::published::PublishedData;
 use super::{Cell, CellWork};
-use crate::config::{ExperimentConfig, folder_of, write_out_released};
+use crate::config::{ExperimentConfig, folder_of, resolve_model, write_out_released};
 use crate::error::RunError;
 
 /// Cells, and how they are shown.
@@ -199,7 +199,8 @@ impl<'a> Planner<'a> {
                 continue;
             };
             let path = folder.join(file);
-            let table = ExperimentConfig::read_table(&path)?;
+            let mut table = ExperimentConfig::read_table(&path)?;
+            resolve_model(&mut table, &folder_of(&path)?);
             let written = table.get("name").and_then(toml::Value::as_str);
             let name = match (&entry.name, entry.kind) {
                 (Some(name), _) => name.clone(),
@@ -373,6 +374,13 @@ impl<'a> Planner<'a> {
         if config.model.window_problem(length).is_some() {
             config.model = config.model.with_length(length);
         }
+        // What only another model reads is not opened for this one, so that a missing file fails no other cell.
+        if !config.model.needs_peaks() {
+            config.data.peaks.clear();
+        }
+        if !config.model.needs_candidates() {
+            config.data.candidates = None;
+        }
         Ok(config)
     }
 
@@ -394,6 +402,8 @@ impl<'a> Planner<'a> {
         let mut table = toml::Table::try_from(&preset).map_err(|error| vec![error.to_string()])?;
         // What is not written is taken from the data set's tracks.
         table.remove("n_tracks");
+        // The default is a folder of the current one, not of this file.
+        table.remove("generator");
         if let Some(toml::Value::Table(mask)) = table.get_mut("mask") {
             mask.remove("track_beta");
             mask.remove("track_weight");

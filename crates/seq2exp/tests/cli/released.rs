@@ -50,6 +50,36 @@ fn released_folder_is_checked_prepared_and_trained_on() {
 }
 
 #[test]
+fn epinformer_trains_on_the_released_links() {
+    let folder = experiment("cell = \"K562\"");
+    let path = folder.path().join("experiment.toml");
+    let text = std::fs::read_to_string(&path).expect("just written");
+    let (data, rest) = text.split_once("[model]").expect("a model");
+    let (_, train) = rest.split_once("[train]").expect("settings");
+    // The one line that EPInformer needs beside those of the other networks.
+    let text = format!(
+        "{data}candidates = {{ element_length = 400 }}\n\n\
+         [model]\nkind = \"epinformer\"\nd_model = 32\nn_layer = 1\nd_head = 8\npromoter = 100\n\
+         element_length = 400\n\n[train]{train}"
+    );
+    std::fs::write(&path, text).expect("writable");
+    let (code, _, message) = run_in(folder.path(), &["train", "experiment.toml", "-o", "result"]);
+    assert_eq!(code, 0, "{message}");
+    let prepared =
+        dataset::PreparedReader::open(folder.path().join("result/data")).expect("prepared");
+    let first = prepared.read(0).expect("an example");
+    assert_eq!(first.gene().gene_id, "ENSG00000000001");
+    // Of its three links one lies in the window of 4,000 bases: 1,050 bases from the start site, contact 2.5.
+    let candidates = first.candidates().expect("the released links");
+    let [candidate] = candidates.list.as_slice() else {
+        panic!("{candidates:?}");
+    };
+    assert_eq!(candidate.distance_kb, 1.05);
+    assert_eq!(candidate.contact_log10p1, 3.5_f64.log10() as f32);
+    assert_eq!(candidate.activity, 5.874_905_100_375_109_f64 as f32);
+}
+
+#[test]
 fn released_folder_with_other_keys_or_cells_is_refused_by_name() {
     for (released, parts) in [
         (

@@ -204,3 +204,85 @@ fn what_does_not_fit_is_named_with_its_lines() {
         assert!(error.contains(part), "{part}: {error}");
     }
 }
+
+#[test]
+fn files_that_a_network_does_not_read_are_not_in_its_cells() {
+    let plan = plan(
+        "name = 'b'\nbase = 'experiment.toml'\nseeds = [2]\n\
+         set.data.peaks = '/p.narrowPeak'\n\
+         set.data.candidates = { links = '/l.txt', most = 60, element_length = 2000 }\n\
+         [[model]]\nkind = 'seq2exp_soft'\n[[model]]\nkind = 'macs3'\n[[model]]\nkind = 'epinformer'\n\
+         [[model]]\nkind = 'caduceus'\n",
+    )
+    .expect("sound");
+    let reads: Vec<_> = plan
+        .cells
+        .iter()
+        .map(|cell| {
+            let data = &cell.config.data;
+            (
+                cell.model.as_str(),
+                data.peaks.len(),
+                data.candidates.is_some(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        reads,
+        [
+            ("seq2exp_soft", 0, false),
+            ("macs3", 1, false),
+            ("epinformer", 0, true),
+            ("caduceus", 0, false)
+        ]
+    );
+    // Those that read neither share one prepared data set.
+    let folders: Vec<_> = plan
+        .cells
+        .iter()
+        .map(|cell| cell.data_folder(Path::new("/out")))
+        .collect();
+    assert_eq!(folders[0], folders[3]);
+    assert_ne!(folders[0], folders[1]);
+    assert_ne!(folders[0], folders[2]);
+}
+
+#[test]
+fn paths_in_a_models_file_belong_to_that_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("writable");
+        std::fs::write(&path, text).expect("writable");
+        path
+    };
+    let caduceus = EXPERIMENT.replace(
+        "kind = \"seq2exp_soft\"",
+        "kind = \"caduceus\"\npretrained = \"w\"",
+    );
+    write("models/caduceus.toml", &caduceus);
+    let retrain = EXPERIMENT.replace(
+        "kind = \"seq2exp_soft\"",
+        "kind = \"seq2exp_retrain\"\ngenerator = \"../soft\"",
+    );
+    write("models/retrain.toml", &retrain);
+    let path = write(
+        "benchmark.toml",
+        "name = 'b'\n[[model]]\nconfig = 'models/caduceus.toml'\nname = 'a'\n\
+         [[model]]\nconfig = 'models/retrain.toml'\nname = 'b'\n\
+         [[model]]\nconfig = 'models/caduceus.toml'\nname = 'c'\nset.model.pretrained = 'own'\n",
+    );
+    let plan = Plan::read(&path).expect("sound");
+    let of = |name: &str| {
+        let cell = plan.cells.iter().find(|cell| cell.model == name);
+        match &cell.expect("planned").config.model {
+            NetworkConfig::Caduceus(fields) => fields.pretrained.clone(),
+            NetworkConfig::Retrained(fields) => Some(fields.generator.clone()),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(of("a"), Some(folder.path().join("models/w")));
+    assert_eq!(of("b"), Some(folder.path().join("models/../soft")));
+    // What the benchmark sets belongs to the benchmark file.
+    assert_eq!(of("c"), Some(folder.path().join("own")));
+}
