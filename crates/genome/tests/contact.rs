@@ -365,6 +365,26 @@ fn read_profile_cut_file_is_an_error_or_right() {
 }
 
 #[test]
+fn chunk_beyond_the_end_of_the_file_is_refused_before_memory_is_asked_for_it() {
+    let mut bytes = std::fs::read(file("small.cool")).unwrap();
+    // An index of chunks: "TREE", node type 1, and behind 24 bytes the stored size of the first chunk.
+    let starts: Vec<usize> = (0..bytes.len() - 28)
+        .filter(|&at| bytes[at..].starts_with(b"TREE\x01"))
+        .collect();
+    assert!(!starts.is_empty());
+    for at in starts {
+        bytes[at + 24..at + 28].copy_from_slice(&0x6874_676e_u32.to_le_bytes());
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("long.cool");
+    std::fs::write(&path, bytes).unwrap();
+    let error = ContactMap::open(&path, 5_000, Normalization::None).unwrap_err();
+    let message = error.to_string();
+    assert!(message.contains("long.cool"), "{message}");
+    assert!(message.contains("1752459118 bytes at byte"), "{message}");
+}
+
+#[test]
 fn open_absurd_size_is_refused_before_memory_is_asked_for() {
     // Byte 1867 is in the number of chromosome names: 127 << 24 of 4 bytes each.
     let mut bytes = std::fs::read(file("small.cool")).unwrap();

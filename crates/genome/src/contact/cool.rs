@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdf5_pure::{Dataset, File};
 
 use self::node::Node;
-pub(super) use self::node::{check_size, damaged, refuse};
+pub(super) use self::node::{check_chunks, check_size, damaged, refuse};
 pub use self::write::{ContactPixel, write_cool};
 use super::{FactorKind, Factors, Normalization, apply_factors, n_bins_of};
 use crate::chrom_sizes::ChromSizes;

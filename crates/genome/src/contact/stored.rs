@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{Dataset, File};
 
-use super::cool::{check_size, damaged, refuse};
+use super::cool::{check_chunks, check_size, damaged, refuse};
 use super::listing;
 use crate::error::{GenomeError, shorten};
 use crate::panic_guard::catch_panic;
@@ -113,6 +113,7 @@ impl StoredContacts {
                 ),
             },
         })?;
+        check_chunks(path, name, &dataset, file.file_size())?;
         check_size(path, name, &dataset, file.file_size(), None)?;
         let values = dataset.read_f64().map_err(refused)?;
         match values.len() {

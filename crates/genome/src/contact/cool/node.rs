@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use hdf5_pure::{AttrValue, Dataset, Error, File, Group};
+use hdf5_pure::{AttrValue, ChunkIndex, Dataset, Error, File, Group};
 
 use super::super::{FactorKind, Normalization, listing};
 use crate::error::GenomeError;
@@ -72,9 +72,12 @@ impl<'a> Node<'a> {
 
     pub(super) fn dataset(&self, name: &str) -> Result<Dataset, GenomeError> {
         let object = self.object(name);
-        self.file
+        let dataset = self
+            .file
             .dataset(object.trim_start_matches('/'))
-            .map_err(|error| refuse(self.path, &object, error))
+            .map_err(|error| refuse(self.path, &object, error))?;
+        check_chunks(self.path, &object, &dataset, self.n_stored())?;
+        Ok(dataset)
     }
 
     /// Reads the whole of a small data set.
@@ -207,6 +210,32 @@ pub(in super::super) fn check_size(
         let n_bytes = n_elements.saturating_mul(element);
         if n_bytes > most {
             let reason = format!("{n_bytes} bytes do not fit in a file of {n_stored}");
+            return Err(damaged(path, object, &reason));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a data set whose chunks lie outside the file, before memory is asked for one.
+pub(in super::super) fn check_chunks(
+    path: &Path,
+    object: &str,
+    dataset: &Dataset,
+    n_stored: u64,
+) -> Result<(), GenomeError> {
+    let refused = |error| refuse(path, object, error);
+    match dataset.chunk_index().map_err(refused)? {
+        // The library lists no chunks of this kind of index.
+        None | Some(ChunkIndex::BTreeV2) => return Ok(()),
+        Some(_) => {}
+    }
+    for chunk in dataset.chunks().map_err(refused)? {
+        let end = chunk.address.checked_add(chunk.storage_size);
+        if end.is_none_or(|end| end > n_stored) {
+            let reason = format!(
+                "{} bytes at byte {} do not lie in a file of {n_stored}",
+                chunk.storage_size, chunk.address
+            );
             return Err(damaged(path, object, &reason));
         }
     }
