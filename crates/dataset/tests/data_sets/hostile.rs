@@ -7,8 +7,10 @@ use dataset::{
     RegionsLeftOut, describe_data, write_prepared,
 };
 
+use genome::{ChromSizes, ContactPixel, write_cool};
+
 use crate::foreign_bigwig::write_foreign_bigwig;
-use crate::tiny_genome::TinyGenome;
+use crate::tiny_genome::{CHROMS, TinyGenome};
 
 /// Name, length, and the items of a bigWig on it.
 type Contig<'a> = (&'a str, u32, &'a [(u32, u32, f32)]);
@@ -60,6 +62,48 @@ fn infinite_track_values_are_named_wherever_an_example_reads_them() {
             (found, _) => panic!("{base} {value}: {found:?}"),
         }
     }
+}
+
+#[test]
+fn negative_contacts_are_named_by_their_bin() {
+    let tiny = TinyGenome::write();
+    let sizes = ChromSizes::new(CHROMS.map(|(name, n)| (name.to_string(), n)).into());
+    // Bins of 100: MIDDLE starts in bin 15, and bin 16 lies within 500 bases of it, outside its window.
+    let pixel = |bin2, count| ContactPixel {
+        bin1: 15,
+        bin2,
+        count,
+    };
+    let marked = 0x0102_0304;
+    write_cool(
+        tiny.path("a.cool"),
+        &sizes,
+        100,
+        &[pixel(15, 5), pixel(16, marked)],
+    )
+    .unwrap();
+    let contact = (
+        "contact = { fallback = \"power_law\", resolution = 10 }",
+        "contact = { path = \"a.cool\", resolution = 100 }",
+    );
+    let read = || {
+        let reader = ExampleReader::open(&tiny.config_with(&[contact])).unwrap();
+        ExampleReader::read(&reader, 3).map_err(|error| error.to_string())
+    };
+    assert_eq!(read().unwrap().gene().symbol, "MIDDLE");
+    // The count's four bytes, once in the file, become those of -1.
+    let mut bytes = std::fs::read(tiny.path("a.cool")).unwrap();
+    let places: Vec<usize> = (0..bytes.len() - 4)
+        .filter(|&at| bytes[at..at + 4] == marked.to_le_bytes())
+        .collect();
+    let [place] = places[..] else {
+        panic!("{places:?}")
+    };
+    bytes[place..place + 4].copy_from_slice(&(-1_i32).to_le_bytes());
+    std::fs::write(tiny.path("a.cool"), bytes).unwrap();
+    let message = read().unwrap_err();
+    let part = "a.cool: chr1:1601-1700: the contact of this bin is -1; a contact must be finite";
+    assert!(message.contains(part), "{message}");
 }
 
 #[test]
