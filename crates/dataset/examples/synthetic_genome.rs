@@ -127,7 +127,7 @@ fn write_contacts(path: &Path, chroms: &[(String, u64)]) -> Result<(), genome::G
         for bin1 in first..end {
             for bin2 in bin1..(bin1 + REACH + 1).min(end) {
                 let drawn = random.next();
-                if drawn % 8 != 0 {
+                if !drawn.is_multiple_of(8) {
                     let count = 1 + (drawn >> 32) as u32 % 1000 / (1 + (bin2 - bin1) as u32);
                     pixels.push(ContactPixel { bin1, bin2, count });
                 }

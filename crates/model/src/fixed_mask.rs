@@ -288,7 +288,8 @@ mod tests {
                 .collect();
             let mut found: Vec<_> = own.iter().map(|p| (p.name.clone(), &p.shape)).collect();
             let mut expected = theirs;
-            (found.sort(), expected.sort());
+            found.sort();
+            expected.sort();
             assert_eq!(found, expected, "{kind:?}");
         }
     }

@@ -33,7 +33,8 @@ fn a_track_needs_only_the_chromosomes_of_genes_that_become_examples() {
     // On chr2 lie SHORT (0.5 TPM) and UNKNOWN (not measured); dnase.bw lacks chr2.
     let not_coding: Edits = &[("genes.tsv", "399\t+\tprotein_coding", "399\t+\tlincRNA")];
     let not_measured: Edits = &[("expression.tsv", "SHORT\t0.5", "SHORT\tNA")];
-    let cases: [(Edits, Option<(&str, &str)>, Option<&str>); 6] = [
+    type Setting<'a> = Option<(&'a str, &'a str)>;
+    let cases: [(Edits, Setting, Option<&str>); 6] = [
         (&[], None, Some("\"chr2\" (1 genes)")),
         (&[], Some(KEEP), Some("\"chr2\" (2 genes)")),
         (not_coding, None, Some("\"chr2\" (1 genes)")),

@@ -9,11 +9,8 @@ use dataset::{
 
 use genome::{ChromSizes, ContactPixel, write_cool};
 
-use crate::foreign_bigwig::write_foreign_bigwig;
+use crate::foreign_bigwig::{ForeignChrom, write_foreign_bigwig};
 use crate::tiny_genome::{CHROMS, TinyGenome};
-
-/// Name, length, and the items of a bigWig on it.
-type Contig<'a> = (&'a str, u32, &'a [(u32, u32, f32)]);
 
 #[test]
 fn infinite_track_values_are_named_wherever_an_example_reads_them() {
@@ -24,7 +21,8 @@ fn infinite_track_values_are_named_wherever_an_example_reads_them() {
     )];
     // MIDDLE: start site 1500, window [1480, 1520), activity over [1000, 2000). With `wide`, window
     // [800, 2200) and an element [2100, 2299), whose middle 2199 lies in the window.
-    let cases: [(u32, f32, &[(&str, &str)], Option<&str>); 8] = [
+    type Replace<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(u32, f32, Replace, Option<&str>); 8] = [
         (1500, inf, &[], Some("chr1:1501-1501 has the value inf")),
         (1999, -inf, &[], Some("chr1:2000-2000 has the value -inf")),
         (1000, inf, &[], Some("chr1:1001-1001 has the value inf")),
@@ -38,7 +36,7 @@ fn infinite_track_values_are_named_wherever_an_example_reads_them() {
         let tiny = TinyGenome::write();
         std::fs::write(tiny.path("elements.bed"), "chr1\t2100\t2299\n").unwrap();
         let write = |items: &[(u32, u32, f32)]| {
-            let chroms: [Contig; 2] = [("chr1", 3000, items), ("chr2", 400, &[])];
+            let chroms: [ForeignChrom; 2] = [("chr1", 3000, items), ("chr2", 400, &[])];
             write_foreign_bigwig(&tiny.path("dnase.bw"), &chroms);
         };
         let read = || {
@@ -193,7 +191,7 @@ fn odd_contigs_are_read_prepared_and_read_back() {
     }
     std::fs::write(tiny.path("genes.tsv"), table).unwrap();
     std::fs::write(tiny.path("expression.tsv"), expression).unwrap();
-    let dnase: [Contig; 3] = [
+    let dnase: [ForeignChrom; 3] = [
         ("HLA-A*01:01", 1, &[(0, 1, 2.0)]),
         ("c|x", 32, &[(0, 1, 3.0), (31, 32, 4.0)]),
         ("chr1", 180, &[(90, 90, 9.0), (100, 101, 5.0)]),

@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
-/// Writes chromosomes in alphabetical order, each with its length and its items
-/// `(start, end, value)` as one section of type bedGraph, which nothing checks.
+/// Name and length of a chromosome, and its items `(start, end, value)`.
+pub type ForeignChrom<'a> = (&'a str, u32, &'a [(u32, u32, f32)]);
+
+/// Writes chromosomes in alphabetical order, the items of each as one section of type bedGraph, which nothing checks.
 ///
 /// # Reference
 /// Kent et al. 2010, supplementary tables 5 to 16.
-pub fn write_foreign_bigwig(path: &Path, chroms: &[(&str, u32, &[(u32, u32, f32)])]) {
+pub fn write_foreign_bigwig(path: &Path, chroms: &[ForeignChrom<'_>]) {
     let key_size = chroms.iter().map(|(name, ..)| name.len()).max().unwrap();
     let mut file = vec![0; 64];
 
