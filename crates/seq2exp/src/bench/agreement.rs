@@ -11,11 +11,11 @@ use crate::train::{Precision, Storage, TrainConfig, numerics};
 
 /// Largest relative differences of a training pass that is taken for a right one; a wrong kernel is far above.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Tolerance {
+struct Tolerance {
     /// Of the loss.
-    pub loss: f64,
+    loss: f64,
     /// Norm of the gradients' difference over the gradient's norm.
-    pub gradient: f64,
+    gradient: f64,
 }
 
 impl Tolerance {
@@ -60,8 +60,8 @@ impl Bench {
     /// the CPU in single precision.
     ///
     /// # Errors
-    /// [`RunError::Differs`] when the loss differs by more than [`Tolerance`] allows of itself, or the gradient of its
-    /// norm; as [`Bench::run`].
+    /// [`RunError::Differs`] when the loss differs by more than roundings explain, relative to itself, or the gradient,
+    /// relative to its norm; as [`Bench::run`].
     pub fn verify(&self, open: &OpenDevice) -> Result<Agreement, RunError> {
         let pass = |open: &OpenDevice, storage, precision| -> Result<(f64, Vec<f32>), RunError> {
             let numerics = numerics(storage, precision, &self.network, open)?;

@@ -98,9 +98,12 @@ fn first_steps_equal_those_of_the_cpu() {
 /// Mask, gradient of the loss in every parameter, and the parameters' names, of one training pass.
 type Step = (Option<Vec<f32>>, Vec<Option<Vec<f32>>>, Vec<NamedParameter>);
 
+/// Bases of the windows that every network takes: more than one chunk of a scan, a multiple of Enformer's and Prism's poolings.
+const STEP_LENGTH: usize = 256;
+
 fn step_of(config: &NetworkConfig, device: &Device) -> Step {
     let device = device.clone().autodiff();
-    let source = SyntheticSource::new(2, LENGTH);
+    let source = SyntheticSource::new(2, STEP_LENGTH);
     let examples = [0, 1].map(|index| source.read(index).expect("an example"));
     let network = Network::init(config, 2, &device).expect("sound settings");
     let batch = Batch::new(&examples, &device).expect("a batch");
@@ -123,12 +126,12 @@ fn step_of(config: &NetworkConfig, device: &Device) -> Step {
 #[test]
 fn gradients_of_a_step_of_every_network_equal_those_of_the_cpu() {
     let Some(gpu) = any_adapter() else { return };
-    let mut delta = tiny(NetworkKind::Seq2ExpSoft);
+    let mut delta = tiny(NetworkKind::Seq2ExpSoft, STEP_LENGTH);
     let NetworkConfig::Seq2Exp(config) = &mut delta else {
         panic!("not a Seq2Exp network")
     };
     config.mask_site = MaskSite::Delta;
-    let networks = NetworkKind::ALL.map(tiny);
+    let networks = NetworkKind::ALL.map(|kind| tiny(kind, STEP_LENGTH));
     for config in networks.iter().chain([&delta]) {
         let what = format!("{:?}, delta: {}", config.kind(), config == &delta);
         let (mask, gradients, parameters) = step_of(config, &OpenDevice::cpu().device);

@@ -19,12 +19,12 @@ use crate::synthetic::{PROMOTER, SyntheticSource};
 
 pub(super) const LENGTH: usize = 37;
 
-pub(super) fn tiny(kind: NetworkKind) -> NetworkConfig {
+pub(super) fn tiny(kind: NetworkKind, length: usize) -> NetworkConfig {
     kind.preset().with_size(NetworkSize {
         d_model: 8,
         n_layer: 1,
         promoter: PROMOTER,
-        length: LENGTH,
+        length,
     })
 }
 
@@ -57,7 +57,7 @@ impl Fixture {
             config: settings(steps),
             meta: CheckpointMeta {
                 seed: 2,
-                ..CheckpointMeta::new(tiny(kind))
+                ..CheckpointMeta::new(tiny(kind, LENGTH))
             },
             source: SyntheticSource::new(23, LENGTH),
             interrupt: Interrupt::new(),
