@@ -1,11 +1,11 @@
 //! Writes synthetic input files of the size of a human genome, to measure preparation on.
 //!
 //! ```text
-//! cargo run --release -p dataset --example synthetic_genome -- FOLDER [DIVISOR]
+//! cargo run --release -p dataset --example synthetic_genome -- FOLDER [DIVISOR] [MEAN_RUN]
 //! ```
 //!
 //! `genome.fa` with the lengths of hg38's chromosomes divided by `DIVISOR` (default 1), two bigWig
-//! tracks with a value every 40 bases on average, `contacts.cool` with the contacts of every bin of
+//! tracks with a value every `MEAN_RUN` bases on average (default 40), `contacts.cool` with the contacts of every bin of
 //! 5 kb with the 20 behind it, `genes.tsv` and `expression.tsv` with 18,000 genes divided by
 //! `DIVISOR`, and `experiment.toml` with windows of 200 kb. At full size this is about 3.1 GB of
 //! sequence, 2 x 0.5 GB of tracks and 13 million pairs of bins. `scripts/prepare-scale` runs it, measures,
@@ -19,9 +19,6 @@ use genome::{
 };
 
 const N_GENES: u64 = 18_000;
-
-/// Mean bases of one value of a track.
-const MEAN_RUN: u64 = 40;
 
 /// Bases of a bin of the contact map.
 const BIN: u32 = 5_000;
@@ -46,6 +43,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let folder = arguments.next().ok_or("give the folder to write into")?;
     let divisor: u64 = arguments.next().map_or(Ok(1), |text| text.parse())?;
+    let mean_run: u64 = arguments.next().map_or(Ok(40), |text| text.parse())?;
     let folder = Path::new(&folder);
     std::fs::create_dir_all(folder)?;
     let sizes = assembly_sizes("hg38").ok_or("hg38 is not known")?;
@@ -55,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     write_genome(&folder.join("genome.fa"), &chroms)?;
     for (seed, name) in [(1, "h3k27ac.bw"), (2, "dnase.bw")] {
-        write_track(&folder.join(name), &chroms, seed)?;
+        write_track(&folder.join(name), &chroms, seed, mean_run.max(1))?;
     }
     write_contacts(&folder.join("contacts.cool"), &chroms)?;
     write_genes(folder, &chroms, N_GENES / divisor.max(1))?;
@@ -89,11 +87,12 @@ fn write_genome(path: &Path, chroms: &[(String, u64)]) -> Result<(), genome::Gen
     })
 }
 
-/// Runs of 1 to `2 * MEAN_RUN - 1` bases, each with one of 1,000 values.
+/// Runs of 1 to `2 * mean_run - 1` bases, each with one of 1,000 values.
 fn write_track(
     path: &Path,
     chroms: &[(String, u64)],
     seed: u64,
+    mean_run: u64,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let sizes = ChromSizes::new(chroms.to_vec());
     let mut random = SplitMix(seed);
@@ -104,7 +103,7 @@ fn write_track(
         let (mut start, length) = (0, *length);
         std::iter::from_fn(move || {
             let drawn = random.next();
-            let end = (start + 1 + drawn % (2 * MEAN_RUN - 1)).min(length);
+            let end = (start + 1 + drawn % (2 * mean_run - 1)).min(length);
             let interval = Interval::try_new(std::sync::Arc::clone(&name), start, end).ok()?;
             if interval.is_empty() {
                 return None;
