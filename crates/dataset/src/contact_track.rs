@@ -7,7 +7,8 @@ use genome::{
     ContactMap, ContactProfile, GenomeError, Interval, StoredContacts, power_law_contact,
 };
 
-use crate::chrom_alias::ChromNames;
+use crate::chrom_alias::{ChromAlias, ChromNames};
+use crate::contact_config::ContactConfig;
 use crate::error::DatasetError;
 use crate::tracks::near_tss;
 use crate::window::Window;
@@ -51,6 +52,36 @@ pub(crate) struct ContactBins {
 }
 
 impl ContactTrack {
+    /// Opens the contacts of a configuration for chromosomes with so many genes each.
+    ///
+    /// # Errors
+    /// A file that cannot be read; [`DatasetError::AbsentChroms`] for chromosomes that it lacks.
+    pub(crate) fn open(
+        config: &ContactConfig,
+        alias: &ChromAlias,
+        needed: &BTreeMap<&str, usize>,
+    ) -> Result<Self, DatasetError> {
+        let Some(path) = &config.path else {
+            // Validation refuses a contact with neither a path nor a fallback.
+            return Ok(ContactTrack::PowerLaw {
+                resolution: u64::from(config.resolution),
+            });
+        };
+        if path.is_dir() {
+            let contacts = StoredContacts::open(path)?;
+            let sizes = alias.sizes_of(contacts.chroms());
+            let names = alias.names_in(path, &sizes, needed, Some(config.absent))?;
+            return Ok(ContactTrack::Stored {
+                contacts,
+                names,
+                resolution: u64::from(config.resolution),
+            });
+        }
+        let map = ContactMap::open(path, config.resolution, config.normalization)?;
+        let names = alias.names_in(path, map.chrom_sizes(), needed, Some(config.absent))?;
+        Ok(ContactTrack::Measured { map, names })
+    }
+
     /// Chromosomes that genes lie on and the file does not have.
     pub(crate) fn absent_chroms(&self) -> Option<&BTreeMap<String, usize>> {
         match self {

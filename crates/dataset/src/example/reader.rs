@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    Annotation, ChosenBy, ChromSizes, ContactMap, Conversion, Gene, Interval, MrnaFeatures,
-    N_STANDARDISED, Reference, RegionIndex, StoredContacts, TrackFile, read_annotation,
-    read_gene_table, read_mrna_table, read_standardised_mrna,
+    Annotation, ChosenBy, ChromSizes, Conversion, Gene, Interval, MrnaFeatures, N_STANDARDISED,
+    Reference, RegionIndex, TrackFile, read_annotation, read_gene_table, read_mrna_table,
+    read_standardised_mrna,
 };
 
 use super::{Example, ExampleParts};
@@ -14,7 +14,6 @@ use crate::activity_table::ActivityTable;
 use crate::candidate::{CandidateSource, Candidates};
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
-use crate::contact_config::ContactConfig;
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
@@ -113,7 +112,7 @@ impl ExampleReader {
         let contact = config
             .contact
             .as_ref()
-            .map(|contact| open_contact(contact, &alias, &needed))
+            .map(|contact| ContactTrack::open(contact, &alias, &needed))
             .transpose()?;
         let mut read_regions = |role: &str, paths: Vec<&PathBuf>| {
             read_region_files(role, paths, &alias, sizes, &mut regions_left_out)
@@ -576,30 +575,4 @@ fn mrna_of(
         return Ok(Some((features, chosen_by)));
     }
     Ok(None)
-}
-
-fn open_contact(
-    config: &ContactConfig,
-    alias: &ChromAlias,
-    needed: &BTreeMap<&str, usize>,
-) -> Result<ContactTrack, DatasetError> {
-    let Some(path) = &config.path else {
-        // Validation refuses a contact with neither a path nor a fallback.
-        return Ok(ContactTrack::PowerLaw {
-            resolution: u64::from(config.resolution),
-        });
-    };
-    if path.is_dir() {
-        let contacts = StoredContacts::open(path)?;
-        let sizes = alias.sizes_of(contacts.chroms());
-        let names = alias.names_in(path, &sizes, needed, Some(config.absent))?;
-        return Ok(ContactTrack::Stored {
-            contacts,
-            names,
-            resolution: u64::from(config.resolution),
-        });
-    }
-    let map = ContactMap::open(path, config.resolution, config.normalization)?;
-    let names = alias.names_in(path, map.chrom_sizes(), needed, Some(config.absent))?;
-    Ok(ContactTrack::Measured { map, names })
 }
