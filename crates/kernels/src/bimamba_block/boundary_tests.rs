@@ -36,26 +36,38 @@ fn sizes() -> impl Strategy<Value = BlockSizes> {
     )
 }
 
-/// A length near a tile's end and a range in it, often from or to a boundary.
-fn length_and_outputs() -> impl Strategy<Value = (usize, Range<usize>)> {
-    let edge = || prop_oneof![near(TILE, 0..4), near(TILE, 1..2), 0usize..1000];
-    (near(TILE, 0..4), edge(), edge()).prop_map(|(length, a, b)| {
+/// A length near a multiple of `boundary` and a range in it, often from or to one, else below `inside`.
+pub(super) fn length_and_outputs(
+    boundary: usize,
+    multiples: Range<usize>,
+    inside: usize,
+) -> impl Strategy<Value = (usize, Range<usize>)> {
+    let any_near = move || near(boundary, multiples.clone());
+    let edge = || prop_oneof![any_near(), near(boundary, 1..2), 0usize..inside];
+    (any_near(), edge(), edge()).prop_map(|(length, a, b)| {
         let start = a.min(b).min(length - 1);
         (length, start..a.max(b).clamp(start + 1, length))
     })
 }
 
-#[test]
-fn block_near_any_boundary_agrees_with_the_reference() {
-    // The same cases on every run.
+/// Runs a check on cases that are the same on every run.
+pub(super) fn check_cases<S: Strategy>(n_case: u32, cases: S, check: impl Fn(S::Value)) {
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(ProptestConfig::with_cases(N_CASE), rng);
-    let cases = (sizes(), length_and_outputs(), 1usize..3, any::<u64>());
-    let result = runner.run(&cases, |(sizes, (length, outputs), batch, seed)| {
-        for level in SimdLevel::available() {
-            check_part(level, batch, length, &outputs, sizes, seed);
-        }
+    let mut runner = TestRunner::new_with_rng(ProptestConfig::with_cases(n_case), rng);
+    let result = runner.run(&cases, |case| {
+        check(case);
         Ok(())
     });
     result.unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+#[test]
+fn block_near_any_boundary_agrees_with_the_reference() {
+    let ranges = length_and_outputs(TILE, 0..4, 1000);
+    let cases = (sizes(), ranges, 1usize..3, any::<u64>());
+    check_cases(N_CASE, cases, |(sizes, (length, outputs), batch, seed)| {
+        for level in SimdLevel::available() {
+            check_part(level, batch, length, &outputs, sizes, seed);
+        }
+    });
 }

@@ -1,19 +1,15 @@
 //! The block's suite on a device, Mesa's software Vulkan included.
 
-use std::ops::Range;
-
 use burn::backend::DispatchDevice;
 use burn::backend::ops::FloatTensorOps;
 use burn::tensor::{Tensor, TensorData, read_sync};
 use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
-use proptest::prelude::*;
-use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::scan::CHUNK;
 use super::{Block, join};
 use crate::bimamba_block::bimamba_block;
-use crate::bimamba_block::boundary_tests::near;
+use crate::bimamba_block::boundary_tests::{check_cases, length_and_outputs};
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::plan::{BlockOptions, BlockPlan, Numerics, Precision};
 use crate::bimamba_block::reference::{
@@ -335,31 +331,15 @@ fn small_gradients_survive_half_precision_on_a_device() {
     }
 }
 
-/// Lengths within 3 of a multiple of the chunk, and a range in it that often begins or ends there.
-fn length_and_outputs() -> impl Strategy<Value = (usize, Range<usize>)> {
-    let edge = || prop_oneof![near(CHUNK, 0..3), 0usize..3 * CHUNK];
-    (near(CHUNK, 0..3), edge(), edge()).prop_map(|(length, a, b)| {
-        let start = a.min(b).min(length - 1);
-        (length, start..a.max(b).clamp(start + 1, length))
-    })
-}
-
 #[test]
 fn block_of_a_device_near_any_boundary_agrees_with_the_reference() {
     if gpu().is_none() {
         return;
     }
-    // The same cases on every run.
-    let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(ProptestConfig::with_cases(12), rng);
-    let result = runner.run(
-        &(length_and_outputs(), 1usize..3),
-        |((length, outputs), batch)| {
-            check_block(batch, length, DEVICE_SHARE, |block| {
-                block.outputs = outputs.clone();
-            });
-            Ok(())
-        },
-    );
-    result.unwrap_or_else(|failure| panic!("{failure}"));
+    let cases = (length_and_outputs(CHUNK, 0..3, 3 * CHUNK), 1usize..3);
+    check_cases(12, cases, |((length, outputs), batch)| {
+        check_block(batch, length, DEVICE_SHARE, |block| {
+            block.outputs = outputs.clone();
+        });
+    });
 }
