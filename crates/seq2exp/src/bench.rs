@@ -128,20 +128,16 @@ impl Bench {
         let device = &open.device;
         let cost = Cost::of(&self.network);
         let (length, batch) = (self.length, self.batch);
-        let bytes_per_activation = match (self.kind, self.precision) {
-            (BenchKind::Train, Precision::F16 | Precision::Bf16) => 2,
-            _ => 4,
-        };
         let (timing, flops, bytes) = match self.kind {
             BenchKind::Forward => (
                 self.time_forward(device)?,
                 cost.forward_flops(length, batch),
-                cost.forward_traffic_bytes(length, batch, bytes_per_activation),
+                cost.forward_traffic_bytes(length, batch, Precision::F32.n_bytes()),
             ),
             BenchKind::Train => (
                 self.time_train(open)?,
                 cost.train_flops(length, batch),
-                cost.train_traffic_bytes(length, batch, bytes_per_activation),
+                cost.train_traffic_bytes(length, batch, self.precision.n_bytes()),
             ),
             BenchKind::Copy => {
                 let length = length as u64;

@@ -220,18 +220,15 @@ impl BlockBench {
         }
         let [forward, of_forward, both, of_both] = &runs;
         let cost = Cost::of_block(&Seq2ExpConfig::soft().mamba, self.d_model);
-        let bytes_per_activation = match self.precision {
-            Precision::F32 => 4,
-            Precision::F16 | Precision::Bf16 => 2,
-        };
+        let n_bytes = self.precision.n_bytes();
         let pass = |block: &[Repetition], products: &[Repetition], passes, flops, bytes| {
             let timing = Timing::of(block);
             let seconds = timing.seconds;
-            let of = |bytes: Option<u64>| bytes.map(|bytes| bytes as f64 / seconds / 1e9);
+            let bytes: Option<u64> = if open.is_cpu() { None } else { bytes };
             BlockPass {
                 block: timing,
                 gflops: flops as f64 / seconds / 1e9,
-                gbytes_per_second: if open.is_cpu() { None } else { of(bytes) },
+                gbytes_per_second: bytes.map(|bytes| bytes as f64 / seconds / 1e9),
                 comparison: open.is_cpu().then(|| {
                     Comparison::of(block, products, n_positions * multiply_adds(sizes, passes))
                 }),
@@ -244,14 +241,14 @@ impl BlockBench {
                 of_forward,
                 Passes::Forward,
                 cost.forward_flops(length, self.batch),
-                cost.forward_traffic_bytes(length, self.batch, bytes_per_activation),
+                cost.forward_traffic_bytes(length, self.batch, n_bytes),
             ),
             both: pass(
                 both,
                 of_both,
                 Passes::Both,
                 cost.train_flops(length, self.batch),
-                cost.train_traffic_bytes(length, self.batch, bytes_per_activation),
+                cost.train_traffic_bytes(length, self.batch, n_bytes),
             ),
         })
     }

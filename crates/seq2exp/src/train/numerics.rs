@@ -32,6 +32,16 @@ pub enum Precision {
     Bf16,
 }
 
+impl Precision {
+    /// Bytes of one activation.
+    pub fn n_bytes(self) -> u64 {
+        match self {
+            Self::F32 => 4,
+            Self::F16 | Self::Bf16 => 2,
+        }
+    }
+}
+
 /// The numerics of a run, as far as a device has them for a network.
 ///
 /// # Errors
