@@ -75,9 +75,10 @@ impl FileTable {
     /// that cannot be read becomes a row with its error, and a problem.
     pub fn read(config: &DataConfig) -> Self {
         let mut problems = config.validate();
-        let known = known_chroms(config);
+        let genome = KnownGenome::read(config);
+        let known = genome.sizes_by_any_name();
         let is_valid = problems.is_empty();
-        let (gene_chroms, wanted) = match WantedGenes::read(config) {
+        let (gene_chroms, wanted) = match WantedGenes::read(config, genome.alias.as_ref()) {
             Ok(wanted) => (Ok(wanted.chroms()), Some(wanted)),
             Err(error) => (Err(error), None),
         };
@@ -169,17 +170,33 @@ fn named(sizes: &ChromSizes) -> Vec<FileChrom> {
         .collect()
 }
 
-/// The genome's chromosomes under every name that a file may use; none when it cannot be read,
-/// which its own row says.
-fn known_chroms(config: &DataConfig) -> ChromSizes {
-    let Ok(genome) = Reference::open(&config.genome) else {
-        return ChromSizes::default();
-    };
-    let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, genome.chrom_sizes());
-    alias.map_or_else(
-        |_| genome.chrom_sizes().clone(),
-        |alias| alias.sizes_by_any_name(),
-    )
+/// The genome and its aliases, as far as they can be read; what is wrong with them is reported elsewhere.
+struct KnownGenome {
+    sizes: ChromSizes,
+    alias: Option<ChromAlias>,
+}
+
+impl KnownGenome {
+    fn read(config: &DataConfig) -> Self {
+        let sizes = Reference::open(&config.genome)
+            .map(|genome| genome.chrom_sizes().clone())
+            .ok();
+        let alias = sizes
+            .as_ref()
+            .and_then(|sizes| ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes).ok());
+        KnownGenome {
+            sizes: sizes.unwrap_or_default(),
+            alias,
+        }
+    }
+
+    /// Lengths under every name that a file may use; nothing without a genome.
+    fn sizes_by_any_name(&self) -> ChromSizes {
+        match &self.alias {
+            Some(alias) => alias.sizes_by_any_name(),
+            None => self.sizes.clone(),
+        }
+    }
 }
 
 fn read_chroms(
@@ -242,12 +259,12 @@ impl WantedGenes {
     /// Reads the gene table; chromosomes keep the names they have there.
     ///
     /// Without a genome to compare with, all its genes are wanted.
-    fn read(config: &DataConfig) -> Result<Self, DatasetError> {
+    fn read(config: &DataConfig, alias: Option<&ChromAlias>) -> Result<Self, DatasetError> {
         let mut genes = read_genes(&config.genes)?;
-        let Some(alias) = genome_alias(config) else {
+        let Some(alias) = alias else {
             return Ok(WantedGenes(genes));
         };
-        let (kept, _) = leave_out_unwanted(config, genes.clone(), alias.sizes(), &alias)?;
+        let (kept, _) = leave_out_unwanted(config, genes.clone(), alias.sizes(), alias)?;
         let lines: HashSet<u64> = kept.iter().map(|gene| gene.line).collect();
         genes.retain(|gene| lines.contains(&gene.line));
         Ok(WantedGenes(genes))
@@ -295,13 +312,6 @@ fn examples_among(config: &DataConfig, genes: &[Gene], alias: &ChromAlias) -> Ve
         select_genes(config, placed, &expression, sizes)
     };
     choose().map_or_else(|_| genes.to_vec(), |selection| selection.genes)
-}
-
-/// The genome's chromosomes and their aliases; nothing when the genome cannot be read or an alias
-/// leads nowhere, which is reported elsewhere.
-fn genome_alias(config: &DataConfig) -> Option<ChromAlias> {
-    let genome = Reference::open(&config.genome).ok()?;
-    ChromAlias::try_new(&config.chrom_alias, &config.genome, genome.chrom_sizes()).ok()
 }
 
 /// Compares what could be read; nothing to say when the genome could not.
