@@ -172,6 +172,7 @@ impl Seq2ExpConfig {
                 marginal_mean: 0.1,
                 marginal_scale: 10.0,
                 minus_one: false,
+                initial_logits: [0.0; 2],
                 train: TrainDecoding::Sample,
                 evaluate: MaskDecoding::Mean,
             },
@@ -197,6 +198,27 @@ impl Seq2ExpConfig {
                 evaluate: MaskDecoding::Threshold(0.5),
                 ..soft.mask
             },
+            ..soft
+        }
+    }
+
+    /// Seq2Exp-delta: a hard mask from sequence and tracks together, without the tracks' own prior, that starts near 1
+    /// and closes positions inside the predictor's blocks. It is made for `train.mask_weight`, without a divergence.
+    ///
+    /// Not published; `docs/mask_site.md` says why each setting is what it is.
+    pub fn delta() -> Self {
+        let soft = Self::soft();
+        Self {
+            generator_input: BackboneInput::SequenceAndTracks,
+            mask_site: MaskSite::Delta,
+            mask: MaskConfig {
+                prior_scale_factor: 0.0,
+                initial_logits: [-3.0, 3.0],
+                train: TrainDecoding::Threshold(0.5),
+                evaluate: MaskDecoding::Threshold(0.5),
+                ..soft.mask
+            },
+            initialization: InitializationConfig::with_layers(OutProjLayers::Own),
             ..soft
         }
     }
@@ -292,10 +314,13 @@ impl NetworkConfig {
         )
     }
 
-    /// The published network that these settings are closest to; it is written as `kind`.
+    /// The network that these settings are closest to; it is written as `kind`.
     pub fn kind(&self) -> NetworkKind {
         match self {
             Self::Seq2Exp(config) if config.mask_site == MaskSite::Pack => NetworkKind::Seq2ExpHard,
+            Self::Seq2Exp(config) if config.mask_site == MaskSite::Delta => {
+                NetworkKind::Seq2ExpDelta
+            }
             Self::Seq2Exp(_) => NetworkKind::Seq2ExpSoft,
             Self::FixedMask(_) => NetworkKind::Macs3,
             Self::Retrained(_) => NetworkKind::Seq2ExpRetrain,

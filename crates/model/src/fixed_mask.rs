@@ -171,7 +171,10 @@ impl FixedMask {
     }
 
     /// The mask of every example: its source, then excluded and included regions, then the promoter.
-    fn mask(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
+    ///
+    /// # Errors
+    /// [`ModelError::NoPeaks`] when it is the data's peaks and there are none.
+    pub fn mask(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
         let forced = input.forced(self.config.promoter)?;
         let chosen = match self.config.mask_source {
             FixedMaskSource::Peaks => input.peaks.clone().ok_or(ModelError::NoPeaks)?,

@@ -23,6 +23,9 @@ pub struct Generator {
 impl Generator {
     /// Draws the parameters.
     pub fn init(config: &Seq2ExpConfig, initializer: &Initializer<'_>) -> Self {
+        let at_output = initializer.at("output");
+        let mut output = Linear::init(config.d_model, 2, &at_output);
+        output.bias = at_output.fill([2], |column| config.mask.initial_logits[column]);
         Self {
             backbone: Backbone::init(
                 config.d_model,
@@ -31,7 +34,7 @@ impl Generator {
                 &config.initialization,
                 &initializer.at("backbone"),
             ),
-            output: Linear::init(config.d_model, 2, &initializer.at("output")),
+            output,
         }
     }
 

@@ -39,7 +39,7 @@ pub use config::{NetworkConfig, NetworkKind, NetworkSize};
 pub use epinformer::Candidates;
 pub use error::ModelError;
 pub use input::ModelInput;
-pub use loss::{Loss, loss};
+pub use loss::{Loss, MaskCost, loss};
 pub use network::{Intervention, NamedParameter, Network, Output, Pass, no_decay};
 pub use parity::{ParityReport, run_parity};
 pub use retrained::is_frozen;

@@ -17,19 +17,36 @@ pub struct Loss {
     pub intervention: Option<Tensor<1>>,
 }
 
-/// Weight of the divergence in the published loss.
-pub const KL_WEIGHT: f64 = 0.01;
+/// What a mask costs in the loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MaskCost {
+    /// Weight of its mean divergence from the marginal.
+    pub kl: f64,
+    /// Weight of its mean, promoter included.
+    pub mean: f64,
+}
 
-/// `smooth_l1(prediction, target) + kl_weight * kl`; for networks with interventions
+impl MaskCost {
+    /// The published loss has the divergence alone.
+    pub const PUBLISHED: Self = Self {
+        kl: 0.01,
+        mean: 0.0,
+    };
+}
+
+/// `smooth_l1(prediction, target) + cost.kl * kl + cost.mean * mean(mask)`; for networks with interventions
 /// `smooth_l1(prediction, target) + weight * smooth_l1(intervened, target) + uniformity`.
 ///
 /// # Shapes
 /// - `target`: `[batch, 1]`
-pub fn loss(output: &Output, target: Tensor<2>, kl_weight: f64) -> Loss {
+pub fn loss(output: &Output, target: Tensor<2>, cost: MaskCost) -> Loss {
     let prediction = smooth_l1(output.prediction.clone(), target.clone());
     let mut total = prediction.clone();
     if let Some(kl) = &output.kl {
-        total = total + kl.clone() * kl_weight;
+        total = total + kl.clone() * cost.kl;
+    }
+    if let (Some(mask), true) = (&output.mask, cost.mean > 0.0) {
+        total = total + mask.clone().mean() * cost.mean;
     }
     let intervention = output.intervention.as_ref().map(|intervention| {
         let intervened = smooth_l1(intervention.prediction.clone(), target);
@@ -93,12 +110,30 @@ mod tests {
             ..Output::plain(column(vec![2.5]))
         };
         // 0.125 + 0.01 * 40
-        assert!((scalar(&loss(&output, column(vec![2.0]), KL_WEIGHT).total) - 0.525).abs() < 1e-6);
+        assert!(
+            (scalar(&loss(&output, column(vec![2.0]), MaskCost::PUBLISHED).total) - 0.525).abs()
+                < 1e-6
+        );
         output.kl = None;
         assert_eq!(
-            scalar(&loss(&output, column(vec![2.0]), KL_WEIGHT).total),
+            scalar(&loss(&output, column(vec![2.0]), MaskCost::PUBLISHED).total),
             0.125
         );
+    }
+
+    #[test]
+    fn loss_adds_the_weighted_mean_of_the_mask() {
+        let mask = Tensor::<2>::from_data(TensorData::from([[1.0_f32, 0.5, 0.0]]), &Device::flex());
+        let output = Output {
+            mask: Some(mask),
+            ..Output::plain(column(vec![2.5]))
+        };
+        let cost = MaskCost { kl: 1.0, mean: 0.5 };
+        // 0.125 + 0.5 * 0.5; without a divergence its weight is nothing.
+        let total = scalar(&loss(&output, column(vec![2.0]), cost).total);
+        assert_eq!(total, 0.375);
+        let published = loss(&output, column(vec![2.0]), MaskCost::PUBLISHED);
+        assert_eq!(scalar(&published.total), 0.125);
     }
 
     #[test]
@@ -113,7 +148,7 @@ mod tests {
             ..Output::plain(column(vec![3.0, 1.0]))
         };
         // Distances 1 and -1: (0.5 + 0.5) / 2; 0 and 3: (0 + 2.5) / 2; 0.5 + 0.5 * 1.25 + 0.75.
-        let loss = loss(&output, column(vec![2.0, 2.0]), KL_WEIGHT);
+        let loss = loss(&output, column(vec![2.0, 2.0]), MaskCost::PUBLISHED);
         assert_eq!(scalar(&loss.total), 1.875);
         assert_eq!(scalar(&loss.intervention.unwrap()), 1.25);
     }

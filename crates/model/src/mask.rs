@@ -16,7 +16,7 @@ pub struct MaskConfig {
     pub track_beta: Vec<f32>,
     /// Weight of each track in the combined concentrations; (0.4, 0.4, 0.2). Released name: `prior_weight`.
     pub track_weight: Vec<f32>,
-    /// Scale of the tracks' concentrations; 10 (soft), 1 (hard). Released name: `prior_scale_factor`.
+    /// Scale of the tracks' concentrations; 10 (soft), 1 (hard), 0 leaves them out. Released name: `prior_scale_factor`.
     pub prior_scale_factor: f32,
     /// Floor added to every concentration; 1 (soft), 0 (hard). Released name: `beta_min`.
     pub beta_min: f32,
@@ -28,6 +28,10 @@ pub struct MaskConfig {
     pub marginal_scale: f64,
     /// Subtract 1 from the combined concentrations, as in the paper's product of densities; false, as in the code.
     pub minus_one: bool,
+    /// What the generator's logits start from, toward 0 and toward 1: the biases of its last layer; (0, 0). With
+    /// (-3, 3) the mask starts near 1.
+    #[serde(default)]
+    pub initial_logits: [f32; 2],
     /// The mask of a training pass, from a sample.
     pub train: TrainDecoding,
     /// The mask of an evaluation pass, from the mean. Released names: `test_soft`, `test_hard`, `test_top`.
@@ -87,18 +91,18 @@ impl MaskConfig {
         }
         for (field, value) in [
             ("prior_scale_factor", self.prior_scale_factor),
-            ("z_scale", self.z_scale),
+            ("beta_min", self.beta_min),
         ] {
-            if !(value.is_finite() && value > 0.0) {
+            if !(value.is_finite() && value >= 0.0) {
                 problems.push(format!(
-                    "mask.{field} is {value}; it must be finite and above 0"
+                    "mask.{field} is {value}; it must be finite and not negative"
                 ));
             }
         }
-        if !(self.beta_min.is_finite() && self.beta_min >= 0.0) {
+        if !(self.z_scale.is_finite() && self.z_scale > 0.0) {
             problems.push(format!(
-                "mask.beta_min is {}; it must be finite and not negative",
-                self.beta_min
+                "mask.z_scale is {}; it must be finite and above 0",
+                self.z_scale
             ));
         }
         if !(self.marginal_mean > 0.0 && self.marginal_mean < 1.0) {
@@ -111,6 +115,12 @@ impl MaskConfig {
             problems.push(format!(
                 "mask.marginal_scale is {}; it must be finite and above 0",
                 self.marginal_scale
+            ));
+        }
+        if !self.initial_logits.iter().all(|logit| logit.is_finite()) {
+            problems.push(format!(
+                "mask.initial_logits is {:?}; both must be finite",
+                self.initial_logits
             ));
         }
         let mut threshold = |field: &str, value: f32| {
@@ -210,6 +220,29 @@ impl MaskConfig {
             &self.beta_mask(decoding),
             draw,
         )?))
+    }
+}
+
+impl MaskConfig {
+    /// The mean of each position's Beta, `[batch, length]`, whatever the settings decode it to; the promoter is 1.
+    ///
+    /// # Shapes
+    /// - `logits`: `[batch, length, 2]`
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when the tensors disagree.
+    pub fn mean(
+        &self,
+        logits: Tensor<3>,
+        input: &ModelInput,
+        promoter: usize,
+    ) -> Result<Tensor<2>, ModelError> {
+        let graded = Self {
+            evaluate: MaskDecoding::Mean,
+            ..self.clone()
+        };
+        let drawn = graded.draw(logits, input, promoter, &Pass::Evaluate)?;
+        Ok(drawn.mask)
     }
 }
 

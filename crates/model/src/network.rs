@@ -319,6 +319,21 @@ impl Network {
         }
     }
 
+    /// How much each position is selected before that is decoded to a mask of zeros and ones, `[batch, length]`: the
+    /// mean of its Beta; a mask that is given is taken as it is. None for a network without a mask.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn mask_mean(&self, input: &ModelInput) -> Result<Option<Tensor<2>>, ModelError> {
+        self.check(input, None)?;
+        match self {
+            Self::Seq2Exp(network) => network.mask_mean(input).map(Some),
+            Self::Retrained(network) => network.mask_mean(input, &mut Nobody).map(Some),
+            Self::FixedMask(network) => network.mask(input).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn check(&self, input: &ModelInput, pass: Option<&Pass>) -> Result<(), ModelError> {
         input.check(&self.config())?;
         let (batch, length) = (input.batch(), input.length());

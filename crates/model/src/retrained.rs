@@ -7,8 +7,7 @@ use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    BackboneInput, InitializationConfig, MambaConfig, MaskConfig, MaskDecoding, MaskSite,
-    Seq2ExpConfig,
+    BackboneInput, InitializationConfig, MambaConfig, MaskConfig, MaskSite, Seq2ExpConfig,
 };
 use crate::embedding::Embedding;
 use crate::error::ModelError;
@@ -16,7 +15,7 @@ use crate::generator::Generator;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::mask::top_fraction;
-use crate::network::{Observer, Output, Pass};
+use crate::network::{Observer, Output};
 use crate::predictor::Predictor;
 
 /// Settings of a retrained predictor; those of the generator must be those it was trained with.
@@ -212,6 +211,20 @@ impl Retrained {
     /// 1 at the `top_fraction` of positions with the highest mean mask, where the promoter is 1 and an excluded base 0;
     /// the promoter is 1 even where it is more than that.
     fn mask(&self, input: &ModelInput, observe: Observer<'_>) -> Result<Tensor<2>, ModelError> {
+        let mean = self.mask_mean(input, observe)?;
+        let forced = input.forced(self.config.promoter)?;
+        top_fraction(&mean, &forced, self.config.top_fraction)
+    }
+
+    /// The mean of the frozen generator's mask at each position, `[batch, length]`.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the input disagrees with the settings.
+    pub fn mask_mean(
+        &self,
+        input: &ModelInput,
+        observe: Observer<'_>,
+    ) -> Result<Tensor<2>, ModelError> {
         let config = &self.config;
         // Plain tensors, so that nothing is kept for a backward pass that never comes.
         let FrozenGenerator {
@@ -221,16 +234,7 @@ impl Retrained {
         let input = input.without_autodiff();
         let embedded = embedding.generator_input(&input, config.generator_input);
         let logits = generator.forward(embedded, observe)?;
-        let mean = MaskConfig {
-            evaluate: MaskDecoding::Mean,
-            ..config.mask.clone()
-        };
-        let drawn = mean.draw(logits, &input, config.promoter, &Pass::Evaluate)?;
-        top_fraction(
-            &drawn.mask,
-            &input.forced(config.promoter)?,
-            config.top_fraction,
-        )
+        config.mask.mean(logits, &input, config.promoter)
     }
 
     /// Predicts expression, `[batch, 1]`, with a mask that is given.

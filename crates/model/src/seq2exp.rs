@@ -9,7 +9,7 @@ use crate::error::ModelError;
 use crate::generator::Generator;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
-use crate::network::{Observer, Output, Pass};
+use crate::network::{Nobody, Observer, Output, Pass};
 use crate::predictor::Predictor;
 
 /// Predicts expression from the bases that a learned mask selects.
@@ -68,6 +68,19 @@ impl Seq2Exp {
             kl: Some(drawn.kl.mean()),
             ..Output::plain(prediction)
         })
+    }
+
+    /// The mean of the generated mask at each position, `[batch, length]`, whatever the settings decode it to.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the input disagrees with the settings.
+    pub fn mask_mean(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
+        let config = &self.config;
+        let embedded = self
+            .embedding
+            .generator_input(input, config.generator_input);
+        let logits = self.generator.forward(embedded, &mut Nobody)?;
+        config.mask.mean(logits, input, config.promoter)
     }
 
     /// Predicts expression, `[batch, 1]`, with a mask that is given instead of generated.

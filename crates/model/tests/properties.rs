@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use model::config::{MaskDecoding, NetworkConfig, NetworkKind, NetworkSize};
 use model::predictor::Packing;
-use model::{Candidates, ModelInput, Network, Pass, is_statistic, loss};
+use model::{Candidates, MaskCost, ModelInput, Network, Pass, is_statistic, loss};
 use proptest::prelude::*;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -303,7 +303,7 @@ fn print_gradients() {
             .forward(input(2, 3), &Pass::Train { seeds: vec![1, 2] })
             .unwrap();
         let target = Tensor::<2>::from_data(TensorData::from([[0.5_f32], [3.0]]), &Device::flex());
-        let total = loss(&output, target, 0.01).total;
+        let total = loss(&output, target, MaskCost::PUBLISHED).total;
         let gradients = network.read_gradients(&total.backward()).unwrap();
         let all = gradients
             .into_iter()

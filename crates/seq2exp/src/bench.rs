@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use dataset::N_FEATURES;
 use model::Candidates;
 use model::mask::MaskConfig;
-use model::{ModelInput, Network, NetworkConfig, Pass, no_decay};
+use model::{MaskCost, ModelInput, Network, NetworkConfig, Pass, no_decay};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
@@ -238,7 +238,7 @@ impl Bench {
                 },
             )?;
             let target = Tensor::zeros([self.batch, 1], &device);
-            let loss = model::loss(&output, target, config.kl_weight);
+            let loss = model::loss(&output, target, MaskCost::PUBLISHED);
             let mut gradients = network.read_gradients(&loss.total.backward())?;
             clip_global_norm(&mut gradients, config.clip_norm);
             optimizer.update(config.lr, &mut values, &gradients);

@@ -6,9 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use model::checkpoint::{
     NamedTensor, StateDict, import, import_values, read_state_dict, released_config,
 };
-use model::loss::KL_WEIGHT;
 use model::parity::{FolderReport, Measure, ParityReport, TensorReport};
-use model::{ModelInput, Network, Pass, no_decay};
+use model::{MaskCost, ModelInput, Network, Pass, no_decay};
 use serde_json::Value;
 
 use crate::batch::read_values;
@@ -182,7 +181,7 @@ fn compare_steps(comparer: &mut Comparer<'_>) -> Result<(), RunError> {
     for step in 0..n_steps {
         // The recorded steps replace the sample by the mean, so that no random numbers are compared.
         let output = network.forward(input.clone(), &Pass::TrainMean)?;
-        let loss = model::loss(&output, target.clone(), KL_WEIGHT).total;
+        let loss = model::loss(&output, target.clone(), MaskCost::PUBLISHED).total;
         let found_loss = read_values(loss.clone())?;
         let mut gradients: Gradients = network.read_gradients(&loss.backward())?;
         let norm = clip_global_norm(&mut gradients, train.clip_norm);

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 pub use self::curve::{CurvePoint, average_precision, precision_recall};
 pub use self::known::{KnownElement, KnownElements, positions};
-pub use self::sparse_mask::{SparseAccuracy, SparseTally, keep_highest};
+pub use self::sparse_mask::{NetworkMask, SparseAccuracy, SparseTally, keep_highest};
 
 /// Shares of each window's bases that are selected, those with the highest score.
 pub const SPARSITIES: [f64; 3] = [0.05, 0.1, 0.2];

@@ -11,7 +11,7 @@ mod landscape;
 use std::path::Path;
 
 pub use self::config::{ElementCounts, SimulationConfig};
-pub use self::files::{EXPERIMENT_FILE, SETTINGS_FILE, TRUTH_FILE};
+pub use self::files::{DELTA_FILE, EXPERIMENT_FILE, SETTINGS_FILE, TRUTH_FILE};
 pub use self::landscape::{PlantedClass, PlantedElement};
 
 use self::landscape::Locus;

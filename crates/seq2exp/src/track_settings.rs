@@ -6,8 +6,8 @@ use model::NetworkConfig;
 /// Sets the number of tracks and the mask's constants of a network from the data, where `written`,
 /// the `[model]` table as the user wrote it, does not set them itself.
 ///
-/// Returns every problem: a track without constants for a network with a mask, or constants that
-/// are declared in both places and differ.
+/// Returns every problem: a track without constants for a network whose mask has a prior from the
+/// tracks, or constants that are declared in both places and differ.
 pub(crate) fn connect_tracks(
     data: &DataConfig,
     network: &mut NetworkConfig,
@@ -28,6 +28,7 @@ pub(crate) fn connect_tracks(
         .map(|contact| (contact.beta, contact.weight));
     let (declared_beta, declared_weight): (Vec<_>, Vec<_>) = tracks.chain(contact).unzip();
     let priors = data.mask_priors();
+    let has_prior = mask.prior_scale_factor > 0.0;
 
     let mut problems = Vec::new();
     let constants = [
@@ -71,7 +72,7 @@ pub(crate) fn connect_tracks(
         for (name, _) in names
             .iter()
             .zip(lacking)
-            .filter(|(_, value)| value.is_none())
+            .filter(|(_, value)| has_prior && value.is_none())
         {
             problems.push(format!(
                 "[data] track {name:?} has no {}, which the mask needs (published: h3k27ac beta 1.5 \
@@ -79,7 +80,7 @@ pub(crate) fn connect_tracks(
                 field.trim_start_matches("track_")
             ));
         }
-        // A missing one is a problem above; nothing is trained with the 0.
+        // A missing one is a problem above, or has no part in the mask; nothing is trained with the 0.
         *values = known.into_iter().map(Option::unwrap_or_default).collect();
     }
     problems
@@ -157,7 +158,10 @@ mod tests {
             problems[0].contains("track \"atac\" has no weight"),
             "{problems:?}"
         );
-        let (network, problems) = connected(text, "kind = \"caduceus_signals\"");
-        assert_eq!((network.n_tracks(), problems.len()), (1, 0));
+        for kind in ["caduceus_signals", "seq2exp_delta"] {
+            let (network, problems) = connected(text, &format!("kind = \"{kind}\""));
+            assert_eq!((network.n_tracks(), problems.len()), (1, 0), "{kind}");
+            assert_eq!(network.validate(), [""; 0], "{kind}");
+        }
     }
 }

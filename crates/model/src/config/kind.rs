@@ -1,4 +1,4 @@
-//! The published networks by name.
+//! The networks by name.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use super::{
     MambaRegressorConfig, NetworkConfig, PrismConfig, RetrainedConfig, Seq2ExpConfig,
 };
 
-/// The published networks that this crate builds.
+/// The networks that this crate builds, published ones but for Seq2Exp-delta.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NetworkKind {
@@ -17,6 +17,9 @@ pub enum NetworkKind {
     /// Seq2Exp with a hard mask that selects the predictor's positions.
     #[serde(rename = "seq2exp_hard")]
     Seq2ExpHard,
+    /// Seq2Exp with a hard mask that removes positions inside the predictor's blocks; not published, ours.
+    #[serde(rename = "seq2exp_delta")]
+    Seq2ExpDelta,
     /// The predictor of Seq2Exp-soft on the highest positions of a trained, frozen generator.
     #[serde(rename = "seq2exp_retrain")]
     Seq2ExpRetrain,
@@ -40,9 +43,10 @@ pub enum NetworkKind {
 
 impl NetworkKind {
     /// Every kind, in the order they are listed to a user.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Seq2ExpSoft,
         Self::Seq2ExpHard,
+        Self::Seq2ExpDelta,
         Self::Seq2ExpRetrain,
         Self::Macs3,
         Self::Caduceus,
@@ -59,6 +63,7 @@ impl NetworkKind {
         match self {
             Self::Seq2ExpSoft => "seq2exp_soft",
             Self::Seq2ExpHard => "seq2exp_hard",
+            Self::Seq2ExpDelta => "seq2exp_delta",
             Self::Seq2ExpRetrain => "seq2exp_retrain",
             Self::Macs3 => "macs3",
             Self::Caduceus => "caduceus",
@@ -76,6 +81,9 @@ impl NetworkKind {
         match self {
             Self::Seq2ExpSoft => "Seq2Exp, a learned soft mask scales the predictor's input",
             Self::Seq2ExpHard => "Seq2Exp, a learned hard mask selects the predictor's positions",
+            Self::Seq2ExpDelta => {
+                "Seq2Exp, a learned hard mask that acts inside the predictor's blocks"
+            }
             Self::Seq2ExpRetrain => {
                 "Seq2Exp, a new predictor on the highest positions of a trained mask"
             }
@@ -94,11 +102,12 @@ impl NetworkKind {
         }
     }
 
-    /// The published settings of this network.
+    /// The published settings of this network; of Seq2Exp-delta, which is ours, those of `docs/mask_site.md`.
     pub fn preset(self) -> NetworkConfig {
         match self {
             Self::Seq2ExpSoft => NetworkConfig::Seq2Exp(Seq2ExpConfig::soft()),
             Self::Seq2ExpHard => NetworkConfig::Seq2Exp(Seq2ExpConfig::hard()),
+            Self::Seq2ExpDelta => NetworkConfig::Seq2Exp(Seq2ExpConfig::delta()),
             Self::Seq2ExpRetrain => NetworkConfig::Retrained(RetrainedConfig::published()),
             Self::Macs3 => NetworkConfig::FixedMask(FixedMaskConfig::published()),
             Self::Caduceus => {

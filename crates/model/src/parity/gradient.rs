@@ -9,7 +9,7 @@ use crate::batch_norm::{BATCH_MOMENTUM, BatchStatistic, is_statistic};
 use crate::checkpoint::{NamedTensor, ReleasedName, released_names};
 use crate::error::ModelError;
 use crate::input::ModelInput;
-use crate::loss::{KL_WEIGHT, loss, smooth_l1};
+use crate::loss::{MaskCost, loss, smooth_l1};
 use crate::network::{Network, Pass};
 
 /// Compares a training pass: outputs, losses, and every gradient.
@@ -30,7 +30,7 @@ pub(super) fn compare_training(
     };
     let output = network.forward(input.clone(), &pass)?;
     compare_output(folder, &output, reference)?;
-    let parts = loss(&output, target.clone(), KL_WEIGHT);
+    let parts = loss(&output, target.clone(), MaskCost::PUBLISHED);
     folder.forward_f64(reference, "loss", &values(&parts.total)?);
     folder.forward(reference, "pred_loss", &values(&parts.prediction)?);
     if let Some(intervention) = &parts.intervention {

@@ -1,13 +1,13 @@
 //! A training pass beside the CPU's in single precision.
 
 use burn::tensor::Tensor;
-use model::{Network, Pass};
+use model::{MaskCost, Network, Pass};
 
 use super::Bench;
 use crate::batch::read_values;
 use crate::device::OpenDevice;
 use crate::error::RunError;
-use crate::train::{Precision, Storage, TrainConfig, numerics};
+use crate::train::{Precision, Storage, numerics};
 
 /// Largest relative differences of a training pass that is taken for a right one; a wrong kernel is far above.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,7 +70,7 @@ impl Bench {
             let seeds = (0..self.batch as u64).collect();
             let output = network.forward(self.input(&device), &Pass::Train { seeds })?;
             let target = Tensor::zeros([self.batch, 1], &device);
-            let loss = model::loss(&output, target, TrainConfig::default().kl_weight);
+            let loss = model::loss(&output, target, MaskCost::PUBLISHED);
             let value = read_values(loss.total.clone())?;
             let gradients = network.read_gradients(&loss.total.backward())?;
             Ok((

@@ -15,12 +15,12 @@ use serde::Serialize;
 use crate::batch::{Batch, read_values};
 use crate::cli::ScoreElementsArgs;
 use crate::commands::{machine, print_json, print_text};
-use crate::ensemble::{EnsemblePredictions, mean_mask};
+use crate::ensemble::EnsemblePredictions;
 use crate::experiment::Experiment;
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::recovery::{
-    CurvePoint, KnownElements, KnownWindow, Recovery, RecoveryTally, SPARSITIES, SparseAccuracy,
-    SparseTally, positions,
+    CurvePoint, KnownElements, KnownWindow, NetworkMask, Recovery, RecoveryTally, SPARSITIES,
+    SparseAccuracy, SparseTally, positions,
 };
 
 /// Which scores find the known elements of the test genes.
@@ -182,20 +182,24 @@ fn score_run(
         .collect::<Result<Vec<_>>>()?;
     let mut mask_tally = RecoveryTally::new(format!("{run}: mask"));
     let mut gradient_tally = RecoveryTally::new(format!("{run}: gradient x input"));
-    let (mut mask_sum, mut n_free, mut has_mask) = (0.0, 0, false);
+    let (mut mask_sum, mut n_free, mut has_mask) = (0.0, 0_usize, false);
     let mut sparse = SparseTally::default();
     for &gene in genes {
         let example = prepared.read(gene)?;
         let is_free = free_bases(&example);
         let window = window_of(&example, &is_free, known);
-        if let Some(mask) = mean_mask(&networks, &example, device)? {
+        if let Some(masks) = NetworkMask::of_each(&networks, &example, device)? {
             has_mask = true;
-            sparse.add(&networks, &example, &is_free, device)?;
-            for (value, _) in mask.iter().zip(&is_free).filter(|(_, is_free)| **is_free) {
-                mask_sum += f64::from(*value);
-                n_free += 1;
+            sparse.add(&networks, &masks, &example, &is_free, device)?;
+            let mut means = vec![0.0; example.length()];
+            for NetworkMask { mask, mean } in &masks {
+                for (place, _) in is_free.iter().enumerate().filter(|(_, free)| **free) {
+                    mask_sum += f64::from(mask[place]);
+                    n_free += 1;
+                    means[place] += mean[place];
+                }
             }
-            mask_tally.add(window, &mask);
+            mask_tally.add(window, &means);
         }
         let mut gradient = vec![0.0; example.length()];
         for network in &tracked {
@@ -225,7 +229,7 @@ fn score_run(
         run,
         mse: test.network.mse,
         pearson: test.network.pearson,
-        free_mask_ratio: has_mask.then(|| mask_sum / f64::from(n_free.max(1))),
+        free_mask_ratio: has_mask.then(|| mask_sum / n_free.max(1) as f64),
         at: match has_mask {
             // The same resamples of the genes as for the whole mask.
             true => sparse.finish(

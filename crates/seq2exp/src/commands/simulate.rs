@@ -7,14 +7,16 @@ use anyhow::Result;
 use crate::cli::SimulateArgs;
 use crate::config::apply_override;
 use crate::error::RunError;
-use crate::simulate::{EXPERIMENT_FILE, SETTINGS_FILE, SimulationConfig, TRUTH_FILE, simulate};
+use crate::simulate::{
+    DELTA_FILE, EXPERIMENT_FILE, SETTINGS_FILE, SimulationConfig, TRUTH_FILE, simulate,
+};
 
 /// Writes a simulation.
 pub fn execute(args: &SimulateArgs) -> Result<()> {
     let config = read_settings(args.settings.as_deref(), &args.overrides)?;
     let summary = simulate(&config, &args.folder)?;
     eprintln!(
-        "{} genes, {} elements of which {} decide expression, in {}: run {EXPERIMENT_FILE}, compare with {TRUTH_FILE}",
+        "{} genes, {} elements of which {} decide expression, in {}: run {EXPERIMENT_FILE} or {DELTA_FILE}, compare with {TRUTH_FILE}",
         summary.n_genes,
         summary.n_elements,
         summary.n_active,

@@ -23,13 +23,50 @@ pub struct SparseAccuracy {
     pub pearson: Estimate,
 }
 
-/// A mask with its highest free bases as they are and the other free ones at 0; what is not free stays. Of equal bases
-/// the first are kept.
+/// The mask of one gene by one network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkMask {
+    /// The evaluation mask, `[length]`.
+    pub mask: Vec<f32>,
+    /// What ranks the bases, `[length]`: the mean of each base's Beta, also where the mask itself is 0 or 1.
+    pub mean: Vec<f32>,
+}
+
+impl NetworkMask {
+    /// The masks of one gene, one per network; none when the networks have no mask.
+    ///
+    /// # Errors
+    /// What running a network causes.
+    pub fn of_each(
+        networks: &TrainedNetworks,
+        example: &Example,
+        device: &Device,
+    ) -> Result<Option<Vec<Self>>, RunError> {
+        let batch = Batch::new(std::slice::from_ref(example), device)?;
+        let of = |(_, network): &(u64, Network)| -> Result<Option<Self>, RunError> {
+            let Some(mean) = network.mask_mean(&batch.input)? else {
+                return Ok(None);
+            };
+            let output = network.forward(batch.input.clone(), &Pass::Evaluate)?;
+            let Some(mask) = output.mask else {
+                return Ok(None);
+            };
+            Ok(Some(Self {
+                mask: read_values(mask)?,
+                mean: read_values(mean)?,
+            }))
+        };
+        networks.networks.iter().map(of).collect()
+    }
+}
+
+/// A mask with those free bases as they are that `ranking` has highest, and the other free ones at 0; what is not free
+/// stays. Of equal bases the first are kept.
 ///
 /// # Shapes
-/// - `mask`, `is_free`: `[length]`
-pub fn keep_highest(mask: &[f32], is_free: &[bool], share: f64) -> Vec<f32> {
-    let order = highest_first(mask, is_free);
+/// - `mask`, `ranking`, `is_free`: `[length]`
+pub fn keep_highest(mask: &[f32], ranking: &[f32], is_free: &[bool], share: f64) -> Vec<f32> {
+    let order = highest_first(ranking, is_free);
     let n_kept = (share * order.len() as f64).round() as usize;
     let mut kept = mask.to_vec();
     for &position in order.iter().skip(n_kept) {
@@ -46,34 +83,34 @@ pub struct SparseTally {
 }
 
 impl SparseTally {
-    /// Predicts a gene with the highest part of each network's own mask; a gene that was not measured is left out.
-    /// False, and nothing is done, when the networks have no mask.
+    /// Predicts a gene with the highest part of each network's own mask, one of `masks` each; a gene that was not
+    /// measured is left out.
     ///
     /// # Errors
     /// What running a network causes; [`RunError::NotFinite`] for a prediction that is NaN or infinite.
     pub fn add(
         &mut self,
         networks: &TrainedNetworks,
+        masks: &[NetworkMask],
         example: &Example,
         is_free: &[bool],
         device: &Device,
-    ) -> Result<bool, RunError> {
+    ) -> Result<(), RunError> {
+        let Some(observed) = example.target() else {
+            return Ok(());
+        };
         let mut sums = [0.0; SPARSITIES.len()];
-        for (_, network) in &networks.networks {
-            let Some(predicted) = predict_sparse(network, example, is_free, device)? else {
-                return Ok(false);
-            };
+        for ((_, network), mask) in networks.networks.iter().zip(masks) {
+            let predicted = predict_sparse(network, mask, example, is_free, device)?;
             for (sum, value) in sums.iter_mut().zip(predicted) {
                 *sum += f64::from(value);
             }
         }
-        if let Some(observed) = example.target() {
-            self.observed.push(f64::from(observed));
-            for (predicted, sum) in self.predicted.iter_mut().zip(sums) {
-                predicted.push(sum / networks.networks.len() as f64);
-            }
+        self.observed.push(f64::from(observed));
+        for (predicted, sum) in self.predicted.iter_mut().zip(sums) {
+            predicted.push(sum / networks.networks.len() as f64);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// The scores over all genes, in the order of [`SPARSITIES`]; intervals are drawn with `seed`.
@@ -90,27 +127,24 @@ impl SparseTally {
     }
 }
 
-/// What a network predicts at each of [`SPARSITIES`]; none for one without a mask.
+/// What a network predicts at each of [`SPARSITIES`].
 fn predict_sparse(
     network: &Network,
+    mask: &NetworkMask,
     example: &Example,
     is_free: &[bool],
     device: &Device,
-) -> Result<Option<[f32; SPARSITIES.len()]>, RunError> {
+) -> Result<[f32; SPARSITIES.len()], RunError> {
     let batch = Batch::new(std::slice::from_ref(example), device)?;
-    let Some(mask) = network.forward(batch.input.clone(), &Pass::Evaluate)?.mask else {
-        return Ok(None);
-    };
-    let mask = read_values(mask)?;
     let mut predicted = [0.0; SPARSITIES.len()];
     for (predicted, sparsity) in predicted.iter_mut().zip(SPARSITIES) {
-        let kept = keep_highest(&mask, is_free, sparsity);
-        let kept = Tensor::from_data(TensorData::new(kept, [1, mask.len()]), device);
+        let kept = keep_highest(&mask.mask, &mask.mean, is_free, sparsity);
+        let kept = Tensor::from_data(TensorData::new(kept, [1, mask.mask.len()]), device);
         let prediction = read_values(network.predict_with_mask(&batch.input, kept)?)?;
         *predicted = prediction.first().copied().unwrap_or(f32::NAN);
     }
     match predicted.iter().all(|value| value.is_finite()) {
-        true => Ok(Some(predicted)),
+        true => Ok(predicted),
         false => Err(RunError::NotFinite {
             what: "a prediction under part of the mask",
             step: None,
@@ -140,9 +174,17 @@ mod tests {
             (0.6, [1.0, 0.0, 0.9, 0.5, 0.0, 1.0]),
             (1.0, mask),
         ] {
-            assert_eq!(keep_highest(&mask, &is_free, share), expected, "{share}");
+            assert_eq!(
+                keep_highest(&mask, &mask, &is_free, share),
+                expected,
+                "{share}"
+            );
         }
-        assert_eq!(keep_highest(&[], &[], 0.5), [0.0; 0]);
+        // A mask of zeros and ones, ranked by what it was decoded from.
+        let (mask, ranking) = ([1.0, 0.0, 1.0, 1.0], [0.1, 0.3, 0.6, 0.9]);
+        let kept = keep_highest(&mask, &ranking, &[false, true, true, true], 0.34);
+        assert_eq!(kept, [1.0, 0.0, 0.0, 1.0]);
+        assert_eq!(keep_highest(&[], &[], &[], 0.5), [0.0; 0]);
     }
 
     fn networks(kind: NetworkKind, change: impl Fn(&mut NetworkConfig)) -> TrainedNetworks {
@@ -177,11 +219,12 @@ mod tests {
             let example = source.read(gene).expect("an example");
             let codes = example.regions();
             let is_free: Vec<bool> = codes.iter().map(|c| *c == RegionCode::Keep).collect();
-            assert!(
-                tally
-                    .add(&all, &example, &is_free, &device)
-                    .expect("predicted")
-            );
+            let masks = NetworkMask::of_each(&all, &example, &device)
+                .expect("run")
+                .expect("masks");
+            tally
+                .add(&all, &masks, &example, &is_free, &device)
+                .expect("predicted");
             observed.extend(example.target().map(f64::from));
             let batch = Batch::new(std::slice::from_ref(&example), &device).expect("a batch");
             for (sums, sparsity) in expected.iter_mut().zip(SPARSITIES) {
@@ -231,16 +274,24 @@ mod tests {
     }
 
     #[test]
-    fn networks_without_a_mask_are_not_scored() {
-        let plain = networks(NetworkKind::Caduceus, |_| {});
+    fn hard_mask_is_ranked_by_its_mean_and_a_network_without_one_is_left_out() {
         let example = SyntheticSource::new(1, LENGTH).read(0).expect("an example");
-        let mut tally = SparseTally::default();
-        let is_free = vec![true; LENGTH];
-        assert!(
-            !tally
-                .add(&plain, &example, &is_free, &Device::flex())
-                .expect("run")
-        );
-        assert!(tally.observed.is_empty());
+        let of = |kind| NetworkMask::of_each(&networks(kind, |_| {}), &example, &Device::flex());
+        let hard = of(NetworkKind::Seq2ExpHard).expect("run").expect("masks");
+        assert_eq!(hard.len(), 2);
+        for NetworkMask { mask, mean } in hard {
+            for ((mask, mean), code) in mask.iter().zip(&mean).zip(example.regions()) {
+                match code {
+                    RegionCode::Keep => assert_eq!(*mask == 1.0, *mean >= 0.5, "{mask} {mean}"),
+                    _ => assert_eq!(mask, mean),
+                }
+            }
+            assert!(mean.iter().any(|mean| *mean != 0.0 && *mean != 1.0));
+        }
+        let soft = of(NetworkKind::Seq2ExpSoft).expect("run").expect("masks");
+        for NetworkMask { mask, mean } in soft {
+            assert_eq!(mask, mean);
+        }
+        assert_eq!(of(NetworkKind::Caduceus).expect("run"), None);
     }
 }

@@ -17,6 +17,8 @@ use crate::error::RunError;
 
 /// The experiment that `seq2exp run` takes.
 pub const EXPERIMENT_FILE: &str = "experiment.toml";
+/// The same with the mask that acts inside the predictor's blocks.
+pub const DELTA_FILE: &str = "delta.toml";
 /// The settings that the simulation was made with.
 pub const SETTINGS_FILE: &str = "simulation.toml";
 /// Every planted element: BED6, then gene, class and effect.
@@ -104,7 +106,8 @@ pub(super) fn write(
         ("expression.tsv", expression_table(&chroms)),
         ("mrna_features.tsv", mrna_table(&chroms)),
         (SETTINGS_FILE, settings),
-        (EXPERIMENT_FILE, experiment(config)),
+        (EXPERIMENT_FILE, experiment(config, "simulation", SOFT)),
+        (DELTA_FILE, experiment(config, "simulation_delta", DELTA)),
     ] {
         write_atomic(folder.join(file), |out| out.write_all(text.as_bytes()))?;
     }
@@ -244,11 +247,26 @@ fn mrna_table(chroms: &[Chrom<'_>]) -> String {
     text
 }
 
-/// A network that trains in minutes; its mask's constants are those of the tracks' mean heights.
-fn experiment(config: &SimulationConfig) -> String {
+/// The published soft mask, trained in minutes.
+const SOFT: [&str; 3] = [
+    "seq2exp_soft",
+    "steps = 1500\nlr = 2e-3\nvalidation_every = 50",
+    "top_fraction = 0.1",
+];
+
+/// Its mask is free while the predictor learns, and then pays for what it selects.
+const DELTA: [&str; 3] = [
+    "seq2exp_delta",
+    "steps = 4500\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\nmask_start_step = 1000\n\
+     mask_warmup_steps = 2000",
+    "threshold = 0.5",
+];
+
+/// An experiment of a network's kind, settings of its training, and selection of bases.
+fn experiment(config: &SimulationConfig, name: &str, [kind, train, select]: [&str; 3]) -> String {
     format!(
         r#"# Made by seq2exp simulate with the settings of {SETTINGS_FILE}; {TRUTH_FILE} holds what was planted.
-name = "simulation"
+name = "{name}"
 
 [data]
 genome = "genome.fa.gz"
@@ -269,23 +287,21 @@ name = "dnase"
 path = "dnase.bw"
 
 [model]
-kind = "seq2exp_soft"
+kind = "{kind}"
 promoter = {promoter}
 d_model = 16
 n_layer_generator = 2
 n_layer_predictor = 2
 
 [train]
-steps = 1500
+{train}
 batch = 8
-lr = 2e-3
 final_lr = 1e-4
 warmup_steps = 100
 warmup_lr = 1e-5
-validation_every = 50
 
 [discover]
-select = {{ top_fraction = 0.1 }}
+select = {{ {select} }}
 merge_within = {merge}
 min_length = {min_length}
 "#,

@@ -6,6 +6,7 @@ use genome::{
 };
 
 use dataset::{ExampleSource, Split};
+use model::NetworkKind;
 
 use super::*;
 use crate::config::ExperimentConfig;
@@ -45,7 +46,7 @@ fn same_settings_give_the_same_bytes_and_another_seed_others() {
     let (first, second) = (all_files(first.path()), all_files(second.path()));
     assert_eq!(
         first.len(),
-        13,
+        14,
         "{:?}",
         first.iter().map(|f| &f.0).collect::<Vec<_>>()
     );
@@ -53,7 +54,7 @@ fn same_settings_give_the_same_bytes_and_another_seed_others() {
     let other = written(&SimulationConfig { seed: 2, ..small() });
     for ((name, a), (_, b)) in first.iter().zip(all_files(other.path())) {
         // Where genes lie does not depend on the seed.
-        let is_fixed = [EXPERIMENT_FILE, "genome.fa.gz.fai"].contains(&name.as_str());
+        let is_fixed = [EXPERIMENT_FILE, DELTA_FILE, "genome.fa.gz.fai"].contains(&name.as_str());
         assert!(is_fixed || name.ends_with(".gzi") || *a != b, "{name}");
     }
 }
@@ -140,14 +141,20 @@ fn cues_lie_where_the_classes_say() {
 }
 
 #[test]
-fn experiment_is_accepted_as_it_is() {
+fn experiments_are_accepted_as_they_are() {
     let folder = written(&small());
-    let config = ExperimentConfig::read(&folder.path().join(EXPERIMENT_FILE), &[]).unwrap();
-    let reader = dataset::ExampleReader::open(&config.data).unwrap();
-    assert_eq!(reader.len(), 20);
-    let splits = [Split::Train, Split::Valid, Split::Test].map(|s| reader.indices_of(s).len());
-    assert_eq!(splits, [14, 3, 3]);
-    let example = reader.read(0).unwrap();
-    assert_eq!((example.length(), example.n_tracks()), (1024, 3));
-    assert!(example.tracks().iter().all(|value| value.is_finite()));
+    for (file, kind) in [
+        (EXPERIMENT_FILE, NetworkKind::Seq2ExpSoft),
+        (DELTA_FILE, NetworkKind::Seq2ExpDelta),
+    ] {
+        let config = ExperimentConfig::read(&folder.path().join(file), &[]).unwrap();
+        assert_eq!(config.model.kind(), kind);
+        let reader = dataset::ExampleReader::open(&config.data).unwrap();
+        assert_eq!(reader.len(), 20);
+        let splits = [Split::Train, Split::Valid, Split::Test].map(|s| reader.indices_of(s).len());
+        assert_eq!(splits, [14, 3, 3]);
+        let example = reader.read(0).unwrap();
+        assert_eq!((example.length(), example.n_tracks()), (1024, 3));
+        assert!(example.tracks().iter().all(|value| value.is_finite()));
+    }
 }

@@ -1,5 +1,6 @@
 //! The settings of training.
 
+use model::MaskCost;
 use serde::{Deserialize, Serialize};
 
 use crate::optimizer::AdamWConfig;
@@ -40,10 +41,17 @@ pub struct TrainConfig {
     pub final_lr: f64,
     /// Weight of the KL divergence between mask and marginal in the loss; default 0.01.
     pub kl_weight: f64,
-    /// Steps over which `kl_weight` rises linearly from 0, so that the predictor learns before the mask is pressed
-    /// towards its marginal; default 0, as published.
+    /// Weight of the mask's mean in the loss; default 0, as published.
     #[serde(skip_serializing_if = "is_default")]
-    pub kl_warmup_steps: u64,
+    pub mask_weight: f64,
+    /// Steps in which the mask costs nothing, so that the predictor learns before the mask is pressed; default 0, as
+    /// published.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mask_start_step: u64,
+    /// Steps after `mask_start_step` over which `kl_weight` and `mask_weight` rise linearly from 0; default 0, as
+    /// published. The best network is the best of those validated at the full weights.
+    #[serde(skip_serializing_if = "is_default")]
+    pub mask_warmup_steps: u64,
     /// How activations are kept between the forward and the backward pass: `f32` (default), or `bf16` for less memory
     /// and slightly rounded gradients. The published runs used bf16 autocast for the arithmetic as well.
     #[serde(skip_serializing_if = "is_default")]
@@ -80,7 +88,9 @@ impl Default for TrainConfig {
             warmup_lr: 1e-5,
             final_lr: 1e-4,
             kl_weight: 0.01,
-            kl_warmup_steps: 0,
+            mask_weight: 0.0,
+            mask_start_step: 0,
+            mask_warmup_steps: 0,
             storage: Storage::F32,
             precision: Precision::F32,
             validation_every: None,
@@ -129,6 +139,7 @@ impl TrainConfig {
             ("warmup_lr", self.warmup_lr),
             ("final_lr", self.final_lr),
             ("kl_weight", self.kl_weight),
+            ("mask_weight", self.mask_weight),
         ];
         for (name, value) in not_negative {
             require(
@@ -150,6 +161,13 @@ impl TrainConfig {
             ),
         );
         require(
+            self.mask_full_step() < self.steps || self.mask_full_step() == 0,
+            format!(
+                "mask_start_step is {} and mask_warmup_steps {}, but steps is {}: the mask would never cost its full weights; lower them",
+                self.mask_start_step, self.mask_warmup_steps, self.steps
+            ),
+        );
+        require(
             self.warmup_lr <= self.lr && self.final_lr <= self.lr,
             format!(
                 "lr is {}, below warmup_lr {} or final_lr {}; it is the highest rate of the schedule",
@@ -159,13 +177,23 @@ impl TrainConfig {
         problems
     }
 
-    /// The weight of the divergence in the loss of a step, counted from 0.
-    pub fn kl_weight_at(&self, step: u64) -> f64 {
-        if step >= self.kl_warmup_steps {
-            self.kl_weight
+    /// What the mask costs in the loss of a step, counted from 0.
+    pub fn mask_cost_at(&self, step: u64) -> MaskCost {
+        let share = if step >= self.mask_full_step() {
+            1.0
         } else {
-            self.kl_weight * step as f64 / self.kl_warmup_steps as f64
+            let risen = step.saturating_sub(self.mask_start_step);
+            risen as f64 / self.mask_warmup_steps.max(1) as f64
+        };
+        MaskCost {
+            kl: share * self.kl_weight,
+            mean: share * self.mask_weight,
         }
+    }
+
+    /// The first step, counted from 0, at which the mask costs its full weights.
+    pub fn mask_full_step(&self) -> u64 {
+        self.mask_start_step.saturating_add(self.mask_warmup_steps)
     }
 
     /// The learning rate of every step.
@@ -258,16 +286,61 @@ mod tests {
     }
 
     #[test]
-    fn kl_weight_rises_to_its_value() {
+    fn cost_of_the_mask_starts_late_and_rises_to_its_weights() {
         let config = TrainConfig {
             kl_weight: 0.02,
-            kl_warmup_steps: 4,
+            mask_weight: 0.4,
+            mask_warmup_steps: 4,
             ..TrainConfig::default()
         };
-        for (step, expected) in [(0, 0.0), (1, 0.005), (3, 0.015), (4, 0.02), (900, 0.02)] {
-            assert_eq!(config.kl_weight_at(step), expected);
+        let late = TrainConfig {
+            mask_start_step: 10,
+            ..config.clone()
+        };
+        let sudden = TrainConfig {
+            mask_warmup_steps: 0,
+            ..late.clone()
+        };
+        let published = TrainConfig::default();
+        for (config, step, kl, mean) in [
+            (&config, 0, 0.0, 0.0),
+            (&config, 1, 0.005, 0.1),
+            (&config, 3, 0.015, 0.3),
+            (&config, 4, 0.02, 0.4),
+            (&config, 900, 0.02, 0.4),
+            (&late, 0, 0.0, 0.0),
+            (&late, 10, 0.0, 0.0),
+            (&late, 11, 0.005, 0.1),
+            (&late, 14, 0.02, 0.4),
+            (&sudden, 9, 0.0, 0.0),
+            (&sudden, 10, 0.02, 0.4),
+            (&published, 0, 0.01, 0.0),
+        ] {
+            let cost = config.mask_cost_at(step);
+            let distance = (cost.kl - kl).abs().max((cost.mean - mean).abs());
+            assert!(distance < 1e-15, "{step} {cost:?}");
         }
-        assert_eq!(TrainConfig::default().kl_weight_at(0), 0.01);
+    }
+
+    #[test]
+    fn mask_that_never_costs_its_full_weights_is_refused() {
+        let config = TrainConfig {
+            steps: 10,
+            warmup_steps: 1,
+            mask_start_step: 5,
+            mask_warmup_steps: 5,
+            ..TrainConfig::default()
+        };
+        let problems = config.validate();
+        assert!(
+            problems.len() == 1 && problems[0].contains("never cost its full weights"),
+            "{problems:?}"
+        );
+        let shorter = TrainConfig {
+            mask_warmup_steps: 4,
+            ..config
+        };
+        assert_eq!(shorter.validate(), Vec::<String>::new());
     }
 
     #[test]

@@ -366,8 +366,8 @@ impl TrainRun<'_> {
                 seeds: seeds.clone(),
             };
             let output = trainee.network.forward(batch.input.clone(), &pass)?;
-            let kl_weight = self.config.kl_weight_at(trainee.progress.step);
-            let loss = model::loss(&output, targets, kl_weight);
+            let cost = self.config.mask_cost_at(trainee.progress.step);
+            let loss = model::loss(&output, targets, cost);
             let scalar = |tensor| -> Result<f64, RunError> {
                 Ok(read_values(tensor)?.into_iter().map(f64::from).sum())
             };
@@ -485,7 +485,10 @@ impl TrainRun<'_> {
                 split: Split::Valid,
             });
         };
-        let is_best = trainee.progress.best.is_none_or(|best| mse < best.mse);
+        let validated = Best { step, mse };
+        let full_step = self.config.mask_full_step();
+        let best = trainee.progress.best;
+        let is_best = best.is_none_or(|best| best.gives_way_to(validated, full_step));
         let record = ValidationRecord {
             step,
             epoch,
@@ -497,7 +500,7 @@ impl TrainRun<'_> {
             is_best,
         };
         if is_best {
-            trainee.progress.best = Some(Best { step, mse });
+            trainee.progress.best = Some(validated);
             checkpoint::save(
                 &self.file(BEST_FILE),
                 &network,

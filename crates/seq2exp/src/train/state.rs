@@ -46,6 +46,14 @@ pub struct Best {
     pub mse: f64,
 }
 
+impl Best {
+    /// Whether a validation takes its place: the error is lower, or it is the first since the divergence got its full
+    /// weight at `full_step`. What was learned under less divergence is another network, however well it predicts.
+    pub fn gives_way_to(&self, validated: Self, full_step: u64) -> bool {
+        validated.mse < self.mse || (self.step < full_step && full_step <= validated.step)
+    }
+}
+
 /// Keeps every bit of a number, which JSON numbers as read by serde_json may lose.
 mod exact {
     use serde::de::Error;
@@ -266,6 +274,26 @@ mod tests {
             },
             parameters,
             moments,
+        }
+    }
+
+    #[test]
+    fn best_gives_way_to_a_lower_error_or_to_the_first_under_the_full_divergence() {
+        let at = |step, mse| Best { step, mse };
+        for (best, validated, full_step, expected) in [
+            (at(10, 0.5), at(20, 0.4), 0, true),
+            (at(10, 0.5), at(20, 0.5), 0, false),
+            (at(10, 0.5), at(20, 0.9), 0, false),
+            (at(10, 0.5), at(20, 0.9), 30, false),
+            (at(10, 0.5), at(20, 0.9), 20, true),
+            (at(10, 0.5), at(20, 0.9), 10, false),
+            (at(20, 0.5), at(30, 0.4), 20, true),
+        ] {
+            assert_eq!(
+                best.gives_way_to(validated, full_step),
+                expected,
+                "{best:?} {validated:?} {full_step}"
+            );
         }
     }
 

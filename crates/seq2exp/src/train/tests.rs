@@ -478,7 +478,7 @@ fn repeated_loss(path: &Path, fixture: &Fixture) -> f32 {
         .forward(input, &Pass::Train { seeds })
         .expect("the inputs fit the network");
     let targets = Tensor::from_data(data("targets"), &device);
-    let loss = model::loss(&output, targets, fixture.config.kl_weight);
+    let loss = model::loss(&output, targets, fixture.config.mask_cost_at(0));
     read_values(loss.total).expect("a loss")[0]
 }
 
