@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use model::config::{MaskSite, NetworkConfig, NetworkKind, NetworkSize};
 use model::loss::smooth_l1;
-use model::{ModelInput, Network};
+use model::{MaskCost, ModelInput, Network, Pass, loss};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -162,4 +162,42 @@ fn prediction_loss_reaches_the_mask_through_delta() {
     );
     // Measured: 1.5e-6 and 8.2e-6.
     assert!(delta > 2.0 * scale, "scale {scale:e}, delta {delta:e}");
+}
+
+#[test]
+fn seq2exp_delta_starts_with_every_position_selected_and_its_cost_moves_the_mask() {
+    let device = Device::flex().autodiff();
+    let size = NetworkSize {
+        d_model: 16,
+        n_layer: 2,
+        promoter: PROMOTER,
+        length: LENGTH,
+    };
+    let config = NetworkKind::Seq2ExpDelta.preset().with_size(size);
+    let network = Network::init(&config, 22, &device).unwrap();
+    let input = input(1, &device);
+    let output = network.forward(input.clone(), &Pass::Evaluate).unwrap();
+    let values = |tensor: Tensor<2>| tensor.into_data().try_to_vec::<f32>().unwrap();
+    assert!(values(output.mask.unwrap()).iter().all(|m| *m == 1.0));
+    // Beta(1 + softplus(3), 1 + softplus(-3)) has mean 0.794; the logits scatter around their biases.
+    let mean = values(network.mask_mean(&input).unwrap().unwrap());
+    let mean = mean.iter().sum::<f32>() / LENGTH as f32;
+    assert!((0.7..0.9).contains(&mean), "{mean}");
+
+    // The cost of the mask's mean alone: it lowers the logit toward 1 and raises the one toward 0.
+    let pass = Pass::Train { seeds: vec![5] };
+    let mut output = network.forward(input, &pass).unwrap();
+    output.prediction = output.prediction * 0.0;
+    output.kl = None;
+    let target = output.prediction.clone().without_autodiff();
+    let target = Tensor::from_data(target.into_data(), &device);
+    let cost = MaskCost { kl: 0.0, mean: 1.0 };
+    let gradients = loss(&output, target, cost).total.backward();
+    let names = network.named_parameters();
+    let place = names.iter().position(|p| p.name == "generator.output.bias");
+    let bias = &network.read_gradients(&gradients).unwrap()[place.unwrap()];
+    let [toward_0, toward_1] = bias.as_deref().unwrap() else {
+        panic!("two logits");
+    };
+    assert!(*toward_0 < 0.0 && *toward_1 > 0.0, "{bias:?}");
 }

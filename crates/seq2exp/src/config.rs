@@ -189,6 +189,13 @@ impl ExperimentConfig {
                 self.model.n_tracks()
             ));
         }
+        let generates_mask = matches!(self.model, NetworkConfig::Seq2Exp(_));
+        if !generates_mask && self.train != self.train.clone().without_mask_cost() {
+            problems.push(format!(
+                "train.mask_weight, mask_start_step or mask_warmup_steps is set, but model.kind \"{}\" learns no mask; remove them",
+                self.model.kind().name()
+            ));
+        }
         if self.model.needs_peaks() && self.data.peaks.is_empty() {
             problems.push(format!(
                 "model.kind \"{}\" takes its mask from peaks; set data.peaks to a narrowPeak or BED file",
@@ -437,6 +444,25 @@ mod tests {
         assert_eq!(
             written.collect::<Vec<_>>(),
             [Some((1.5, 0.4)), Some((0.2, 0.4))]
+        );
+    }
+
+    #[test]
+    fn cost_of_a_mask_is_refused_where_none_is_learned() {
+        let problems = |file: &str| {
+            let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+            let overrides = ["train.mask_weight=0.1".to_string()];
+            match ExperimentConfig::read(&Path::new(folder).join(file), &overrides) {
+                Ok(_) => Vec::new(),
+                Err(RunError::ConfigInvalid { problems, .. }) => problems,
+                Err(error) => panic!("{error}"),
+            }
+        };
+        assert_eq!(problems("seq2exp_soft.toml"), [""; 0]);
+        let refused = problems("caduceus.toml");
+        assert!(
+            refused.len() == 1 && refused[0].contains("\"caduceus\" learns no mask"),
+            "{refused:?}"
         );
     }
 

@@ -141,18 +141,27 @@ fn variants(config: &ExperimentConfig, lengths: &[u64]) -> Vec<Variant> {
     if let NetworkConfig::Seq2Exp(fields) = &config.model {
         let under =
             |source| NetworkConfig::FixedMask(FixedMaskConfig::of_predictor(fields, source));
+        let train = config.train.clone().without_mask_cost();
         variants.add("no_generator", VariantWork::Train, |config| {
-            config.model = under(FixedMaskSource::All);
+            (config.model, config.train) = (under(FixedMaskSource::All), train.clone());
         });
         variants.add("random_mask", VariantWork::TrainUnderRandom, |config| {
-            config.model = under(FixedMaskSource::Peaks);
+            (config.model, config.train) = (under(FixedMaskSource::Peaks), train.clone());
             config.data.peaks = vec![Cell::MASK_FILE.into()];
         });
-        variants.add("no_kl", VariantWork::Train, |config| {
-            config.train.kl_weight = 0.0
-        });
+        if config.train.kl_weight > 0.0 {
+            variants.add("no_kl", VariantWork::Train, |config| {
+                config.train.kl_weight = 0.0
+            });
+        }
+        if config.train.mask_weight > 0.0 {
+            variants.add("no_mask_weight", VariantWork::Train, |config| {
+                config.train.mask_weight = 0.0
+            });
+        }
         variants.add("one_backbone", VariantWork::Train, |config| {
             config.model = NetworkConfig::Caduceus(one_backbone(fields));
+            config.train = train.clone();
         });
     }
     for (name, input) in [
@@ -378,6 +387,25 @@ mod tests {
         assert_eq!(random.peaks, [folder.join("mask.bed")]);
         assert_eq!(random.exclude, Some("/x.bed".into()));
         assert_eq!(random.genome, Path::new("/g.fa"));
+    }
+
+    #[test]
+    fn what_the_mask_costs_is_taken_away_where_it_is_and_where_no_mask_is_learned() {
+        let mut config = experiment("seq2exp_delta");
+        config.train.kl_weight = 0.0;
+        (config.train.mask_weight, config.train.mask_start_step) = (0.2, 5);
+        let plan = plan(&config, Some(&[]), &[]).expect("sound");
+        assert!(!plan.models.contains(&"no_kl".to_string()));
+        let weight = |name: &str| {
+            let cell = plan.cells.iter().find(|cell| cell.model == name);
+            let train = &cell.expect(name).config.train;
+            (train.mask_weight, train.mask_start_step)
+        };
+        assert_eq!(weight("full"), (0.2, 5));
+        assert_eq!(weight("no_mask_weight"), (0.0, 5));
+        for name in ["no_generator", "random_mask", "one_backbone"] {
+            assert_eq!(weight(name), (0.0, 0), "{name}");
+        }
     }
 
     #[test]

@@ -191,6 +191,16 @@ impl TrainConfig {
         }
     }
 
+    /// The same without a mask that costs something, for a network that generates none.
+    pub fn without_mask_cost(self) -> Self {
+        Self {
+            mask_weight: 0.0,
+            mask_start_step: 0,
+            mask_warmup_steps: 0,
+            ..self
+        }
+    }
+
     /// The first step, counted from 0, at which the mask costs its full weights.
     pub fn mask_full_step(&self) -> u64 {
         self.mask_start_step.saturating_add(self.mask_warmup_steps)
