@@ -296,14 +296,7 @@ impl CaduceusConfig {
 impl NetworkConfig {
     /// What other devices leave to the processor, moving tensors there and back; none for most networks.
     pub fn left_to_processor(&self) -> Option<&'static str> {
-        let is_delta = match self {
-            Self::Hyena(_) => return Some("the long convolution of hyena"),
-            Self::Seq2Exp(config) => config.mask_site == MaskSite::Delta,
-            Self::FixedMask(config) => config.mask_site == MaskSite::Delta,
-            Self::Retrained(config) => config.mask_site == MaskSite::Delta,
-            _ => false,
-        };
-        is_delta.then_some("every block under mask_site = \"delta\"")
+        matches!(self, Self::Hyena(_)).then_some("the long convolution of hyena")
     }
 
     /// Whether the network has BiMamba or Mamba blocks, which alone keep and compute numbers as a run asks.

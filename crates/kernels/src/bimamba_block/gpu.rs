@@ -9,6 +9,8 @@ mod convolution;
 mod extent;
 mod gate;
 mod masked;
+#[cfg(test)]
+mod masked_tests;
 mod norm;
 mod products;
 mod scan;
@@ -26,6 +28,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use self::extent::Extent;
+use self::masked::{DeviceMask, mask_gradient};
 use self::products::{
     cast, product, reshape, slice_first, sum_axis, sum_of_outer_products, transposed,
 };
@@ -66,7 +69,8 @@ impl BimambaKernel for CubeBackend {
         dout: CubeTensor,
         plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
-        Block::new(&x, params, plan).backward(x, saved, dout)
+        let gradients = Block::new(&x, params, plan).backward(x, saved, dout);
+        (gradients.x, gradients.params)
     }
 }
 
@@ -89,6 +93,18 @@ struct Block {
     dtype: DType,
     /// Most bytes of one temporary.
     buffer_bytes: usize,
+    /// How present each position of every sequence is; none when all are.
+    mask: Option<DeviceMask>,
+}
+
+/// What a backward pass leaves.
+struct Gradients {
+    /// Of the sequences, `[batch, length, d_model]`.
+    x: CubeTensor,
+    /// Of all parameters.
+    params: CubeTensor,
+    /// Of the mask, `[batch, length]`.
+    mask: Option<CubeTensor>,
 }
 
 /// What both passes compute first.
@@ -112,13 +128,20 @@ impl Block {
             params: into_contiguous(params),
             dtype: plan.numerics.precision.dtype(),
             buffer_bytes: BUFFER_BYTES.min(x.client.properties().memory.max_page_size as usize),
+            mask: None,
         }
+    }
+
+    /// The same block whose positions are as present as `mask`, `[batch, length]`, says.
+    fn under(self, mask: CubeTensor) -> Self {
+        let mask = Some(DeviceMask::new(mask, self.sizes.d_conv));
+        Self { mask, ..self }
     }
 
     /// Output of every sequence, `[batch, output, d_model]`; the states before each chunk go to `keep`.
     fn forward(&self, x: CubeTensor, mut keep: Option<&mut Vec<CubeTensor>>) -> CubeTensor {
-        let outputs = self.groups(x).map(|x| {
-            let (out, states) = self.forward_group(&x);
+        let outputs = self.groups(x).map(|(x, mask)| {
+            let (out, states) = self.forward_group(&x, mask);
             if let Some(keep) = &mut keep {
                 keep.push(states);
             }
@@ -127,13 +150,8 @@ impl Block {
         join(outputs.collect())
     }
 
-    /// Gradients of the sequences and of all parameters.
-    fn backward(
-        &self,
-        x: CubeTensor,
-        states: CubeTensor,
-        dout: CubeTensor,
-    ) -> (CubeTensor, CubeTensor) {
+    /// Gradients of the sequences, of all parameters and of the mask.
+    fn backward(&self, x: CubeTensor, states: CubeTensor, dout: CubeTensor) -> Gradients {
         let (dout, unit) = match self.dtype {
             DType::F16 => {
                 let (dout, unit) = in_units_of_largest(dout);
@@ -142,8 +160,8 @@ impl Block {
             _ => (dout, None),
         };
         let (mut state_rows, mut output_rows) = (0, 0);
-        let (mut dx, mut dparams) = (Vec::new(), Vec::new());
-        for x in self.groups(x) {
+        let (mut dx, mut dparams, mut dmask) = (Vec::new(), Vec::new(), Vec::new());
+        for (x, mask) in self.groups(x) {
             let extent = self.extent(&x);
             let next = state_rows + extent.n_sequence() * extent.n_chunk();
             let states = into_contiguous(slice_first(states.clone(), state_rows..next));
@@ -151,19 +169,25 @@ impl Block {
             let next = output_rows + extent.batch;
             let dout = into_contiguous(slice_first(dout.clone(), output_rows..next));
             output_rows = next;
-            let (dx_group, dparams_group) = self.backward_group(&x, states, dout);
-            dx.push(dx_group);
-            dparams.push(dparams_group);
+            let group = self.backward_group(&x, mask, states, dout);
+            dx.push(group.x);
+            dparams.push(group.params);
+            dmask.extend(group.mask);
         }
         let dparams = dparams.into_iter().reduce(CubeBackend::float_add);
         let dparams = dparams.expect("a checked batch has at least one sequence");
-        let dx = join(dx);
-        match unit {
-            Some(unit) => (
-                CubeBackend::float_mul(dx, reshape(unit.clone(), &[1, 1, 1])),
-                CubeBackend::float_mul(dparams, unit),
-            ),
-            None => (dx, dparams),
+        let mask = (!dmask.is_empty()).then(|| join(dmask));
+        let whole = |gradient: CubeTensor| match &unit {
+            Some(unit) => {
+                let ones = vec![1; gradient.shape().num_dims()];
+                CubeBackend::float_mul(gradient, reshape(unit.clone(), &ones))
+            }
+            None => gradient,
+        };
+        Gradients {
+            x: whole(join(dx)),
+            params: whole(dparams),
+            mask: mask.map(whole),
         }
     }
 
@@ -177,8 +201,11 @@ impl Block {
         }
     }
 
-    /// The sequences of `x`, as many at a time as the largest temporary allows.
-    fn groups(&self, x: CubeTensor) -> impl Iterator<Item = CubeTensor> + use<> {
+    /// The sequences of `x` with their mask, as many at a time as the largest temporary allows.
+    fn groups(
+        &self,
+        x: CubeTensor,
+    ) -> impl Iterator<Item = (CubeTensor, Option<DeviceMask>)> + use<'_> {
         let [batch, length, _] = x.shape().dims::<3>();
         let widest = 2 * self.sizes.d_inner.max(self.sizes.d_x_proj());
         let bytes = length * widest * size_of::<f32>();
@@ -186,7 +213,8 @@ impl Block {
         let x = into_contiguous(x);
         (0..batch).step_by(group).map(move |start| {
             let end = (start + group).min(batch);
-            into_contiguous(slice_first(x.clone(), start..end))
+            let mask = self.mask.as_ref().map(|mask| mask.of(start..end));
+            (into_contiguous(slice_first(x.clone(), start..end)), mask)
         })
     }
 
@@ -229,14 +257,14 @@ impl Block {
         reshape(rows, &[extent.batch * extent.n_out(), columns])
     }
 
-    fn inputs(&self, extent: &Extent, x: &CubeTensor) -> Inputs {
+    fn inputs(&self, extent: &Extent, x: &CubeTensor, mask: Option<DeviceMask>) -> Inputs {
         let (dtype, sizes) = (self.dtype, self.sizes);
         let h = norm::rms_norm(extent, x, &self.params, dtype);
         let h_out = self.at_outputs(extent, &h);
         let [in_v, in_z] = self.in_projs();
         let v = rows(product(batched(h.clone()), transposed(in_v), dtype));
         let z = rows(product(batched(h_out.clone()), transposed(in_z), dtype));
-        let u = convolution::convolve_silu(extent, &v, &self.params);
+        let u = convolution::convolve_silu(extent, &v, &self.params, mask.as_ref());
         let n_row = extent.batch * extent.steps();
         let by_direction = reshape(u.clone(), &[2, n_row, sizes.d_inner]);
         let projected = product(by_direction, transposed(self.x_projs()), DType::F32);
@@ -249,14 +277,15 @@ impl Block {
                 u,
                 projected: reshape(projected, &[2 * n_row, sizes.d_x_proj()]),
                 params: self.params.clone(),
+                mask,
             },
         }
     }
 
     /// Output of a group of sequences, and the states before each chunk.
-    fn forward_group(&self, x: &CubeTensor) -> (CubeTensor, CubeTensor) {
+    fn forward_group(&self, x: &CubeTensor, mask: Option<DeviceMask>) -> (CubeTensor, CubeTensor) {
         let extent = self.extent(x);
-        let Inputs { z, scan, .. } = self.inputs(&extent, x);
+        let Inputs { z, scan, .. } = self.inputs(&extent, x, mask);
         let states = scan::chunk_states(&extent, &scan);
         let y = scan::scan_outputs(&extent, &scan, &states);
         let gated = gate::gate(&extent, y, z);
@@ -268,13 +297,14 @@ impl Block {
         (reshape(out, &shape), states)
     }
 
-    /// Gradients of a group's sequences and of all parameters.
+    /// Gradients of a group's sequences, of all parameters and of the mask.
     fn backward_group(
         &self,
         x: &CubeTensor,
+        mask: Option<DeviceMask>,
         states: CubeTensor,
         dout: CubeTensor,
-    ) -> (CubeTensor, CubeTensor) {
+    ) -> Gradients {
         let (dtype, sizes) = (self.dtype, self.sizes);
         let extent = self.extent(x);
         let Inputs {
@@ -283,7 +313,7 @@ impl Block {
             v,
             z,
             scan,
-        } = self.inputs(&extent, x);
+        } = self.inputs(&extent, x, mask);
         let n_out_row = extent.batch * extent.n_out();
         let dout = reshape(dout, &[n_out_row, sizes.d_model]);
         let dmixed = cast(dout.clone(), dtype);
@@ -308,13 +338,17 @@ impl Block {
             )
         });
 
-        let (dv, conv) = convolution::convolve_silu_gradient(
+        let convolved = convolution::convolve_silu_gradient(
             &extent,
             &v,
             &self.params,
+            scan.mask.as_ref(),
             scanned.du,
             du_projected,
         );
+        let mask = scanned.partial_mask.zip(convolved.partial_mask);
+        let mask = mask.map(|(steps, taps)| mask_gradient(steps, taps, extent.batch));
+        let dv = convolved.dv;
         let in_proj = [(&dv, h), (&dz, h_out)]
             .map(|(gradient, h)| sum_of_outer_products(gradient.clone(), h));
         let [in_v, in_z] = self.in_projs();
@@ -325,7 +359,8 @@ impl Block {
         let mut parts = vec![sum_axis(norm, 0)];
         parts.extend(in_proj);
         parts.push(out_proj);
-        let (conv, scan) = (sum_axis(conv, 1), sum_axis(scanned.partial_params, 1));
+        let [conv, scan] =
+            [convolved.partial_params, scanned.partial_params].map(|p| sum_axis(p, 1));
         for (direction, x_proj) in x_proj.into_iter().enumerate() {
             let of_direction =
                 |sums: &CubeTensor| slice_first(sums.clone(), direction..direction + 1);
@@ -335,8 +370,11 @@ impl Block {
             let len = part.shape().num_elements();
             reshape(part, &[len])
         };
-        let dparams = CubeBackend::float_cat(parts.into_iter().map(flat).collect(), 0);
-        (dx, dparams)
+        Gradients {
+            x: dx,
+            params: CubeBackend::float_cat(parts.into_iter().map(flat).collect(), 0),
+            mask,
+        }
     }
 }
 

@@ -49,6 +49,15 @@ impl<'a> MaskTaps<'a> {
     }
 }
 
+#[cfg(feature = "gpu")]
+impl MaskTaps<'_> {
+    /// Per direction and position what tap 1, 2, … reads, -1 outside the sequence: `[2, length, d_conv - 1]`.
+    pub(super) fn table(&self) -> impl Iterator<Item = i32> {
+        // `OUTSIDE` is all ones, and no sequence is longer than 2^31.
+        self.sources.iter().flatten().map(|source| *source as i32)
+    }
+}
+
 /// For every position the latest selected ones that were walked before it, in the order of `walk`.
 fn sources(mask: &[f32], n_other: usize, walk: impl Iterator<Item = usize>) -> Vec<u32> {
     let mut sources = vec![OUTSIDE; mask.len() * n_other];

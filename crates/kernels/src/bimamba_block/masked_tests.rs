@@ -21,7 +21,7 @@ use crate::golden::assert_close;
 use crate::simd_level::SimdLevel;
 
 /// About one value in three is 0 and one in three is 1, the rest lies between; zeros come in runs.
-fn random_mask(n: usize, numbers: &mut Numbers) -> Vec<f32> {
+pub(super) fn random_mask(n: usize, numbers: &mut Numbers) -> Vec<f32> {
     let kinds = numbers.vec(n.div_ceil(5), 1.5);
     let values = numbers.vec(n, 0.5);
     (0..n)

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use dataset::ExampleSource;
 use model::checkpoint::load;
 use model::config::MaskSite;
-use model::{NamedParameter, Network, NetworkConfig, NetworkKind, Pass};
+use model::{MaskCost, NamedParameter, Network, NetworkConfig, NetworkKind, Pass};
 
 use super::tests::{Fixture, LENGTH, folder, tiny};
 use super::*;
@@ -114,7 +114,8 @@ fn step_of(config: &NetworkConfig, device: &Device) -> Step {
         .mask
         .clone()
         .map(|mask| read_values(mask).expect("values"));
-    let loss = model::loss(&output, targets, 0.1);
+    let cost = MaskCost { kl: 0.1, mean: 0.1 };
+    let loss = model::loss(&output, targets, cost);
     let gradients = network.read_gradients(&loss.total.backward());
     (
         mask,

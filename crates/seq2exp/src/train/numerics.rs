@@ -95,10 +95,6 @@ pub fn numerics(
         };
         return Err(refuse(&open.name, named(precision), &remedy));
     }
-    if let (true, Some(part)) = (precision != Precision::F32, network.left_to_processor()) {
-        let remedy = "that runs on the processor, in f32";
-        return Err(refuse(part, named(precision), remedy));
-    }
     if !numerics.storage.is_supported_by(&open.device) {
         return Err(refuse(&open.name, "train.storage = \"bf16\"", "use f32"));
     }

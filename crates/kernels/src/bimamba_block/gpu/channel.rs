@@ -113,3 +113,13 @@ pub(super) fn raw_step_size(
     }
     raw
 }
+
+/// The factor of a position's step size: its mask, or 1 without one.
+#[cube]
+pub(super) fn presence(mask: &Tensor<f32>, at: usize, #[comptime] masked: bool) -> f32 {
+    let mut presence = 1.0f32;
+    if comptime!(masked) {
+        presence = mask[at];
+    }
+    presence
+}

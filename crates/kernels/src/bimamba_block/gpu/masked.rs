@@ -1,12 +1,67 @@
-//! The masked block of tensors on a device: computed on the CPU, arguments and results copied over.
+//! The masked block on a device: the mask, what its taps read, and the operation's two passes.
 
-use burn::backend::Flex;
+use burn::backend::TensorMetadata;
+use burn::backend::ops::{FloatTensorOps, IntTensorOps};
+use burn::tensor::TensorData;
 use burn_cubecl::CubeBackend;
+use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
+use super::super::mask_taps::MaskTaps;
 use super::super::masked::{MaskedBimambaBackend, MaskedBimambaKernel};
 use super::super::plan::BlockPlan;
-use crate::device_transfer::{to_device, to_host};
+use super::products::{reshape, slice_first, sum_axis};
+use super::{Block, join};
+use crate::device_transfer::to_host;
+use crate::flex_tensor::elements;
+
+/// How present each position of some sequences is.
+#[derive(Debug, Clone)]
+pub(super) struct DeviceMask {
+    /// `[batch, length]`, single precision.
+    pub(super) values: CubeTensor,
+    /// The positions that taps 1, 2, … of every position read, -1 outside the sequence:
+    /// `[batch, direction, length, d_conv - 1]`.
+    pub(super) sources: CubeTensor,
+}
+
+impl DeviceMask {
+    /// Finds the taps' sources on the host, one walk along the mask, and copies them over.
+    pub(super) fn new(values: CubeTensor, d_conv: usize) -> Self {
+        let values = into_contiguous(values);
+        let [batch, length] = values.shape().dims::<2>();
+        let on_host = to_host(values.clone());
+        let mut sources = Vec::with_capacity(2 * batch * length * (d_conv - 1));
+        for mask in elements(&on_host).chunks(length) {
+            sources.extend(MaskTaps::new(mask, d_conv).table());
+        }
+        // With one tap there is nothing to find, and a tensor has at least one value.
+        sources.resize(sources.len().max(batch), -1);
+        let shape = [batch, sources.len() / batch];
+        let data = TensorData::new(sources, shape);
+        let sources = CubeBackend::int_from_data(data, &values.device);
+        Self { values, sources }
+    }
+
+    /// The mask of some of the sequences.
+    pub(super) fn of(&self, sequences: std::ops::Range<usize>) -> Self {
+        let part =
+            |tensor: &CubeTensor| into_contiguous(slice_first(tensor.clone(), sequences.clone()));
+        Self {
+            values: part(&self.values),
+            sources: part(&self.sources),
+        }
+    }
+}
+
+/// Gradient of the mask, `[batch, length]`, from that of the step sizes, `[.., batch length]`, and of the taps,
+/// `[batch length, channel]`.
+pub(super) fn mask_gradient(steps: CubeTensor, taps: CubeTensor, batch: usize) -> CubeTensor {
+    let n_position = taps.shape()[0];
+    let shape = [batch, n_position / batch];
+    let [steps, taps] = [sum_axis(steps, 0), sum_axis(taps, 1)];
+    CubeBackend::float_add(reshape(steps, &shape), reshape(taps, &shape))
+}
 
 impl MaskedBimambaBackend for CubeBackend {
     fn masked_bimamba_block(
@@ -15,9 +70,7 @@ impl MaskedBimambaBackend for CubeBackend {
         params: CubeTensor,
         plan: BlockPlan,
     ) -> CubeTensor {
-        let device = x.device.clone();
-        let [x, mask, params] = [x, mask, params].map(to_host);
-        to_device(Flex::masked_bimamba_block(x, mask, params, plan), &device)
+        Block::new(&x, params, plan).under(mask).forward(x, None)
     }
 }
 
@@ -28,10 +81,10 @@ impl MaskedBimambaKernel for CubeBackend {
         params: CubeTensor,
         plan: BlockPlan,
     ) -> (CubeTensor, CubeTensor) {
-        let device = x.device.clone();
-        let [x, mask, params] = [x, mask, params].map(to_host);
-        let (out, states) = Flex::masked_bimamba_block_saving(x, mask, params, plan);
-        (to_device(out, &device), to_device(states, &device))
+        let mut states = Vec::new();
+        let block = Block::new(&x, params, plan).under(mask);
+        let out = block.forward(x, Some(&mut states));
+        (out, join(states))
     }
 
     fn masked_bimamba_block_backward(
@@ -42,9 +95,9 @@ impl MaskedBimambaKernel for CubeBackend {
         dout: CubeTensor,
         plan: BlockPlan,
     ) -> [CubeTensor; 3] {
-        let device = x.device.clone();
-        let [x, mask, params, saved, dout] = [x, mask, params, saved, dout].map(to_host);
-        Flex::masked_bimamba_block_backward(x, mask, params, saved, dout, plan)
-            .map(|tensor| to_device(tensor, &device))
+        let block = Block::new(&x, params, plan).under(mask);
+        let gradients = block.backward(x, saved, dout);
+        let mask = gradients.mask.expect("the block is under a mask");
+        [gradients.x, mask, gradients.params]
     }
 }

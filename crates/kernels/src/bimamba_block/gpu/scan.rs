@@ -16,9 +16,10 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, direction_stride, element, load_channel, position, raw_step_size, softplus,
+    CHANNELS, direction_stride, element, load_channel, position, presence, raw_step_size, softplus,
 };
 use super::extent::Extent;
+use super::masked::DeviceMask;
 use crate::bimamba_block::layout::BlockSizes;
 
 /// Steps between two states that are kept.
@@ -34,12 +35,15 @@ fn chunk_ends<E: Float>(
     u: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
+    mask: &Tensor<f32>,
     states: &mut Tensor<f32>,
     step_sums: &mut Tensor<f32>,
     batch: usize,
+    length: usize,
     steps: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
     let channel = ABSOLUTE_POS_X as usize;
@@ -74,7 +78,8 @@ fn chunk_ends<E: Float>(
     for step in first..end {
         let row = sequence * steps + step;
         let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-        let delta = softplus(raw);
+        let at = (sequence % batch) * length + position(step, length, sequence / batch);
+        let delta = softplus(raw) * presence(mask, at, masked);
         let input = delta * f32::cast_from(u[row * d_inner + channel]);
         sum += delta;
         #[unroll]
@@ -154,6 +159,7 @@ fn outputs<E: Float>(
     u: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
+    mask: &Tensor<f32>,
     states: &Tensor<f32>,
     y: &mut Tensor<E>,
     batch: usize,
@@ -163,6 +169,7 @@ fn outputs<E: Float>(
     n_out: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
     let channel = ABSOLUTE_POS_X as usize;
@@ -204,7 +211,8 @@ fn outputs<E: Float>(
     for step in first..end {
         let row = sequence * steps + step;
         let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-        let delta = softplus(raw);
+        let at = position(step, length, direction);
+        let delta = softplus(raw) * presence(mask, (sequence % batch) * length + at, masked);
         let value = f32::cast_from(u[row * d_inner + channel]);
         let input = delta * value;
         let mut sum = skip * value;
@@ -214,7 +222,7 @@ fn outputs<E: Float>(
             sum += h[n] * projected[row * width + rank + n_state + n];
         }
         if step >= from {
-            let output = position(step, length, direction) - out_start;
+            let output = at - out_start;
             y[(sequence * n_out + output) * d_inner + channel] = E::cast_from(sum);
         }
     }
@@ -229,6 +237,16 @@ pub(super) struct ScanTensors {
     pub(super) projected: CubeTensor,
     /// All parameters, in the order of [`BlockSizes::layout`].
     pub(super) params: CubeTensor,
+    /// How present each position is, if not all are.
+    pub(super) mask: Option<DeviceMask>,
+}
+
+impl ScanTensors {
+    /// The mask's values; without a mask a tensor that no kernel reads.
+    pub(super) fn mask_values(&self) -> CubeTensor {
+        let values = self.mask.as_ref().map(|mask| &mask.values);
+        values.unwrap_or(&self.params).clone()
+    }
 }
 
 pub(super) fn channel_blocks(d_inner: usize, channels: usize) -> u32 {
@@ -283,12 +301,15 @@ pub(super) fn chunk_states(extent: &Extent, scan: &ScanTensors) -> CubeTensor {
         scan.u.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),
         scan.params.clone().into_tensor_arg(),
+        scan.mask_values().into_tensor_arg(),
         states.clone().into_tensor_arg(),
         step_sums.clone().into_tensor_arg(),
         extent.batch,
+        extent.length,
         extent.steps(),
         extent.sizes,
         CHUNK,
+        scan.mask.is_some(),
         element(scan.u.dtype()),
     );
     carry_states(extent, &scan.params, step_sums, &states, false);
@@ -307,6 +328,7 @@ pub(super) fn scan_outputs(extent: &Extent, scan: &ScanTensors, states: &CubeTen
         scan.u.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),
         scan.params.clone().into_tensor_arg(),
+        scan.mask_values().into_tensor_arg(),
         states.clone().into_tensor_arg(),
         y.clone().into_tensor_arg(),
         extent.batch,
@@ -316,6 +338,7 @@ pub(super) fn scan_outputs(extent: &Extent, scan: &ScanTensors, states: &CubeTen
         extent.n_out(),
         extent.sizes,
         CHUNK,
+        scan.mask.is_some(),
         element(dtype),
     );
     y

@@ -12,13 +12,17 @@
     reason = "kernels are written in what CubeCL translates"
 )]
 
-use burn::backend::{DType, TensorMetadata};
+use burn::backend::ops::FloatTensorOps;
+use burn::backend::{DType, Shape, TensorMetadata};
+use burn::tensor::FloatDType;
+use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, direction_stride, element, load_channel, position, raw_step_size, sigmoid, softplus,
+    CHANNELS, direction_stride, element, load_channel, position, presence, raw_step_size, sigmoid,
+    softplus,
 };
 use super::extent::Extent;
 use super::scan::{CHUNK, ScanTensors, carry_states, channel_blocks, scan_grid};
@@ -55,6 +59,7 @@ fn chunk_adjoints<E: Float>(
     dy: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
+    mask: &Tensor<f32>,
     adjoints: &mut Tensor<f32>,
     step_sums: &mut Tensor<f32>,
     batch: usize,
@@ -64,6 +69,7 @@ fn chunk_adjoints<E: Float>(
     n_out: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
     let channel = ABSOLUTE_POS_X as usize;
@@ -101,9 +107,9 @@ fn chunk_adjoints<E: Float>(
         let step = end - 1 - k;
         let row = (sequence * steps + step) * width;
         let raw = raw_step_size(projected, row, &dt_weight, bias, rank);
-        let delta = softplus(raw);
-        sum += delta;
         let at = position(step, length, direction);
+        let delta = softplus(raw) * presence(mask, batch_index * length + at, masked);
+        sum += delta;
         let y = output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
         #[unroll]
         for n in 0..n_state {
@@ -122,19 +128,22 @@ fn chunk_adjoints<E: Float>(
 ///
 /// `partial_rows` holds the gradients of step-size inputs, B and C of each block of channels,
 /// `[channel block, sequence, step, dt_rank + 2 d_state]`; `partial_params` those of dt_weight, dt_bias, a_log and d of
-/// each chunk, in the order of the parameters, `[sequence, chunk, ..]`.
+/// each chunk, in the order of the parameters, `[sequence, chunk, ..]`; `partial_mask` that of each position's mask in each
+/// block of channels and direction, `[channel block, direction, batch, length]`, and nothing without a mask.
 #[cube(launch)]
 fn chunk_gradients<E: Float>(
     dy: &Tensor<E>,
     u: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
+    mask: &Tensor<f32>,
     states: &Tensor<f32>,
     adjoints: &Tensor<f32>,
     y: &mut Tensor<E>,
     du: &mut Tensor<E>,
     partial_rows: &mut Tensor<f32>,
     partial_params: &mut Tensor<f32>,
+    partial_mask: &mut Tensor<f32>,
     batch: usize,
     length: usize,
     steps: usize,
@@ -144,6 +153,7 @@ fn chunk_gradients<E: Float>(
     #[comptime] chunk_len: usize,
     #[comptime] run_len: usize,
     #[comptime] channels: usize,
+    #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
     let chunk = CUBE_POS_Y as usize;
@@ -162,7 +172,8 @@ fn chunk_gradients<E: Float>(
     let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
     let counted = select(active, 1.0f32, 0.0f32);
 
-    let mut shared = Shared::<[f32]>::new_slice(comptime!(sizes.d_x_proj() * (channels + 1)));
+    let mut shared =
+        Shared::<[f32]>::new_slice(comptime!(row_sums(sizes, masked) * (channels + 1)));
     let mut rates = Array::<f32>::new(n_state);
     let mut dt_weight = Array::<f32>::new(rank);
     let bias = load_channel(
@@ -210,7 +221,8 @@ fn chunk_gradients<E: Float>(
         for step in run_first..run_end {
             let row = sequence * steps + step;
             let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let delta = softplus(raw);
+            let at = batch_index * length + position(step, length, direction);
+            let delta = softplus(raw) * presence(mask, at, masked);
             let input = delta * f32::cast_from(u[row * d_inner + channel]);
             #[unroll]
             for n in 0..n_state {
@@ -231,7 +243,8 @@ fn chunk_gradients<E: Float>(
         for step in run_first..run_end {
             let row = sequence * steps + step;
             let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let delta = softplus(raw);
+            let at = batch_index * length + position(step, length, direction);
+            let delta = softplus(raw) * presence(mask, at, masked);
             let input = delta * f32::cast_from(u[row * d_inner + channel]);
             #[unroll]
             for n in 0..n_state {
@@ -244,9 +257,11 @@ fn chunk_gradients<E: Float>(
             let step = run_end - 1 - k;
             let row = sequence * steps + step;
             let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let delta = softplus(raw);
-            let value = f32::cast_from(u[row * d_inner + channel]);
             let at = position(step, length, direction);
+            let present = presence(mask, batch_index * length + at, masked);
+            let whole = softplus(raw);
+            let delta = whole * present;
+            let value = f32::cast_from(u[row * d_inner + channel]);
             let dout =
                 output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
             let mut output = skip * value;
@@ -269,7 +284,11 @@ fn chunk_gradients<E: Float>(
                 ddelta += dexponent * rates[n];
                 da[n] += dexponent * delta;
             }
-            let draw = (ddelta + dinput * value) * sigmoid(raw);
+            let dstep = ddelta + dinput * value;
+            let draw = dstep * present * sigmoid(raw);
+            if comptime!(masked) {
+                shared[width * (channels + 1) + unit] = counted * dstep * whole;
+            }
             #[unroll]
             for j in 0..rank {
                 shared[j * (channels + 1) + unit] = counted * draw * dt_weight[j];
@@ -287,14 +306,19 @@ fn chunk_gradients<E: Float>(
             sync_cube();
             let block_row = (CUBE_POS_X as usize * n_sequence * steps + row) * width;
             #[unroll]
-            for turn in 0..comptime!(sizes.d_x_proj().div_ceil(channels)) {
+            for turn in 0..comptime!(row_sums(sizes, masked).div_ceil(channels)) {
                 let column = unit + turn * channels;
-                if column < width {
+                if column < comptime!(row_sums(sizes, masked)) {
                     let mut sum = 0.0f32;
                     for other in 0..channels {
                         sum += shared[column * (channels + 1) + other];
                     }
-                    partial_rows[block_row + column] = sum;
+                    if column < width {
+                        partial_rows[block_row + column] = sum;
+                    } else {
+                        let block_sequence = CUBE_POS_X as usize * n_sequence + sequence;
+                        partial_mask[block_sequence * length + at] = sum;
+                    }
                 }
             }
             sync_cube();
@@ -325,10 +349,16 @@ pub(super) fn scan_params_len(sizes: BlockSizes) -> usize {
     sizes.d_inner * (sizes.dt_rank + 1 + sizes.d_state + 1)
 }
 
-/// Channels whose contributions to a row of step-size input, B and C fit in shared memory.
-fn channels_that_fit(sizes: BlockSizes) -> usize {
-    let fits =
-        |channels: usize| sizes.d_x_proj() * (channels + 1) * size_of::<f32>() <= SHARED_BYTES;
+/// Sums over channels at each step: step-size inputs, B and C, and under a mask the mask.
+fn row_sums(sizes: BlockSizes, masked: bool) -> usize {
+    sizes.d_x_proj() + usize::from(masked)
+}
+
+/// Channels whose contributions to the sums of a step fit in shared memory.
+fn channels_that_fit(sizes: BlockSizes, masked: bool) -> usize {
+    let fits = |channels: usize| {
+        row_sums(sizes, masked) * (channels + 1) * size_of::<f32>() <= SHARED_BYTES
+    };
     let mut channels = CHANNELS;
     while channels > 1 && !fits(channels) {
         channels /= 2;
@@ -345,6 +375,7 @@ pub(super) struct ScanGradients {
     pub(super) du: CubeTensor,
     pub(super) partial_rows: CubeTensor,
     pub(super) partial_params: CubeTensor,
+    pub(super) partial_mask: Option<CubeTensor>,
 }
 
 /// Gradients of the scan from those of its outputs, `dy`, `[batch, output, d_inner]`, the same for both directions.
@@ -356,6 +387,7 @@ pub(super) fn scan_gradients(
 ) -> ScanGradients {
     let sizes = extent.sizes;
     let dtype: DType = scan.u.dtype();
+    let masked = scan.mask.is_some();
     let adjoints = extent.new_states(&scan.u);
     let step_sums = extent.new_step_sums(&scan.u);
     chunk_adjoints::launch(
@@ -365,6 +397,7 @@ pub(super) fn scan_gradients(
         dy.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),
         scan.params.clone().into_tensor_arg(),
+        scan.mask_values().into_tensor_arg(),
         adjoints.clone().into_tensor_arg(),
         step_sums.clone().into_tensor_arg(),
         extent.batch,
@@ -374,11 +407,12 @@ pub(super) fn scan_gradients(
         extent.n_out(),
         sizes,
         CHUNK,
+        masked,
         element(dtype),
     );
     carry_states(extent, &scan.params, step_sums, &adjoints, true);
 
-    let channels = channels_that_fit(sizes);
+    let channels = channels_that_fit(sizes, masked);
     let n_block = channel_blocks(sizes.d_inner, channels) as usize;
     let rows = extent.n_sequence() * extent.steps();
     let new = |shape: &[usize], dtype| extent.new_tensor(&scan.u, shape, dtype);
@@ -392,6 +426,11 @@ pub(super) fn scan_gradients(
         &[2, extent.batch * extent.n_chunk(), scan_params_len(sizes)],
         DType::F32,
     );
+    // Positions behind the last step stay 0.
+    let partial_mask = masked.then(|| {
+        let shape = [n_block * 2, extent.batch * extent.length];
+        CubeBackend::float_zeros(Shape::from(shape), &scan.u.device, FloatDType::F32)
+    });
     chunk_gradients::launch(
         &scan.u.client,
         scan_grid(extent, channels),
@@ -400,12 +439,19 @@ pub(super) fn scan_gradients(
         scan.u.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),
         scan.params.clone().into_tensor_arg(),
+        scan.mask_values().into_tensor_arg(),
         states.into_tensor_arg(),
         adjoints.into_tensor_arg(),
         y.clone().into_tensor_arg(),
         du.clone().into_tensor_arg(),
         partial_rows.clone().into_tensor_arg(),
         partial_params.clone().into_tensor_arg(),
+        // Without a mask nothing is written there.
+        partial_mask
+            .as_ref()
+            .unwrap_or(&partial_params)
+            .clone()
+            .into_tensor_arg(),
         extent.batch,
         extent.length,
         extent.steps(),
@@ -415,6 +461,7 @@ pub(super) fn scan_gradients(
         CHUNK,
         RUN,
         channels,
+        masked,
         element(dtype),
     );
     ScanGradients {
@@ -422,5 +469,6 @@ pub(super) fn scan_gradients(
         du,
         partial_rows,
         partial_params,
+        partial_mask,
     }
 }

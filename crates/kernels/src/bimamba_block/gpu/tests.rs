@@ -7,7 +7,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::scan::CHUNK;
-use super::{Block, join};
+use super::{Block, Gradients, join};
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::boundary_tests::{check_cases, length_and_outputs};
 use crate::bimamba_block::layout::BlockSizes;
@@ -24,7 +24,7 @@ use crate::test_device::gpu;
 
 /// Share of a tensor's largest magnitude that a device's single precision may lose: as on the CPU, 2e-5, but with
 /// exponentials that WGSL promises to 3 + 2 |x| units in the last place instead of 1.
-const DEVICE_SHARE: f64 = 4e-5;
+pub(super) const DEVICE_SHARE: f64 = 4e-5;
 
 /// Compares output and gradients of the operation with the reference.
 fn check_against_reference(batch: usize, length: usize, sizes: BlockSizes) {
@@ -164,7 +164,11 @@ fn compare_block(
 
     let mut states = Vec::new();
     let out = block.forward(x_device.clone(), Some(&mut states));
-    let (dx, dparams) = block.backward(x_device, join(states), dout_device);
+    let Gradients {
+        x: dx,
+        params: dparams,
+        ..
+    } = block.backward(x_device, join(states), dout_device);
 
     let (x, params, dout) = (to_f64(&x), to_f64(&params), to_f64(&dout));
     let what = format!("{batch} x {length}, outputs {outputs:?}");
@@ -212,8 +216,8 @@ fn results_are_the_same_from_run_to_run() {
         let block = Block::new(&x, on_device(&params, [params.len()])?, plan(sizes, length));
         let mut states = Vec::new();
         let out = block.forward(x.clone(), Some(&mut states));
-        let (dx, dparams) = block.backward(x, join(states), on_device(&dout, shape)?);
-        Some([out, dx, dparams].map(to_host))
+        let gradients = block.backward(x, join(states), on_device(&dout, shape)?);
+        Some([out, gradients.x, gradients.params].map(to_host))
     };
     let first = run();
     assert_eq!(first.is_some(), gpu().is_some());
@@ -262,7 +266,7 @@ fn strided_input_of_a_device_gives_the_same_as_a_copy() {
 
 /// Share of a tensor's largest magnitude that a type of half the width may lose: eight roundings, of 2^-11 (f16) or 2^-8
 /// (bfloat16) each, lie between `x` and any result (h, v or z, u, the factors of a product, y, the gated sum).
-fn half_share(precision: Precision) -> f64 {
+pub(super) fn half_share(precision: Precision) -> f64 {
     match precision {
         Precision::Bf16 => 8.0 / 256.0,
         Precision::F16 | Precision::F32 => 8.0 / 2048.0,
@@ -270,7 +274,7 @@ fn half_share(precision: Precision) -> f64 {
 }
 
 /// Those of the types of half the width that the test device computes in; prints which are skipped.
-fn half_precisions() -> Vec<Precision> {
+pub(super) fn half_precisions() -> Vec<Precision> {
     let Some(device) = gpu() else {
         return Vec::new();
     };
@@ -316,8 +320,8 @@ fn small_gradients_survive_half_precision_on_a_device() {
         block.dtype = precision.dtype();
         let mut states = Vec::new();
         block.forward(on(&x), Some(&mut states));
-        let (dx, dparams) = block.backward(on(&x), join(states), on(&dout));
-        [dx, dparams].map(|tensor| {
+        let gradients = block.backward(on(&x), join(states), on(&dout));
+        [gradients.x, gradients.params].map(|tensor| {
             let values = to_host(tensor).into_iter();
             values.map(|value| value / factor).collect::<Vec<f32>>()
         })
