@@ -174,7 +174,7 @@ impl FixedMask {
     ///
     /// # Errors
     /// [`ModelError::NoPeaks`] when it is the data's peaks and there are none.
-    pub fn mask(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
+    pub(crate) fn mask(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
         let forced = input.forced(self.config.promoter)?;
         let chosen = match self.config.mask_source {
             FixedMaskSource::Peaks => input.peaks.clone().ok_or(ModelError::NoPeaks)?,

@@ -223,7 +223,38 @@ impl MaskConfig {
     }
 }
 
+/// The mask of an evaluation pass and what it was decoded from.
+#[derive(Clone, Debug)]
+pub struct EvaluationMask {
+    /// The mask, `[batch, length]`.
+    pub mask: Tensor<2>,
+    /// The mean of each position's Beta, `[batch, length]`, 1 in the promoter; it ranks positions also where the mask is 0
+    /// or 1. A mask that is given stands here too.
+    pub mean: Tensor<2>,
+}
+
 impl MaskConfig {
+    /// Decodes logits as an evaluation pass does.
+    ///
+    /// # Shapes
+    /// - `logits`: `[batch, length, 2]`
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] when the tensors disagree.
+    pub fn evaluation(
+        &self,
+        logits: Tensor<3>,
+        input: &ModelInput,
+        promoter: usize,
+    ) -> Result<EvaluationMask, ModelError> {
+        let mean = self.mean(logits.clone(), input, promoter)?;
+        let mask = match self.evaluate {
+            MaskDecoding::Mean => mean.clone(),
+            _ => self.draw(logits, input, promoter, &Pass::Evaluate)?.mask,
+        };
+        Ok(EvaluationMask { mask, mean })
+    }
+
     /// The mean of each position's Beta, `[batch, length]`, whatever the settings decode it to; the promoter is 1.
     ///
     /// # Shapes

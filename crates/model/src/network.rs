@@ -17,7 +17,7 @@ use crate::hyena::Hyena;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::mamba_regressor::MambaRegressor;
-use crate::mask::read;
+use crate::mask::{EvaluationMask, read};
 use crate::prism::Prism;
 use crate::retrained::{Retrained, is_frozen};
 use crate::seq2exp::Seq2Exp;
@@ -319,17 +319,23 @@ impl Network {
         }
     }
 
-    /// How much each position is selected before that is decoded to a mask of zeros and ones, `[batch, length]`: the
-    /// mean of its Beta; a mask that is given is taken as it is. None for a network without a mask.
+    /// The mask of an evaluation pass, without the prediction under it; none for a network without a mask.
     ///
     /// # Errors
     /// As [`Network::forward`].
-    pub fn mask_mean(&self, input: &ModelInput) -> Result<Option<Tensor<2>>, ModelError> {
+    pub fn evaluation_mask(
+        &self,
+        input: &ModelInput,
+    ) -> Result<Option<EvaluationMask>, ModelError> {
         self.check(input, None)?;
         match self {
-            Self::Seq2Exp(network) => network.mask_mean(input).map(Some),
-            Self::Retrained(network) => network.mask_mean(input, &mut Nobody).map(Some),
-            Self::FixedMask(network) => network.mask(input).map(Some),
+            Self::Seq2Exp(network) => network.evaluation_mask(input).map(Some),
+            Self::Retrained(network) => network.evaluation_mask(input, &mut Nobody).map(Some),
+            Self::FixedMask(network) => {
+                let mask = network.mask(input)?;
+                let mean = mask.clone();
+                Ok(Some(EvaluationMask { mask, mean }))
+            }
             _ => Ok(None),
         }
     }

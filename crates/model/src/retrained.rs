@@ -14,7 +14,7 @@ use crate::error::ModelError;
 use crate::generator::Generator;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
-use crate::mask::top_fraction;
+use crate::mask::{EvaluationMask, top_fraction};
 use crate::network::{Observer, Output};
 use crate::predictor::Predictor;
 
@@ -200,7 +200,7 @@ impl Retrained {
     /// # Errors
     /// [`ModelError`] when the input disagrees with the settings.
     pub fn forward(&self, input: &ModelInput, observe: Observer<'_>) -> Result<Output, ModelError> {
-        let mask = self.mask(input, &mut *observe)?;
+        let mask = self.evaluation_mask(input, &mut *observe)?.mask;
         let prediction = self.predict(input, mask.clone(), observe)?;
         Ok(Output {
             mask: Some(mask),
@@ -208,23 +208,16 @@ impl Retrained {
         })
     }
 
-    /// 1 at the `top_fraction` of positions with the highest mean mask, where the promoter is 1 and an excluded base 0;
-    /// the promoter is 1 even where it is more than that.
-    fn mask(&self, input: &ModelInput, observe: Observer<'_>) -> Result<Tensor<2>, ModelError> {
-        let mean = self.mask_mean(input, observe)?;
-        let forced = input.forced(self.config.promoter)?;
-        top_fraction(&mean, &forced, self.config.top_fraction)
-    }
-
-    /// The mean of the frozen generator's mask at each position, `[batch, length]`.
+    /// Runs the frozen generator alone: 1 at the `top_fraction` of positions with the highest mean mask, where the promoter
+    /// is 1 and an excluded base 0; the promoter is 1 even where it is more than that.
     ///
     /// # Errors
     /// [`ModelError`] when the input disagrees with the settings.
-    pub fn mask_mean(
+    pub fn evaluation_mask(
         &self,
         input: &ModelInput,
         observe: Observer<'_>,
-    ) -> Result<Tensor<2>, ModelError> {
+    ) -> Result<EvaluationMask, ModelError> {
         let config = &self.config;
         // Plain tensors, so that nothing is kept for a backward pass that never comes.
         let FrozenGenerator {
@@ -234,7 +227,10 @@ impl Retrained {
         let input = input.without_autodiff();
         let embedded = embedding.generator_input(&input, config.generator_input);
         let logits = generator.forward(embedded, observe)?;
-        config.mask.mean(logits, &input, config.promoter)
+        let mean = config.mask.mean(logits, &input, config.promoter)?;
+        let forced = input.forced(config.promoter)?;
+        let mask = top_fraction(&mean, &forced, config.top_fraction)?;
+        Ok(EvaluationMask { mask, mean })
     }
 
     /// Predicts expression, `[batch, 1]`, with a mask that is given.

@@ -9,6 +9,7 @@ use crate::error::ModelError;
 use crate::generator::Generator;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
+use crate::mask::EvaluationMask;
 use crate::network::{Nobody, Observer, Output, Pass};
 use crate::predictor::Predictor;
 
@@ -54,10 +55,7 @@ impl Seq2Exp {
         pass: &Pass,
         observe: Observer<'_>,
     ) -> Result<Output, ModelError> {
-        let embedded = self
-            .embedding
-            .generator_input(input, self.config.generator_input);
-        let logits = self.generator.forward(embedded, &mut *observe)?;
+        let logits = self.logits(input, &mut *observe)?;
         let drawn = self
             .config
             .mask
@@ -70,17 +68,22 @@ impl Seq2Exp {
         })
     }
 
-    /// The mean of the generated mask at each position, `[batch, length]`, whatever the settings decode it to.
+    /// Runs the generator alone.
     ///
     /// # Errors
     /// [`ModelError`] when the input disagrees with the settings.
-    pub fn mask_mean(&self, input: &ModelInput) -> Result<Tensor<2>, ModelError> {
-        let config = &self.config;
-        let embedded = self
-            .embedding
-            .generator_input(input, config.generator_input);
-        let logits = self.generator.forward(embedded, &mut Nobody)?;
-        config.mask.mean(logits, input, config.promoter)
+    pub fn evaluation_mask(&self, input: &ModelInput) -> Result<EvaluationMask, ModelError> {
+        let logits = self.logits(input, &mut Nobody)?;
+        self.config
+            .mask
+            .evaluation(logits, input, self.config.promoter)
+    }
+
+    /// Two logits per position, `[batch, length, 2]`.
+    fn logits(&self, input: &ModelInput, observe: Observer<'_>) -> Result<Tensor<3>, ModelError> {
+        let sees = self.config.generator_input;
+        let embedded = self.embedding.generator_input(input, sees);
+        self.generator.forward(embedded, observe)
     }
 
     /// Predicts expression, `[batch, 1]`, with a mask that is given instead of generated.

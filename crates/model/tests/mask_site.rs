@@ -177,10 +177,13 @@ fn seq2exp_delta_starts_with_every_position_selected_and_its_cost_moves_the_mask
     let network = Network::init(&config, 22, &device).unwrap();
     let input = input(1, &device);
     let output = network.forward(input.clone(), &Pass::Evaluate).unwrap();
+    let alone = network.evaluation_mask(&input).unwrap().unwrap();
     let values = |tensor: Tensor<2>| tensor.into_data().try_to_vec::<f32>().unwrap();
-    assert!(values(output.mask.unwrap()).iter().all(|m| *m == 1.0));
+    let mask = values(output.mask.unwrap());
+    assert!(mask.iter().all(|m| *m == 1.0));
+    assert_eq!(values(alone.mask), mask);
     // Beta(1 + softplus(3), 1 + softplus(-3)) has mean 0.794; the logits scatter around their biases.
-    let mean = values(network.mask_mean(&input).unwrap().unwrap());
+    let mean = values(alone.mean);
     let mean = mean.iter().sum::<f32>() / LENGTH as f32;
     assert!((0.7..0.9).contains(&mean), "{mean}");
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use burn::tensor::Tensor;
 use dataset::{Example, ExampleSource, Split};
-use model::{Network, Pass};
+use model::Network;
 use serde::{Deserialize, Serialize};
 
 use crate::baseline::Baselines;
@@ -247,7 +247,8 @@ pub fn mean_mask(
 }
 
 fn mask_of(network: &Network, batch: &Batch) -> Result<Option<Tensor<2>>, RunError> {
-    Ok(network.forward(batch.input.clone(), &Pass::Evaluate)?.mask)
+    let found = network.evaluation_mask(&batch.input)?;
+    Ok(found.map(|found| found.mask))
 }
 
 #[cfg(test)]

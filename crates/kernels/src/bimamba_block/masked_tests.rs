@@ -33,6 +33,51 @@ pub(super) fn random_mask(n: usize, numbers: &mut Numbers) -> Vec<f32> {
         .collect()
 }
 
+/// What the reference has for some outputs.
+pub(super) struct Expected {
+    pub(super) out: Vec<f64>,
+    pub(super) dx: Vec<f64>,
+    pub(super) dmask: Vec<f64>,
+    pub(super) dparams: Vec<f64>,
+}
+
+impl Expected {
+    /// Computes `outputs` of every sequence and the gradients for theirs, `dout`.
+    pub(super) fn new(
+        x: &[f32],
+        mask: &[f32],
+        params: &[f32],
+        sizes: BlockSizes,
+        length: usize,
+        outputs: &Range<usize>,
+        dout: &[f32],
+    ) -> Self {
+        let (x, params, mask) = (to_f64(x), to_f64(params), to_f64(mask));
+        let all = reference::masked_bimamba_block(&x, Some(&mask), &params, sizes, length);
+        let (mut out, mut whole_dout) = (Vec::new(), vec![0.0; x.len()]);
+        let n = outputs.len() * sizes.d_model;
+        for (row, dout) in dout.chunks(n).enumerate() {
+            let start = (row * length + outputs.start) * sizes.d_model;
+            out.extend_from_slice(&all[start..start + n]);
+            whole_dout[start..start + n].copy_from_slice(&to_f64(dout));
+        }
+        let (dx, dmask, dparams) = reference::masked_bimamba_block_backward(
+            &x,
+            Some(&mask),
+            &params,
+            sizes,
+            length,
+            &whole_dout,
+        );
+        Self {
+            out,
+            dx,
+            dmask,
+            dparams,
+        }
+    }
+}
+
 struct Case {
     sizes: BlockSizes,
     length: usize,
@@ -88,34 +133,36 @@ impl Case {
         let dout = Numbers(1).vec(batch * outputs.len() * d_model, 1.0);
         let (out, gradients) = self.run(level, outputs, &dout);
 
-        let (x, params, mask) = (to_f64(&self.x), to_f64(&self.params), to_f64(&self.mask));
-        let all = reference::masked_bimamba_block(&x, Some(&mask), &params, sizes, length);
-        let (mut expected, mut whole_dout) = (Vec::new(), vec![0.0; x.len()]);
-        for row in 0..batch {
-            let part =
-                (row * length + outputs.start) * d_model..(row * length + outputs.end) * d_model;
-            expected.extend_from_slice(&all[part.clone()]);
-            let n = part.len();
-            whole_dout[part].copy_from_slice(&to_f64(&dout[row * n..(row + 1) * n]));
-        }
-        let what = format!("{} {batch} x {length} {outputs:?} {sizes:?}", level.name());
-        assert_close(&what, &out, &expected, F32_SHARE);
-        let (dx, dmask, dparams) = reference::masked_bimamba_block_backward(
-            &x,
-            Some(&mask),
-            &params,
+        let expected = Expected::new(
+            &self.x,
+            &self.mask,
+            &self.params,
             sizes,
             length,
-            &whole_dout,
+            outputs,
+            &dout,
         );
-        assert_close(&format!("{what}: dx"), &gradients.x, &dx, F32_SHARE);
+        let what = format!("{} {batch} x {length} {outputs:?} {sizes:?}", level.name());
+        assert_close(&what, &out, &expected.out, F32_SHARE);
+        assert_close(
+            &format!("{what}: dx"),
+            &gradients.x,
+            &expected.dx,
+            F32_SHARE,
+        );
         assert_close(
             &format!("{what}: dmask"),
             &gradients.mask,
-            &dmask,
+            &expected.dmask,
             F32_SHARE,
         );
-        assert_params_close(&what, sizes, &gradients.params, &dparams, F32_SHARE);
+        assert_params_close(
+            &what,
+            sizes,
+            &gradients.params,
+            &expected.dparams,
+            F32_SHARE,
+        );
     }
 }
 

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use dataset::Example;
-use model::{Network, Pass};
+use model::Network;
 use serde::Serialize;
 
 use super::{SPARSITIES, highest_first};
@@ -44,16 +44,12 @@ impl NetworkMask {
     ) -> Result<Option<Vec<Self>>, RunError> {
         let batch = Batch::new(std::slice::from_ref(example), device)?;
         let of = |(_, network): &(u64, Network)| -> Result<Option<Self>, RunError> {
-            let Some(mean) = network.mask_mean(&batch.input)? else {
-                return Ok(None);
-            };
-            let output = network.forward(batch.input.clone(), &Pass::Evaluate)?;
-            let Some(mask) = output.mask else {
+            let Some(found) = network.evaluation_mask(&batch.input)? else {
                 return Ok(None);
             };
             Ok(Some(Self {
-                mask: read_values(mask)?,
-                mean: read_values(mean)?,
+                mask: read_values(found.mask)?,
+                mean: read_values(found.mean)?,
             }))
         };
         networks.networks.iter().map(of).collect()

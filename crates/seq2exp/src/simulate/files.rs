@@ -106,8 +106,8 @@ pub(super) fn write(
         ("expression.tsv", expression_table(&chroms)),
         ("mrna_features.tsv", mrna_table(&chroms)),
         (SETTINGS_FILE, settings),
-        (EXPERIMENT_FILE, experiment(config, "simulation", SOFT)),
-        (DELTA_FILE, experiment(config, "simulation_delta", DELTA)),
+        (EXPERIMENT_FILE, experiment(config, &SOFT)),
+        (DELTA_FILE, experiment(config, &DELTA)),
     ] {
         write_atomic(folder.join(file), |out| out.write_all(text.as_bytes()))?;
     }
@@ -247,23 +247,43 @@ fn mrna_table(chroms: &[Chrom<'_>]) -> String {
     text
 }
 
+/// In what the experiments of a simulation differ.
+struct Recipe {
+    /// Name of the experiment.
+    name: &'static str,
+    /// The network.
+    kind: &'static str,
+    /// Settings of its training.
+    train: &'static str,
+    /// Selection of bases.
+    select: &'static str,
+}
+
 /// The published soft mask, trained in minutes.
-const SOFT: [&str; 3] = [
-    "seq2exp_soft",
-    "steps = 1500\nlr = 2e-3\nvalidation_every = 50",
-    "top_fraction = 0.1",
-];
+const SOFT: Recipe = Recipe {
+    name: "simulation",
+    kind: "seq2exp_soft",
+    train: "steps = 1500\nlr = 2e-3\nvalidation_every = 50",
+    select: "top_fraction = 0.1",
+};
 
 /// Its mask is free while the predictor learns, and then pays for what it selects.
-const DELTA: [&str; 3] = [
-    "seq2exp_delta",
-    "steps = 4500\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\nmask_start_step = 1000\n\
-     mask_warmup_steps = 2000",
-    "threshold = 0.5",
-];
+const DELTA: Recipe = Recipe {
+    name: "simulation_delta",
+    kind: "seq2exp_delta",
+    train: "steps = 4500\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\n\
+            mask_start_step = 1000\nmask_warmup_steps = 2000",
+    select: "threshold = 0.5",
+};
 
-/// An experiment of a network's kind, settings of its training, and selection of bases.
-fn experiment(config: &SimulationConfig, name: &str, [kind, train, select]: [&str; 3]) -> String {
+/// An experiment on the simulated files.
+fn experiment(config: &SimulationConfig, recipe: &Recipe) -> String {
+    let Recipe {
+        name,
+        kind,
+        train,
+        select,
+    } = recipe;
     format!(
         r#"# Made by seq2exp simulate with the settings of {SETTINGS_FILE}; {TRUTH_FILE} holds what was planted.
 name = "{name}"

@@ -47,8 +47,8 @@ pub struct Best {
 }
 
 impl Best {
-    /// Whether a validation takes its place: the error is lower, or it is the first since the divergence got its full
-    /// weight at `full_step`. What was learned under less divergence is another network, however well it predicts.
+    /// Whether a validation takes its place: the error is lower, or it is the first since the mask costs its full weights,
+    /// from `full_step` on. What was learned while it cost less is another network, however well it predicts.
     pub fn gives_way_to(&self, validated: Self, full_step: u64) -> bool {
         validated.mse < self.mse || (self.step < full_step && full_step <= validated.step)
     }
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn best_gives_way_to_a_lower_error_or_to_the_first_under_the_full_divergence() {
+    fn best_gives_way_to_a_lower_error_or_to_the_first_under_the_full_cost() {
         let at = |step, mse| Best { step, mse };
         for (best, validated, full_step, expected) in [
             (at(10, 0.5), at(20, 0.4), 0, true),

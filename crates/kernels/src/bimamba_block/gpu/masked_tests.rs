@@ -9,12 +9,10 @@ use super::tests::{DEVICE_SHARE, half_precisions, half_share};
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::masked::masked_bimamba_block;
-use crate::bimamba_block::masked_tests::random_mask;
+use crate::bimamba_block::masked_tests::{Expected, random_mask};
 use crate::bimamba_block::plan::{BlockOptions, Numerics as BlockNumerics, Precision};
-use crate::bimamba_block::reference;
 use crate::bimamba_block::tests::{
-    Numbers, PRIME, assert_params_close, random_params, relative_error, tensor_params, to_f64,
-    to_vec,
+    Numbers, PRIME, assert_params_close, random_params, relative_error, tensor_params, to_vec,
 };
 use crate::golden::assert_close;
 use crate::test_device::gpu;
@@ -76,36 +74,20 @@ fn check_in(
     let dparams = params_tensor.grad(&gradients);
     let dparams = to_vec(dparams.expect("parameters are tracked"));
 
-    let (x, params, mask) = (to_f64(&x), to_f64(&params), to_f64(mask));
-    let all = reference::masked_bimamba_block(&x, Some(&mask), &params, sizes, length);
-    let (mut expected, mut whole_dout) = (Vec::new(), vec![0.0; x.len()]);
-    for row in 0..batch {
-        let part = (row * length + outputs.start) * d_model..(row * length + outputs.end) * d_model;
-        expected.extend_from_slice(&all[part.clone()]);
-        let n = part.len();
-        whole_dout[part].copy_from_slice(&to_f64(&dout[row * n..(row + 1) * n]));
-    }
+    let expected = Expected::new(&x, mask, &params, sizes, length, &outputs, &dout);
     let what = format!("{precision:?} masked, {batch} x {length} {outputs:?} {sizes:?}");
-    assert_close(&what, &to_vec(out), &expected, share);
-    let (expected_dx, expected_dmask, expected_dparams) = reference::masked_bimamba_block_backward(
-        &x,
-        Some(&mask),
-        &params,
-        sizes,
-        length,
-        &whole_dout,
-    );
+    assert_close(&what, &to_vec(out), &expected.out, share);
     for (name, found, expected) in [
-        ("dx", &dx, &expected_dx),
-        ("dmask", &dmask, &expected_dmask),
+        ("dx", &dx, &expected.dx),
+        ("dmask", &dmask, &expected.dmask),
     ] {
         assert_close(&format!("{what}: {name}"), found, expected, share);
     }
     if precision == Precision::F32 {
-        assert_params_close(&what, sizes, &dparams, &expected_dparams, share);
+        assert_params_close(&what, sizes, &dparams, &expected.dparams, share);
     } else {
         // Terms of a sum over positions are off by their share, and may cancel in single parameters.
-        let error = relative_error(&dparams, &expected_dparams);
+        let error = relative_error(&dparams, &expected.dparams);
         assert!(error <= share, "{what}: parameters off by {error:.1e}");
     }
 }
