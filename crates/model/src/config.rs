@@ -311,7 +311,11 @@ impl NetworkConfig {
     pub fn kind(&self) -> NetworkKind {
         match self {
             Self::Seq2Exp(config) if config.mask_site == MaskSite::Pack => NetworkKind::Seq2ExpHard,
-            Self::Seq2Exp(config) if config.mask_site == MaskSite::Delta => {
+            // Logits that are not written out are zeros, which the preset of this kind has not.
+            Self::Seq2Exp(config)
+                if config.mask_site == MaskSite::Delta
+                    && config.mask.initial_logits != [0.0; 2] =>
+            {
                 NetworkKind::Seq2ExpDelta
             }
             Self::Seq2Exp(_) => NetworkKind::Seq2ExpSoft,

@@ -29,13 +29,17 @@ pub struct MaskConfig {
     /// Subtract 1 from the combined concentrations, as in the paper's product of densities; false, as in the code.
     pub minus_one: bool,
     /// What the generator's logits start from, toward 0 and toward 1: the biases of its last layer; (0, 0). With
-    /// (-3, 3) the mask starts near 1.
-    #[serde(default)]
+    /// (-3, 3) the mask starts near 1. Zeros are not written out, as in settings that are older than this field.
+    #[serde(default, skip_serializing_if = "are_zero")]
     pub initial_logits: [f32; 2],
     /// The mask of a training pass, from a sample.
     pub train: TrainDecoding,
     /// The mask of an evaluation pass, from the mean. Released names: `test_soft`, `test_hard`, `test_top`.
     pub evaluate: MaskDecoding,
+}
+
+fn are_zero(logits: &[f32; 2]) -> bool {
+    *logits == [0.0; 2]
 }
 
 /// How a sample becomes the mask of a training pass.
