@@ -13,6 +13,7 @@ use model::Network;
 use model::checkpoint::{self, CheckpointMeta};
 use sha2::{Digest, Sha256};
 
+use crate::allocator::keep_freed_memory;
 use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
 use crate::discover::Provenance;
@@ -126,6 +127,9 @@ impl Experiment {
             &machine.device,
         )?;
         machine.device.note_parts_without_kernel(&config.model);
+        if machine.device.is_cpu() && !config.model.has_blocks() {
+            keep_freed_memory();
+        }
         let folder = open_folder(&config, output)?;
         let experiment = Self {
             config,

@@ -3,6 +3,7 @@
 //! The library behind the `seq2exp` command: training, evaluation, discovery and reports over the crates
 //! `dataset` (files to examples) and `model` (networks). ARCHITECTURE.md shows the walk of one gene.
 
+mod allocator;
 pub mod baseline;
 pub mod batch;
 pub mod bench;
