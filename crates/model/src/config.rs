@@ -173,6 +173,7 @@ impl Seq2ExpConfig {
                 marginal_scale: 10.0,
                 minus_one: false,
                 initial_logits: [0.0; 2],
+                resolution: 1,
                 train: TrainDecoding::Sample,
                 evaluate: MaskDecoding::Mean,
             },
@@ -214,6 +215,7 @@ impl Seq2ExpConfig {
             mask: MaskConfig {
                 prior_scale_factor: 0.0,
                 initial_logits: [-3.0, 3.0],
+                resolution: 1,
                 train: TrainDecoding::Threshold(0.5),
                 evaluate: MaskDecoding::Threshold(0.5),
                 ..soft.mask

@@ -4,9 +4,16 @@ use burn::tensor::{Tensor, TensorData};
 use kernels::{BetaMaskConfig, MaskDraw, beta_mask};
 use serde::{Deserialize, Serialize};
 
+use crate::config::positive;
 use crate::error::ModelError;
 use crate::input::ModelInput;
+use crate::mask::bins::Bins;
 use crate::network::Pass;
+
+mod bins;
+mod random;
+
+pub use random::RandomShare;
 
 /// The latent mask: its prior from the tracks, its marginal, and how it is decoded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -32,6 +39,10 @@ pub struct MaskConfig {
     /// (-3, 3) the mask starts near 1. Zeros are not written out, as in settings that are older than this field.
     #[serde(default, skip_serializing_if = "are_zero")]
     pub initial_logits: [f32; 2],
+    /// Bases that share one draw, from the mean of their logits and tracks: bins from the window's start, the last of which
+    /// may be shorter; 1, as published. Not written out when 1, as in settings that are older than this field.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub resolution: usize,
     /// The mask of a training pass, from a sample.
     pub train: TrainDecoding,
     /// The mask of an evaluation pass, from the mean. Released names: `test_soft`, `test_hard`, `test_top`.
@@ -40,6 +51,14 @@ pub struct MaskConfig {
 
 fn are_zero(logits: &[f32; 2]) -> bool {
     *logits == [0.0; 2]
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(n: &usize) -> bool {
+    *n == 1
 }
 
 /// How a sample becomes the mask of a training pass.
@@ -93,6 +112,7 @@ impl MaskConfig {
                 ));
             }
         }
+        positive(problems, "mask.resolution", self.resolution);
         for (field, value) in [
             ("prior_scale_factor", self.prior_scale_factor),
             ("beta_min", self.beta_min),
@@ -187,43 +207,54 @@ impl MaskConfig {
         promoter: usize,
         pass: &Pass,
     ) -> Result<Mask, ModelError> {
-        let [batch, length] = input.overwrite.dims();
         let overwrite = input.forced(promoter)?;
-        let tracks = input.tracks.clone();
+        let [batch, length] = overwrite.dims();
+        let bins = Bins {
+            length,
+            size: self.resolution,
+        };
+        let (logits, tracks) = (bins.mean(logits), bins.mean(input.tracks.clone()));
         let train = match self.train {
             TrainDecoding::Sample => kernels::MaskDecoding::Soft,
             TrainDecoding::Threshold(threshold) => kernels::MaskDecoding::Threshold(threshold),
         };
         let (decoding, draw) = match pass {
-            Pass::Train { seeds } => (
+            Pass::Train { seeds } | Pass::TrainRevealing { seeds, .. } => (
                 train,
                 MaskDraw::Sample {
                     seeds: seeds.clone(),
                 },
             ),
             Pass::TrainMean => (train, MaskDraw::Mean),
-            Pass::TrainGiven(sample) => (train, MaskDraw::Given(sample.clone())),
+            Pass::TrainGiven(sample) => (train, MaskDraw::Given(bins.plane_mean(sample.clone()))),
             Pass::Evaluate => match self.evaluate {
                 MaskDecoding::Mean => (kernels::MaskDecoding::Soft, MaskDraw::Mean),
                 MaskDecoding::Threshold(threshold) => {
                     (kernels::MaskDecoding::Threshold(threshold), MaskDraw::Mean)
                 }
                 MaskDecoding::TopFraction(fraction) => {
-                    let free = Tensor::full([batch, length], -1.0, &input.device());
+                    let free = Tensor::full([batch, bins.len()], -1.0, &input.device());
                     let config = self.beta_mask(kernels::MaskDecoding::Soft);
                     let mean = split(beta_mask(logits, tracks, free, &config, MaskDraw::Mean)?);
-                    let mask = top_fraction(&mean.mask, &overwrite, fraction)?;
-                    return Ok(Mask { mask, kl: mean.kl });
+                    let mask = top_fraction(&bins.expand(mean.mask), &overwrite, fraction)?;
+                    return Ok(Mask {
+                        mask,
+                        kl: bins.expand(mean.kl),
+                    });
                 }
             },
         };
-        Ok(split(beta_mask(
-            logits,
-            tracks,
-            overwrite,
-            &self.beta_mask(decoding),
-            draw,
-        )?))
+        let config = self.beta_mask(decoding);
+        if bins.size == 1 {
+            return Ok(split(beta_mask(logits, tracks, overwrite, &config, draw)?));
+        }
+        let free = Tensor::full([batch, bins.len()], -1.0, &input.device());
+        let drawn = split(beta_mask(logits, tracks, free, &config, draw)?);
+        let is_forced = overwrite.clone().greater_equal_elem(0.0);
+        Ok(Mask {
+            mask: bins.expand(drawn.mask).mask_where(is_forced, overwrite),
+            kl: bins.expand(drawn.kl),
+        })
     }
 }
 

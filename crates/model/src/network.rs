@@ -17,7 +17,7 @@ use crate::hyena::Hyena;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
 use crate::mamba_regressor::MambaRegressor;
-use crate::mask::{EvaluationMask, read};
+use crate::mask::{EvaluationMask, RandomShare, read};
 use crate::prism::Prism;
 use crate::retrained::{Retrained, is_frozen};
 use crate::seq2exp::Seq2Exp;
@@ -67,6 +67,13 @@ pub enum Pass {
     Train {
         /// One per example; with a position it determines the draw there.
         seeds: Vec<u64>,
+    },
+    /// As `Train`, but the predictor sees what is revealed beside the mask; the mask that is returned is without it.
+    TrainRevealing {
+        /// One per example; with a position it determines the draw there.
+        seeds: Vec<u64>,
+        /// 1 where the predictor sees a position whatever its mask, else 0: `[batch, length]`.
+        revealed: Tensor<2>,
     },
     /// The training mask with the mean in the sample's place; batch statistics, nothing dropped.
     TrainMean,
@@ -340,11 +347,34 @@ impl Network {
         }
     }
 
+    /// A mask that does not depend on the network, `[batch, length]`, without a graph; none where no mask is learned.
+    ///
+    /// # Errors
+    /// As [`Network::forward`].
+    pub fn random_mask(
+        &self,
+        input: &ModelInput,
+        seeds: &[u64],
+        share: RandomShare,
+    ) -> Result<Option<Tensor<2>>, ModelError> {
+        self.check(input, None)?;
+        match self {
+            Self::Seq2Exp(network) => {
+                let config = network.config();
+                let mask = config.mask.random(input, config.promoter, seeds, share)?;
+                Ok(Some(mask))
+            }
+            _ => Ok(None),
+        }
+    }
+
     fn check(&self, input: &ModelInput, pass: Option<&Pass>) -> Result<(), ModelError> {
         input.check(&self.config())?;
         let (batch, length) = (input.batch(), input.length());
         match pass {
-            Some(Pass::Train { seeds }) if seeds.len() != batch => {
+            Some(Pass::Train { seeds } | Pass::TrainRevealing { seeds, .. })
+                if seeds.len() != batch =>
+            {
                 return Err(ModelError::Seeds {
                     n_seeds: seeds.len(),
                     batch,

@@ -60,7 +60,15 @@ impl Seq2Exp {
             .config
             .mask
             .draw(logits, input, self.config.promoter, pass)?;
-        let prediction = self.predict(input, drawn.mask.clone(), observe)?;
+        let shown = match pass {
+            // No gradient reaches the mask where it hides nothing.
+            Pass::TrainRevealing { revealed, .. } => {
+                let hidden = revealed.ones_like() - revealed.clone();
+                drawn.mask.clone() * hidden + revealed.clone()
+            }
+            _ => drawn.mask.clone(),
+        };
+        let prediction = self.predict(input, shown, observe)?;
         Ok(Output {
             mask: Some(drawn.mask),
             kl: Some(drawn.kl.mean()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use dataset::{DataConfig, RELEASED_KEYS, Released};
 use model::NetworkConfig;
+use model::config::PredictorWeights;
 use serde::{Deserialize, Serialize};
 
 use crate::discover::DiscoverConfig;
@@ -190,11 +191,21 @@ impl ExperimentConfig {
             ));
         }
         let generates_mask = matches!(self.model, NetworkConfig::Seq2Exp(_));
-        if !generates_mask && self.train != self.train.clone().without_mask_cost() {
+        if !generates_mask && self.train != self.train.clone().without_learned_mask() {
             problems.push(format!(
-                "train.mask_weight, mask_start_step or mask_warmup_steps is set, but model.kind \"{}\" learns no mask; remove them",
+                "train.mask_weight, mask_start_step, mask_warmup_steps or random_mask_steps is set, but model.kind \"{}\" learns no mask; remove them",
                 self.model.kind().name()
             ));
+        }
+        if let NetworkConfig::Seq2Exp(network) = &self.model
+            && network.predictor_weights == PredictorWeights::Shared
+            && self.train.random_mask_steps > 0
+        {
+            problems.push(
+                "train.random_mask_steps is set, but generator and predictor share their blocks, which cannot learn from two \
+                 masks; set model.predictor_weights = \"own\", or remove it"
+                    .to_string(),
+            );
         }
         if self.model.needs_peaks() && self.data.peaks.is_empty() {
             problems.push(format!(
@@ -448,20 +459,28 @@ mod tests {
     }
 
     #[test]
-    fn cost_of_a_mask_is_refused_where_none_is_learned() {
-        let problems = |file: &str| {
+    fn what_concerns_a_learned_mask_is_refused_where_none_is_learned() {
+        let problems = |file: &str, item: &str| {
             let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
-            let overrides = ["train.mask_weight=0.1".to_string()];
+            let overrides = [item.to_string()];
             match ExperimentConfig::read(&Path::new(folder).join(file), &overrides) {
                 Ok(_) => Vec::new(),
                 Err(RunError::ConfigInvalid { problems, .. }) => problems,
                 Err(error) => panic!("{error}"),
             }
         };
-        assert_eq!(problems("seq2exp_soft.toml"), [""; 0]);
-        let refused = problems("caduceus.toml");
+        for item in ["train.mask_weight=0.1", "train.random_mask_steps=9"] {
+            assert_eq!(problems("seq2exp_soft.toml", item), [""; 0]);
+            let refused = problems("caduceus.toml", item);
+            assert!(
+                refused.len() == 1 && refused[0].contains("\"caduceus\" learns no mask"),
+                "{refused:?}"
+            );
+        }
+        // The published hard network has one stack of blocks for generator and predictor.
+        let refused = problems("seq2exp_hard.toml", "train.random_mask_steps=9");
         assert!(
-            refused.len() == 1 && refused[0].contains("\"caduceus\" learns no mask"),
+            refused.len() == 1 && refused[0].contains("predictor_weights"),
             "{refused:?}"
         );
     }

@@ -141,7 +141,7 @@ fn variants(config: &ExperimentConfig, lengths: &[u64]) -> Vec<Variant> {
     if let NetworkConfig::Seq2Exp(fields) = &config.model {
         let under =
             |source| NetworkConfig::FixedMask(FixedMaskConfig::of_predictor(fields, source));
-        let train = config.train.clone().without_mask_cost();
+        let train = config.train.clone().without_learned_mask();
         variants.add("no_generator", VariantWork::Train, |config| {
             (config.model, config.train) = (under(FixedMaskSource::All), train.clone());
         });
@@ -157,6 +157,11 @@ fn variants(config: &ExperimentConfig, lengths: &[u64]) -> Vec<Variant> {
         if config.train.mask_weight > 0.0 {
             variants.add("no_mask_weight", VariantWork::Train, |config| {
                 config.train.mask_weight = 0.0
+            });
+        }
+        if config.train.random_mask_steps > 0 {
+            variants.add("no_random_masks", VariantWork::Train, |config| {
+                config.train.random_mask_steps = 0
             });
         }
         variants.add("one_backbone", VariantWork::Train, |config| {
@@ -394,17 +399,23 @@ mod tests {
         let mut config = experiment("seq2exp_delta");
         config.train.kl_weight = 0.0;
         (config.train.mask_weight, config.train.mask_start_step) = (0.2, 5);
+        config.train.random_mask_steps = 9;
         let plan = plan(&config, Some(&[]), &[]).expect("sound");
         assert!(!plan.models.contains(&"no_kl".to_string()));
-        let weight = |name: &str| {
+        let train = |name: &str| {
             let cell = plan.cells.iter().find(|cell| cell.model == name);
             let train = &cell.expect(name).config.train;
-            (train.mask_weight, train.mask_start_step)
+            (
+                train.mask_weight,
+                train.mask_start_step,
+                train.random_mask_steps,
+            )
         };
-        assert_eq!(weight("full"), (0.2, 5));
-        assert_eq!(weight("no_mask_weight"), (0.0, 5));
+        assert_eq!(train("full"), (0.2, 5, 9));
+        assert_eq!(train("no_mask_weight"), (0.0, 5, 9));
+        assert_eq!(train("no_random_masks"), (0.2, 5, 0));
         for name in ["no_generator", "random_mask", "one_backbone"] {
-            assert_eq!(weight(name), (0.0, 0), "{name}");
+            assert_eq!(train(name), (0.0, 0, 0), "{name}");
         }
     }
 

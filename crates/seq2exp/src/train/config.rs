@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::optimizer::AdamWConfig;
 use crate::schedule::LearningRateSchedule;
 use crate::train::numerics::{Precision, Storage};
+use crate::train::random_masks::RandomMasks;
 
 /// How a network is trained; the defaults are the published values.
 ///
@@ -49,9 +50,13 @@ pub struct TrainConfig {
     #[serde(skip_serializing_if = "is_default")]
     pub mask_start_step: u64,
     /// Steps after `mask_start_step` over which `kl_weight` and `mask_weight` rise linearly from 0; default 0, as
-    /// published. The best network is the best of those validated at the full weights.
+    /// published. The best network is the best of those validated at the full weights and after `random_mask_steps`.
     #[serde(skip_serializing_if = "is_default")]
     pub mask_warmup_steps: u64,
+    /// Steps in which the predictor learns under random masks alone, and the generator alone from the masks it makes;
+    /// after them a random share of the bases is shown to the predictor beside the mask. Default 0, as published: neither.
+    #[serde(skip_serializing_if = "is_default")]
+    pub random_mask_steps: u64,
     /// How activations are kept between the forward and the backward pass: `f32` (default), or `bf16` for less memory
     /// and slightly rounded gradients. The published runs used bf16 autocast for the arithmetic as well.
     #[serde(skip_serializing_if = "is_default")]
@@ -91,6 +96,7 @@ impl Default for TrainConfig {
             mask_weight: 0.0,
             mask_start_step: 0,
             mask_warmup_steps: 0,
+            random_mask_steps: 0,
             storage: Storage::F32,
             precision: Precision::F32,
             validation_every: None,
@@ -168,6 +174,13 @@ impl TrainConfig {
             ),
         );
         require(
+            self.random_mask_steps < self.steps,
+            format!(
+                "random_mask_steps is {}, but steps is {}: the predictor would never see the mask; lower random_mask_steps",
+                self.random_mask_steps, self.steps
+            ),
+        );
+        require(
             self.warmup_lr <= self.lr && self.final_lr <= self.lr,
             format!(
                 "lr is {}, below warmup_lr {} or final_lr {}; it is the highest rate of the schedule",
@@ -191,12 +204,13 @@ impl TrainConfig {
         }
     }
 
-    /// The same without a mask that costs something, for a network that generates none.
-    pub fn without_mask_cost(self) -> Self {
+    /// The same without what concerns a learned mask, for a network that learns none.
+    pub fn without_learned_mask(self) -> Self {
         Self {
             mask_weight: 0.0,
             mask_start_step: 0,
             mask_warmup_steps: 0,
+            random_mask_steps: 0,
             ..self
         }
     }
@@ -204,6 +218,21 @@ impl TrainConfig {
     /// The first step, counted from 0, at which the mask costs its full weights.
     pub fn mask_full_step(&self) -> u64 {
         self.mask_start_step.saturating_add(self.mask_warmup_steps)
+    }
+
+    /// The first step, counted from 0, from which on masks cost their full weights and the predictor sees them; the best
+    /// network is the best of those validated from there on.
+    pub fn settled_step(&self) -> u64 {
+        self.mask_full_step().max(self.random_mask_steps)
+    }
+
+    /// What random masks do in a step, counted from 0.
+    pub fn random_masks_at(&self, step: u64) -> RandomMasks {
+        match self.random_mask_steps {
+            0 => RandomMasks::Absent,
+            n_steps if step < n_steps => RandomMasks::Alone,
+            _ => RandomMasks::Beside,
+        }
     }
 
     /// The learning rate of every step.
@@ -293,6 +322,30 @@ mod tests {
                 "{word} missing from {problems:?}"
             );
         }
+    }
+
+    #[test]
+    fn random_masks_stand_alone_and_then_beside_until_which_nothing_is_settled() {
+        let config = |random_mask_steps, mask_start_step| TrainConfig {
+            random_mask_steps,
+            mask_start_step,
+            mask_warmup_steps: 4,
+            steps: 30,
+            warmup_steps: 0,
+            ..TrainConfig::default()
+        };
+        for (config, settled, at_9, at_10) in [
+            (config(0, 3), 7, RandomMasks::Absent, RandomMasks::Absent),
+            (config(10, 3), 10, RandomMasks::Alone, RandomMasks::Beside),
+            (config(10, 12), 16, RandomMasks::Alone, RandomMasks::Beside),
+        ] {
+            assert_eq!(config.validate(), [""; 0]);
+            assert_eq!(config.settled_step(), settled);
+            let found = [9, 10].map(|step| config.random_masks_at(step));
+            assert_eq!(found, [at_9, at_10]);
+        }
+        let problems = config(30, 3).validate();
+        assert!(problems.len() == 1 && problems[0].contains("random_mask_steps is 30"));
     }
 
     #[test]

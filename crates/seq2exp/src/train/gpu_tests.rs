@@ -108,7 +108,13 @@ fn step_of(config: &NetworkConfig, device: &Device) -> Step {
     let network = Network::init(config, 2, &device).expect("sound settings");
     let batch = Batch::new(&examples, &device).expect("a batch");
     let targets = batch.targets().expect("targets");
-    let pass = Pass::Train { seeds: vec![5, 6] };
+    // Bins of several bases come with random ones beside the mask, as they are trained.
+    let masks = match config {
+        NetworkConfig::Seq2Exp(config) if config.mask.resolution > 1 => RandomMasks::Beside,
+        _ => RandomMasks::Absent,
+    };
+    let pass = masks.pass(&network, &batch.input, vec![5, 6]);
+    let pass = pass.expect("sound masks");
     let output = network.forward(batch.input, &pass).expect("a pass");
     let mask = output
         .mask
@@ -132,9 +138,15 @@ fn gradients_of_a_step_of_every_network_equal_those_of_the_cpu() {
         panic!("not a Seq2Exp network")
     };
     config.mask_site = MaskSite::Delta;
+    let mut binned = tiny(NetworkKind::Seq2ExpDelta, STEP_LENGTH);
+    let NetworkConfig::Seq2Exp(config) = &mut binned else {
+        panic!("not a Seq2Exp network")
+    };
+    config.mask.resolution = 7;
     let networks = NetworkKind::ALL.map(|kind| tiny(kind, STEP_LENGTH));
-    for config in networks.iter().chain([&delta]) {
-        let what = format!("{:?}, delta: {}", config.kind(), config == &delta);
+    for config in networks.iter().chain([&delta, &binned]) {
+        let (is_delta, is_binned) = (config == &delta, config == &binned);
+        let what = format!("{:?}, delta: {is_delta}, bins: {is_binned}", config.kind());
         let (mask, gradients, parameters) = step_of(config, &OpenDevice::cpu().device);
         let (gpu_mask, gpu_gradients, _) = step_of(config, &gpu.device);
         // Samples come from the same random bits.

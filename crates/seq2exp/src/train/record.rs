@@ -43,6 +43,9 @@ pub struct StepRecord {
     pub prediction_loss: f64,
     /// KL divergence of the mask from its marginal, in nats per position; `null` for a network without a mask.
     pub kl: Option<f64>,
+    /// Smooth L1 of the prediction under random masks, where the predictor learned from that; not written otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub random_mask_loss: Option<f64>,
     /// Global norm of the gradient before clipping.
     pub gradient_norm: f64,
 }
@@ -174,6 +177,7 @@ mod tests {
             loss: 0.1 + 0.2,
             prediction_loss: 0.3,
             kl: None,
+            random_mask_loss: None,
             gradient_norm: 1.5,
         })
     }

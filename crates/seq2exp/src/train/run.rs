@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use dataset::{Example, ExampleSource, Loader, Split};
 use model::checkpoint::{self, CheckpointMeta};
-use model::{BATCH_MOMENTUM, Network, Pass, no_decay};
+use model::{BATCH_MOMENTUM, Network, no_decay};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -109,6 +109,7 @@ struct Losses {
     total: f64,
     prediction: f64,
     kl: Option<f64>,
+    random_mask: Option<f64>,
 }
 
 impl TrainRun<'_> {
@@ -185,6 +186,7 @@ impl TrainRun<'_> {
                 loss: losses.total,
                 prediction_loss: losses.prediction,
                 kl: losses.kl,
+                random_mask_loss: losses.random_mask,
                 gradient_norm,
             }))?;
             let kl = losses.kl.map_or(String::new(), |kl| format!(" kl {kl:.3}"));
@@ -362,9 +364,8 @@ impl TrainRun<'_> {
                 .iter()
                 .map(|visit| order.sample_seed(*visit))
                 .collect();
-            let pass = Pass::Train {
-                seeds: seeds.clone(),
-            };
+            let masks = self.config.random_masks_at(trainee.progress.step);
+            let pass = masks.pass(&trainee.network, &batch.input, seeds.clone())?;
             let output = trainee.network.forward(batch.input.clone(), &pass)?;
             let cost = self.config.mask_cost_at(trainee.progress.step);
             let loss = model::loss(&output, targets, cost);
@@ -380,7 +381,12 @@ impl TrainRun<'_> {
             if let Some(kl) = loss.kl {
                 *losses.kl.get_or_insert(0.0) += weight * scalar(kl)?;
             }
-            let gradients = trainee.network.read_gradients(&loss.total.backward())?;
+            let mut gradients = trainee.network.read_gradients(&loss.total.backward())?;
+            let under_random =
+                masks.replace_gradients(&trainee.network, &batch, &seeds, &mut gradients)?;
+            if let Some(value) = under_random {
+                *losses.random_mask.get_or_insert(0.0) += weight * value;
+            }
             for statistic in output.statistics {
                 trainee.blend(&statistic.name, &read_values(statistic.value)?);
             }
@@ -486,9 +492,9 @@ impl TrainRun<'_> {
             });
         };
         let validated = Best { step, mse };
-        let full_step = self.config.mask_full_step();
+        let settled_step = self.config.settled_step();
         let best = trainee.progress.best;
-        let is_best = best.is_none_or(|best| best.gives_way_to(validated, full_step));
+        let is_best = best.is_none_or(|best| best.gives_way_to(validated, settled_step));
         let record = ValidationRecord {
             step,
             epoch,

@@ -47,10 +47,11 @@ pub struct Best {
 }
 
 impl Best {
-    /// Whether a validation takes its place: the error is lower, or it is the first since the mask costs its full weights,
-    /// from `full_step` on. What was learned while it cost less is another network, however well it predicts.
-    pub fn gives_way_to(&self, validated: Self, full_step: u64) -> bool {
-        validated.mse < self.mse || (self.step < full_step && full_step <= validated.step)
+    /// Whether a validation takes its place: the error is lower, or it is the first from `settled_step` on, since when masks
+    /// cost their full weights and the predictor sees them. What was learned before is another network, however well it
+    /// predicts.
+    pub fn gives_way_to(&self, validated: Self, settled_step: u64) -> bool {
+        validated.mse < self.mse || (self.step < settled_step && settled_step <= validated.step)
     }
 }
 
@@ -278,9 +279,9 @@ mod tests {
     }
 
     #[test]
-    fn best_gives_way_to_a_lower_error_or_to_the_first_under_the_full_cost() {
+    fn best_gives_way_to_a_lower_error_or_to_the_first_of_the_settled_mask() {
         let at = |step, mse| Best { step, mse };
-        for (best, validated, full_step, expected) in [
+        for (best, validated, settled_step, expected) in [
             (at(10, 0.5), at(20, 0.4), 0, true),
             (at(10, 0.5), at(20, 0.5), 0, false),
             (at(10, 0.5), at(20, 0.9), 0, false),
@@ -290,9 +291,9 @@ mod tests {
             (at(20, 0.5), at(30, 0.4), 20, true),
         ] {
             assert_eq!(
-                best.gives_way_to(validated, full_step),
+                best.gives_way_to(validated, settled_step),
                 expected,
-                "{best:?} {validated:?} {full_step}"
+                "{best:?} {validated:?} {settled_step}"
             );
         }
     }

@@ -196,9 +196,15 @@ pub(super) fn folder() -> tempfile::TempDir {
 
 #[test]
 fn run_continued_after_every_step_equals_uninterrupted_bit_for_bit() {
-    for kind in [NetworkKind::Seq2ExpSoft, NetworkKind::Seq2ExpHard] {
+    for (kind, random_mask_steps) in [
+        (NetworkKind::Seq2ExpSoft, 0),
+        (NetworkKind::Seq2ExpHard, 0),
+        // Three steps under random masks alone, four with some beside.
+        (NetworkKind::Seq2ExpDelta, 3),
+    ] {
         let (whole, parts) = (folder(), folder());
         let mut fixture = Fixture::new(kind, 7);
+        fixture.config.random_mask_steps = random_mask_steps;
         let summary = fixture.run(whole.path()).expect("trained");
         assert_eq!((summary.steps, summary.steps_before), (7, 0));
         // Each attempt is asked to stop at once: it does one step, saves and stops. Thread counts change on the way.
@@ -230,6 +236,44 @@ fn run_continued_after_every_step_equals_uninterrupted_bit_for_bit() {
         assert_eq!(continued.best, summary.best);
         assert_same_files(whole.path(), parts.path());
     }
+}
+
+#[test]
+fn random_masks_alone_teach_the_predictor_and_leave_the_generator_its_own() {
+    let trained = |random_mask_steps| {
+        let folder = folder();
+        let mut fixture = Fixture::new(NetworkKind::Seq2ExpDelta, 2);
+        fixture.config.random_mask_steps = random_mask_steps;
+        // One norm for all gradients would let one part feel the other.
+        fixture.config.clip_norm = 1e9;
+        fixture.config.checkpoint_every = 1;
+        fixture.interrupt.request(Signal::Terminate);
+        fixture
+            .run(folder.path())
+            .expect_err("stopped after a step");
+        let (network, _) = load(&folder.path().join(LAST_FILE), &Device::flex()).expect("saved");
+        let losses = match &read_records(&folder.path().join(RECORD_FILE)).expect("written")[0] {
+            Record::Step(record) => (record.prediction_loss, record.random_mask_loss),
+            other => panic!("{other:?}"),
+        };
+        let names = network.named_parameters().into_iter().map(|p| p.name);
+        let values = network.read_parameters().expect("readable");
+        (names.zip(values).collect::<Vec<_>>(), losses)
+    };
+    let ((plain, plain_losses), (random, random_losses)) = (trained(0), trained(1));
+    let (of_generator, of_others): (Vec<_>, Vec<_>) = plain
+        .iter()
+        .zip(&random)
+        .map(|((name, plain), (_, random))| (name, plain == random))
+        .partition(|(name, _)| name.starts_with("generator."));
+    assert!(of_generator.iter().all(|(_, is_same)| *is_same));
+    // Adam's first step is the gradient's sign times the rate, so that a few small tensors may agree.
+    let n_same = of_others.iter().filter(|(_, is_same)| *is_same).count();
+    assert!(2 * n_same < of_others.len(), "{of_others:?}");
+    assert_eq!(plain_losses.0, random_losses.0);
+    assert_eq!(plain_losses.1, None);
+    let under_random = random_losses.1.expect("recorded");
+    assert!(under_random > 0.0 && under_random != random_losses.0);
 }
 
 #[test]
