@@ -215,7 +215,7 @@ impl Seq2ExpConfig {
             mask: MaskConfig {
                 prior_scale_factor: 0.0,
                 initial_logits: [-3.0, 3.0],
-                resolution: 1,
+                resolution: 8,
                 train: TrainDecoding::Threshold(0.5),
                 evaluate: MaskDecoding::Threshold(0.5),
                 ..soft.mask
@@ -313,10 +313,11 @@ impl NetworkConfig {
     pub fn kind(&self) -> NetworkKind {
         match self {
             Self::Seq2Exp(config) if config.mask_site == MaskSite::Pack => NetworkKind::Seq2ExpHard,
-            // Logits that are not written out are zeros, which the preset of this kind has not.
+            // What is not written out, logits of zero and single bases, is not what the preset of this kind has.
             Self::Seq2Exp(config)
                 if config.mask_site == MaskSite::Delta
-                    && config.mask.initial_logits != [0.0; 2] =>
+                    && config.mask.initial_logits != [0.0; 2]
+                    && config.mask.resolution != 1 =>
             {
                 NetworkKind::Seq2ExpDelta
             }

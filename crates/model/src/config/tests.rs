@@ -31,6 +31,19 @@ fn network_config_with_logits_that_are_not_written_survives_a_round_trip() {
 }
 
 #[test]
+fn network_config_with_single_bases_that_are_not_written_survives_a_round_trip() {
+    let mut delta = Seq2ExpConfig::delta();
+    delta.mask.resolution = 1;
+    let config = NetworkConfig::Seq2Exp(delta);
+    let text = serde_json::to_string(&config).unwrap();
+    assert!(!text.contains("resolution"), "{text}");
+    assert_eq!(
+        serde_json::from_str::<NetworkConfig>(&text).unwrap(),
+        config
+    );
+}
+
+#[test]
 fn network_config_kind_alone_is_the_published_network() {
     let config: NetworkConfig = serde_json::from_str(r#"{"kind": "seq2exp_hard"}"#).unwrap();
     let NetworkConfig::Seq2Exp(config) = config else {

@@ -253,8 +253,6 @@ struct Recipe {
     name: &'static str,
     /// The network.
     kind: &'static str,
-    /// Settings of the network that the others leave at their defaults.
-    model: &'static str,
     /// Settings of its training.
     train: &'static str,
     /// Selection of bases.
@@ -265,7 +263,6 @@ struct Recipe {
 const SOFT: Recipe = Recipe {
     name: "simulation",
     kind: "seq2exp_soft",
-    model: "",
     train: "steps = 1500\nlr = 2e-3\nvalidation_every = 50",
     select: "top_fraction = 0.1",
 };
@@ -274,7 +271,6 @@ const SOFT: Recipe = Recipe {
 const DELTA: Recipe = Recipe {
     name: "simulation_delta",
     kind: "seq2exp_delta",
-    model: "mask.resolution = 8\n",
     train: "steps = 7500\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\n\
             mask_start_step = 1500\nmask_warmup_steps = 1500\nrandom_mask_steps = 4500",
     select: "threshold = 0.5",
@@ -285,7 +281,6 @@ fn experiment(config: &SimulationConfig, recipe: &Recipe) -> String {
     let Recipe {
         name,
         kind,
-        model,
         train,
         select,
     } = recipe;
@@ -317,7 +312,7 @@ promoter = {promoter}
 d_model = 16
 n_layer_generator = 2
 n_layer_predictor = 2
-{model}
+
 [train]
 {train}
 batch = 8
