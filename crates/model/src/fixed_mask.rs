@@ -11,6 +11,7 @@ use crate::embedding::Embedding;
 use crate::error::ModelError;
 use crate::initialization::Initializer;
 use crate::input::ModelInput;
+use crate::mask::with_forced;
 use crate::network::{Observer, Output};
 use crate::predictor::Predictor;
 
@@ -180,8 +181,7 @@ impl FixedMask {
             FixedMaskSource::Peaks => input.peaks.clone().ok_or(ModelError::NoPeaks)?,
             FixedMaskSource::All => Tensor::ones(forced.dims(), &input.device()),
         };
-        let is_free = forced.clone().lower_elem(0.0);
-        Ok(forced.mask_where(is_free, chosen))
+        Ok(with_forced(chosen, forced))
     }
 
     /// Predicts expression, `[batch, 1]`, with another mask in its place.

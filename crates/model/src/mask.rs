@@ -250,9 +250,8 @@ impl MaskConfig {
         }
         let free = Tensor::full([batch, bins.len()], -1.0, &input.device());
         let drawn = split(beta_mask(logits, tracks, free, &config, draw)?);
-        let is_forced = overwrite.clone().greater_equal_elem(0.0);
         Ok(Mask {
-            mask: bins.expand(drawn.mask).mask_where(is_forced, overwrite),
+            mask: with_forced(bins.expand(drawn.mask), overwrite),
             kl: bins.expand(drawn.kl),
         })
     }
@@ -325,6 +324,15 @@ fn split(planes: Tensor<3>) -> Mask {
         mask: plane(0),
         kl: plane(1),
     }
+}
+
+/// A mask with the forced values, which are not negative, put on it.
+///
+/// # Shapes
+/// - `mask`, `forced`: `[batch, length]`
+pub(crate) fn with_forced(mask: Tensor<2>, forced: Tensor<2>) -> Tensor<2> {
+    let is_forced = forced.clone().greater_equal_elem(0.0);
+    mask.mask_where(is_forced, forced)
 }
 
 /// 1 at the `floor(fraction * length)` positions (at least one) with the highest mean of each example, ties to the

@@ -4,8 +4,8 @@ use burn::tensor::{Tensor, TensorData};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::MaskConfig;
 use super::bins::Bins;
+use super::{MaskConfig, with_forced};
 use crate::error::ModelError;
 use crate::input::ModelInput;
 
@@ -58,7 +58,6 @@ impl MaskConfig {
         }
         let selected = TensorData::new(selected, [batch, bins.len()]);
         let selected = bins.expand(Tensor::from_data(selected, &forced.device()));
-        let is_forced = forced.clone().greater_equal_elem(0.0);
-        Ok(selected.mask_where(is_forced, forced))
+        Ok(with_forced(selected, forced))
     }
 }
