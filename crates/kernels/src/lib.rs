@@ -7,6 +7,7 @@
 
 pub mod beta_mask;
 pub mod bimamba_block;
+mod device_buffer;
 #[cfg(feature = "gpu")]
 mod device_math;
 #[cfg(feature = "gpu")]
@@ -32,6 +33,7 @@ pub use beta_mask::{
 pub use bimamba_block::masked::masked_bimamba_block;
 pub use bimamba_block::plan::{BlockOptions, Numerics, Precision, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
+pub use device_buffer::largest_buffer_bytes;
 pub use hyena_operator::{HyenaArguments, hyena_operator};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;

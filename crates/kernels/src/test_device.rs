@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-#[cfg(all(feature = "gpu", not(feature = "cuda")))]
+#[cfg(feature = "gpu")]
 use burn::tensor::wgpu::{WgpuBackend, WgpuInitError};
 
 /// Makes a test on every implementation of each function that takes what the functions `cpu` and `gpu` of a module
@@ -42,17 +42,18 @@ pub(crate) fn cpu() -> Option<Device> {
 /// The first adapter of the platform's own graphics interface, Mesa's software Vulkan if there is nothing else.
 ///
 /// Prints why and returns nothing where there is no adapter at all, unless `SEQ2EXP_NEEDS_GPU` is set; every other
-/// failure fails the test. A build with CUDA takes the first card of CUDA.
+/// failure fails the test. A build with CUDA takes the first card of CUDA, unless `SEQ2EXP_TEST_GRAPHICS` is set.
 #[cfg(feature = "gpu")]
 pub(crate) fn gpu() -> Option<Device> {
     static DEVICE: OnceLock<Option<Device>> = OnceLock::new();
     #[cfg(feature = "cuda")]
-    return DEVICE.get_or_init(|| Some(Device::cuda(0))).clone();
-    #[cfg(not(feature = "cuda"))]
+    if std::env::var_os("SEQ2EXP_TEST_GRAPHICS").is_none() {
+        return DEVICE.get_or_init(|| Some(Device::cuda(0))).clone();
+    }
     DEVICE.get_or_init(graphics).clone()
 }
 
-#[cfg(all(feature = "gpu", not(feature = "cuda")))]
+#[cfg(feature = "gpu")]
 fn graphics() -> Option<Device> {
     let api = if cfg!(target_vendor = "apple") {
         WgpuBackend::Metal

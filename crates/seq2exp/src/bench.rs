@@ -128,6 +128,9 @@ impl Bench {
         let device = &open.device;
         let cost = Cost::of(&self.network);
         let (length, batch) = (self.length, self.batch);
+        if matches!(self.kind, BenchKind::Forward | BenchKind::Train) {
+            open.check_buffers(&self.network, length, batch)?;
+        }
         let (timing, flops, bytes) = match self.kind {
             BenchKind::Forward => (
                 self.time_forward(device)?,

@@ -266,12 +266,12 @@ pub struct BenchArgs {
     /// Experiment file (TOML) whose network is timed [default: Seq2Exp-soft as published]
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
-    /// Window length in bases [default: the experiment's; without one 20000; block: 2000, 20000, 200000 and 1000000]
-    #[arg(long)]
-    pub length: Option<usize>,
-    /// Genes at once
-    #[arg(long, default_value_t = 1)]
-    pub batch: usize,
+    /// Window lengths in bases [default: the experiment's; without one 20000; block: 2000, 20000, 200000 and 1000000]
+    #[arg(long, value_delimiter = ',')]
+    pub length: Vec<usize>,
+    /// Genes at once, for each length
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    pub batch: Vec<usize>,
     /// Blocks of the generator, and as many of the predictor
     #[arg(long, conflicts_with = "config", value_parser = clap::value_parser!(u16).range(1..))]
     pub layers: Option<u16>,
@@ -279,15 +279,15 @@ pub struct BenchArgs {
     #[arg(long, value_enum, default_value_t = Storage::F32)]
     pub storage: Storage,
     /// What the blocks of a training step, or the block alone, compute in
-    #[arg(long, value_enum, default_value_t = Precision::F32)]
-    pub precision: Precision,
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
+    pub precision: Vec<Precision>,
     /// First compare one training pass with the CPU's, and stop when it differs
     #[arg(long)]
     pub verify: bool,
     /// Repetitions after one warm-up; the median is reported
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub runs: u16,
-    /// Print one JSON object
+    /// Print one JSON object for each precision, length (but of a block, which has one for all) and batch
     #[arg(long)]
     pub json: bool,
 }

@@ -19,6 +19,17 @@ pub struct Cost {
     train_floats_per_base: u64,
     /// What its blocks move; none for networks whose traffic is not counted.
     traffic: Option<Traffic>,
+    /// Its largest tensors on a device; none for networks without blocks, whose are not counted.
+    largest: Option<LargestTensors>,
+}
+
+/// Floats per base of the largest tensors that a device allocates in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct LargestTensors {
+    /// Of one window inside a block, whose windows may be computed in turn.
+    of_window: u64,
+    /// Of every window of a batch, between blocks.
+    of_batch: u64,
 }
 
 /// Bytes between a device and its memory, per base, when every launch of the device's kernels reads its inputs and writes
@@ -127,6 +138,10 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: (streams + inner) as u64,
             traffic: Some(Traffic::of(mamba, d_model, n_blocks)),
+            largest: Some(LargestTensors {
+                of_window: (2 * d_inner.max(mamba.dt_rank(d_model) + 2 * mamba.d_state)) as u64,
+                of_batch: d_model as u64,
+            }),
         }
     }
 
@@ -148,6 +163,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: (config.n_layer * kept + LIVE_STREAMS * d_model) as u64,
             traffic: None,
+            largest: None,
         }
     }
 
@@ -172,6 +188,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: (ENFORMER_KEPT_HALVES * half) as u64,
             traffic: None,
+            largest: None,
         }
     }
 
@@ -194,6 +211,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: spread(EPINFORMER_KEPT),
             traffic: None,
+            largest: None,
         }
     }
 
@@ -240,6 +258,15 @@ impl Cost {
     /// Operations of one training step: forward, the recomputation inside backward, and backward at twice forward.
     pub fn train_flops(&self, length: usize, batch: usize) -> u64 {
         4 * self.n_branches * self.forward_flops(length, batch)
+    }
+
+    /// Bytes of the largest tensor that a device allocates in one piece; none for networks without blocks.
+    pub fn largest_tensor_bytes(&self, length: usize, batch: usize) -> Option<u64> {
+        let LargestTensors {
+            of_window,
+            of_batch,
+        } = self.largest?;
+        Some(FLOAT * length as u64 * of_window.max(of_batch * batch as u64))
     }
 
     /// Bytes that one training step needs at its peak: each block's saved input, the streams and buffers beside them.
@@ -306,6 +333,15 @@ mod tests {
             let found = terabytes(found.expect("counted"));
             assert!((found - expected).abs() < 0.005, "{found}");
         }
+    }
+
+    #[test]
+    fn largest_tensor_is_a_blocks_own_until_a_batch_is_larger() {
+        // Both directions of d_inner 256 in one window, or d_model 128 of every window.
+        let cost = Cost::of(&NetworkKind::Seq2ExpSoft.preset());
+        assert_eq!(cost.largest_tensor_bytes(1000, 1), Some(4 * 1000 * 512));
+        assert_eq!(cost.largest_tensor_bytes(1000, 4), Some(4 * 1000 * 512));
+        assert_eq!(cost.largest_tensor_bytes(1000, 8), Some(4 * 1000 * 1024));
     }
 
     #[test]

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use model::NetworkConfig;
 use serde::Serialize;
 
+use crate::cost::Cost;
 use crate::error::RunError;
 
 #[cfg(feature = "gpu")]
@@ -151,6 +152,22 @@ impl OpenDevice {
         }
     }
 
+    /// Checks that the largest tensor of `batch` windows of `length` bases fits in one buffer of the device.
+    ///
+    /// # Errors
+    /// [`RunError::Buffer`] with the largest batch or window that fits.
+    pub fn check_buffers(
+        &self,
+        network: &NetworkConfig,
+        length: usize,
+        batch: usize,
+    ) -> Result<(), RunError> {
+        match kernels::largest_buffer_bytes(&self.device) {
+            Some(limit) => check_buffers(&self.name, limit, network, length, batch),
+            None => Ok(()),
+        }
+    }
+
     /// Makes the chosen device ready.
     ///
     /// # Errors
@@ -167,6 +184,39 @@ impl OpenDevice {
             select(choice, &adapters).map_err(|message| RunError::Device { choice, message })?;
         open_adapter(choice, adapter)
     }
+}
+
+/// Refuses what needs a tensor of more than `limit` bytes.
+fn check_buffers(
+    device: &str,
+    limit: u64,
+    network: &NetworkConfig,
+    length: usize,
+    batch: usize,
+) -> Result<(), RunError> {
+    let cost = Cost::of(network);
+    let needed = |length, batch| cost.largest_tensor_bytes(length, batch).unwrap_or(0);
+    if needed(length, batch) <= limit {
+        return Ok(());
+    }
+    let fitting = (1..batch)
+        .rev()
+        .find(|&fewer| needed(length, fewer) <= limit);
+    let remedy = match fitting {
+        Some(fewer) => format!("take at most {fewer} at once"),
+        None => format!(
+            "take windows of at most {} bases",
+            limit / needed(1, 1).max(1)
+        ),
+    };
+    Err(RunError::Buffer {
+        device: device.to_string(),
+        length,
+        batch,
+        needed: needed(length, batch),
+        limit,
+        remedy,
+    })
 }
 
 /// Returns the adapter that is meant, or why there is none.
@@ -263,6 +313,24 @@ mod tests {
             adapter(1, AdapterKind::Integrated),
         ];
         assert_eq!(select(DeviceChoice::Gpu, &both), Ok(&both[1]));
+    }
+
+    #[test]
+    fn what_no_buffer_holds_is_refused_with_what_fits() {
+        let network = model::NetworkKind::Seq2ExpSoft.preset();
+        let check = |length, batch| check_buffers("gpu:0", 2 << 30, &network, length, batch);
+        // A block's own tensor has 2,048 bytes a base, d_model of a batch 512 bytes a base and window.
+        assert!(check(200_000, 8).is_ok());
+        assert!(check(1 << 20, 4).is_ok());
+        for (length, batch, remedy) in [
+            (200_000, 32, "take at most 20 at once"),
+            (1 << 20, 5, "take at most 4 at once"),
+            ((1 << 20) + 1, 2, "take windows of at most 1048576 bases"),
+        ] {
+            let error = check(length, batch).expect_err("too large").to_string();
+            assert!(error.contains(remedy), "{error}");
+            assert!(error.contains("2147483648"), "{error}");
+        }
     }
 
     #[test]

@@ -179,6 +179,25 @@ pub enum RunError {
         /// What to do.
         remedy: String,
     },
+    /// A window or a batch does not fit in one buffer of its device.
+    #[error(
+        "{batch} windows of {length} bases at once need a tensor of {needed} bytes, and {device} holds at most {limit} in one; \
+         {remedy}, or use --device cpu"
+    )]
+    Buffer {
+        /// The device.
+        device: String,
+        /// Window length in bases.
+        length: usize,
+        /// Windows at once.
+        batch: usize,
+        /// Bytes of the largest tensor.
+        needed: u64,
+        /// Bytes of the device's largest buffer.
+        limit: u64,
+        /// What to do.
+        remedy: String,
+    },
     /// A tensor could not be brought back from its device.
     #[error("reading a tensor from the device: {message}")]
     Tensor {

@@ -112,8 +112,8 @@ impl Experiment {
     /// Opens `output` for an experiment, whose resolved settings are saved in it.
     ///
     /// # Errors
-    /// As [`RunFolder::open`]; [`RunError::FolderOccupied`] when it already holds trained networks and `resume` is
-    /// [`Resume::No`].
+    /// As [`numerics`], [`OpenDevice::check_buffers`] and [`RunFolder::open`]; [`RunError::FolderOccupied`] when the folder
+    /// already holds trained networks and `resume` is [`Resume::No`].
     pub fn open(
         config: ExperimentConfig,
         output: &Path,
@@ -125,6 +125,11 @@ impl Experiment {
             config.train.precision,
             &config.model,
             &machine.device,
+        )?;
+        machine.device.check_buffers(
+            &config.model,
+            config.data.length as usize,
+            config.train.batch,
         )?;
         machine.device.note_parts_without_kernel(&config.model);
         if machine.device.is_cpu() && !config.model.has_blocks() {

@@ -23,50 +23,77 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         BenchTarget::Copy => BenchKind::Copy,
         BenchTarget::Matmul => BenchKind::Matmul,
         BenchTarget::MatmulHalf => BenchKind::MatmulHalf,
-        BenchTarget::Block => {
-            let bench = BlockBench {
-                lengths: args.length.map_or(LENGTHS.to_vec(), |length| vec![length]),
-                n_runs: usize::from(args.runs),
-                d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
-                batch: args.batch,
-                precision: args.precision,
-            };
-            return print_block(&bench.run(&device)?, args.json);
-        }
+        BenchTarget::Block => return time_blocks(args, &device),
     };
-    let (mut network, own_length) = match &args.config {
+    let (network, own_length) = match &args.config {
         Some(path) => {
             let config = ExperimentConfig::read(path, &[])?;
             (config.model, config.data.length as usize)
         }
         None => (NetworkKind::Seq2ExpSoft.preset(), LENGTH),
     };
-    let length = args.length.unwrap_or(own_length);
-    if network.window_problem(length).is_some() {
-        network = network.with_length(length);
-    }
-    if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
-        config.n_layer_generator = usize::from(n_layers);
-        config.n_layer_predictor = usize::from(n_layers);
-    }
-    let bench = Bench {
-        kind,
-        network,
-        length,
-        batch: args.batch,
-        n_runs: usize::from(args.runs),
-        storage: args.storage,
-        precision: args.precision,
+    device.note_parts_without_kernel(&network);
+    let lengths = match args.length.is_empty() {
+        true => vec![own_length],
+        false => args.length.clone(),
     };
-    device.note_parts_without_kernel(&bench.network);
+    for &precision in &args.precision {
+        for &length in &lengths {
+            let mut network = network.clone();
+            if network.window_problem(length).is_some() {
+                network = network.with_length(length);
+            }
+            if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
+                config.n_layer_generator = usize::from(n_layers);
+                config.n_layer_predictor = usize::from(n_layers);
+            }
+            for &batch in &args.batch {
+                let bench = Bench {
+                    kind,
+                    network: network.clone(),
+                    length,
+                    batch,
+                    n_runs: usize::from(args.runs),
+                    storage: args.storage,
+                    precision,
+                };
+                time_one(&bench, &device, args)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Times one block at every length, for each precision and batch.
+fn time_blocks(args: &BenchArgs, device: &OpenDevice) -> Result<()> {
+    let lengths = match args.length.is_empty() {
+        true => LENGTHS.to_vec(),
+        false => args.length.clone(),
+    };
+    for &precision in &args.precision {
+        for &batch in &args.batch {
+            let bench = BlockBench {
+                lengths: lengths.clone(),
+                n_runs: usize::from(args.runs),
+                d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
+                batch,
+                precision,
+            };
+            print_block(&bench.run(device)?, args.json)?;
+        }
+    }
+    Ok(())
+}
+
+fn time_one(bench: &Bench, device: &OpenDevice, args: &BenchArgs) -> Result<()> {
     if args.verify {
-        let agreement = bench.verify(&device)?;
+        let agreement = bench.verify(device)?;
         eprintln!(
             "{}: a training pass differs from the CPU's by {:.1e} in the loss and {:.1e} in the gradient, relative",
             device.name, agreement.loss, agreement.gradient
         );
     }
-    let record = bench.run(&device)?;
+    let record = bench.run(device)?;
     if args.json {
         return print_json(&record);
     }

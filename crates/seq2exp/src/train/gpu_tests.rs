@@ -16,18 +16,22 @@ use crate::error::RunError;
 use crate::interrupt::Signal;
 use crate::synthetic::{SyntheticSource, example};
 
-/// The first adapter of any kind; prints why not when there is none, unless `SEQ2EXP_NEEDS_GPU` is set.
+/// The first adapter of any kind, of those not reached through CUDA if `SEQ2EXP_TEST_GRAPHICS` is set; prints why not when
+/// there is none, unless `SEQ2EXP_NEEDS_GPU` is set.
 fn any_adapter() -> Option<OpenDevice> {
-    let adapters = adapters().expect("this build has GPU support");
-    if adapters.is_empty() {
+    let mut adapters = adapters().expect("this build has GPU support");
+    if std::env::var_os("SEQ2EXP_TEST_GRAPHICS").is_some() {
+        adapters.retain(|adapter| adapter.api != "CUDA");
+    }
+    let Some(first) = adapters.first() else {
         assert!(
             std::env::var_os("SEQ2EXP_NEEDS_GPU").is_none(),
             "no adapter"
         );
         eprintln!("skipped: no adapter; on Debian, mesa-vulkan-drivers brings one in software");
         return None;
-    }
-    let open = OpenDevice::open(DeviceChoice::Adapter(0)).expect("the adapter starts");
+    };
+    let open = OpenDevice::open(DeviceChoice::Adapter(first.number)).expect("the adapter starts");
     eprintln!("on {}", open.name);
     Some(open)
 }

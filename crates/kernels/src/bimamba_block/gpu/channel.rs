@@ -10,6 +10,9 @@ use crate::bimamba_block::layout::BlockSizes;
 /// Channels that one cube works on, one per unit.
 pub(super) const CHANNELS: usize = 64;
 
+/// Steps whose rows of step-size inputs, B and C a cube stages in shared memory at a time.
+pub(super) const STAGE: usize = 16;
+
 /// Steps that one cube walks in kernels without a recurrence.
 pub(super) const WALK: usize = 32;
 
@@ -97,10 +100,33 @@ pub(super) fn load_channel(
     params[start + bias + channel]
 }
 
-/// A channel's step size before softplus, from the row of step-size inputs at `row`.
+/// Copies `n` rows of step-size inputs, B and C, from `projected[first]` on, to shared memory: all units of a cube walk the
+/// same rows. The caller waits for every unit before rows are staged over others.
+#[cube]
+pub(super) fn stage_rows(
+    projected: &Tensor<f32>,
+    first: usize,
+    n: usize,
+    rows: &mut Shared<[f32]>,
+    unit: usize,
+    #[comptime] units: usize,
+    #[comptime] width: usize,
+    #[comptime] most: usize,
+) {
+    #[unroll]
+    for turn in 0..comptime!((most * width).div_ceil(units)) {
+        let i = unit + turn * units;
+        if i < n * width {
+            rows[i] = projected[first * width + i];
+        }
+    }
+    sync_cube();
+}
+
+/// A channel's step size before softplus, from the staged row of step-size inputs at `row`.
 #[cube]
 pub(super) fn raw_step_size(
-    projected: &Tensor<f32>,
+    rows: &Shared<[f32]>,
     row: usize,
     dt_weight: &Array<f32>,
     bias: f32,
@@ -109,7 +135,7 @@ pub(super) fn raw_step_size(
     let mut raw = bias;
     #[unroll]
     for j in 0..rank {
-        raw += projected[row + j] * dt_weight[j];
+        raw += rows[row + j] * dt_weight[j];
     }
     raw
 }

@@ -43,11 +43,48 @@ fn tap_value<E: Float>(
     value
 }
 
-/// One output of the convolution before SiLU.
+/// What the taps read before `first`, so that [`next_taps`] goes on from there; nothing under a mask, which has no order.
 #[cube]
-fn convolve_at<E: Float>(
+fn taps_before<E: Float>(
+    taps: &mut Array<f32>,
     v: &Tensor<E>,
-    params: &Tensor<f32>,
+    mask: &Tensor<f32>,
+    sources: &Tensor<i32>,
+    first: usize,
+    batch_index: usize,
+    direction: usize,
+    channel: usize,
+    length: usize,
+    #[comptime] sizes: BlockSizes,
+    #[comptime] masked: bool,
+) {
+    let d_conv = comptime!(sizes.d_conv);
+    taps[0] = 0.0f32;
+    if comptime!(!masked) {
+        #[unroll]
+        for k in 1..d_conv {
+            taps[k] = tap_value::<E>(
+                v,
+                mask,
+                sources,
+                first,
+                batch_index,
+                direction,
+                channel,
+                length,
+                comptime!(sizes.d_conv - k),
+                sizes,
+                masked,
+            );
+        }
+    }
+}
+
+/// What the taps read at a step, from what they read at the step before: one value is new, unless a mask chooses them.
+#[cube]
+fn next_taps<E: Float>(
+    taps: &mut Array<f32>,
+    v: &Tensor<E>,
     mask: &Tensor<f32>,
     sources: &Tensor<i32>,
     step: usize,
@@ -57,28 +94,62 @@ fn convolve_at<E: Float>(
     length: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] masked: bool,
+) {
+    let d_conv = comptime!(sizes.d_conv);
+    #[unroll]
+    for k in 0..d_conv {
+        if comptime!(masked || k + 1 == sizes.d_conv) {
+            taps[k] = tap_value::<E>(
+                v,
+                mask,
+                sources,
+                step,
+                batch_index,
+                direction,
+                channel,
+                length,
+                comptime!(sizes.d_conv - 1 - k),
+                sizes,
+                masked,
+            );
+        } else {
+            taps[k] = taps[comptime!(k + 1)];
+        }
+    }
+}
+
+/// Reads a channel's taps' weights; returns the bias.
+#[cube]
+fn load_weights(
+    params: &Tensor<f32>,
+    direction: usize,
+    channel: usize,
+    weights: &mut Array<f32>,
+    #[comptime] sizes: BlockSizes,
 ) -> f32 {
     let stride = comptime!(direction_stride(sizes));
     let weight = comptime!(sizes.layout().directions[0].conv_weight.start);
     let bias = comptime!(sizes.layout().directions[0].conv_bias.start);
     let d_conv = comptime!(sizes.d_conv);
-    let mut sum = params[direction * stride + bias + channel];
     #[unroll]
     for k in 0..d_conv {
-        let value = tap_value::<E>(
-            v,
-            mask,
-            sources,
-            step,
-            batch_index,
-            direction,
-            channel,
-            length,
-            comptime!(sizes.d_conv - 1 - k),
-            sizes,
-            masked,
-        );
-        sum += params[direction * stride + weight + channel * d_conv + k] * value;
+        weights[k] = params[direction * stride + weight + channel * d_conv + k];
+    }
+    params[direction * stride + bias + channel]
+}
+
+/// One output of the convolution before SiLU.
+#[cube]
+fn convolve_taps(
+    weights: &Array<f32>,
+    bias: f32,
+    taps: &Array<f32>,
+    #[comptime] d_conv: usize,
+) -> f32 {
+    let mut sum = bias;
+    #[unroll]
+    for k in 0..d_conv {
+        sum += weights[k] * taps[k];
     }
     sum
 }
@@ -105,22 +176,41 @@ fn convolve<E: Float>(
     if channel >= d_inner {
         terminate!();
     }
+    let d_conv = comptime!(sizes.d_conv);
+    let (direction, batch_index) = (sequence / batch, sequence % batch);
+    let mut weights = Array::<f32>::new(d_conv);
+    let bias = load_weights(params, direction, channel, &mut weights, sizes);
     let first = CUBE_POS_Y as usize * walk;
     let end = clamp_max::<usize>(first + walk, steps);
+    let mut taps = Array::<f32>::new(d_conv);
+    taps_before::<E>(
+        &mut taps,
+        v,
+        mask,
+        sources,
+        first,
+        batch_index,
+        direction,
+        channel,
+        length,
+        sizes,
+        masked,
+    );
     for step in first..end {
-        let s = convolve_at::<E>(
+        next_taps::<E>(
+            &mut taps,
             v,
-            params,
             mask,
             sources,
             step,
-            sequence % batch,
-            sequence / batch,
+            batch_index,
+            direction,
             channel,
             length,
             sizes,
             masked,
         );
+        let s = convolve_taps(&weights, bias, &taps, d_conv);
         u[(sequence * steps + step) * d_inner + channel] = E::cast_from(silu(s));
     }
 }
@@ -160,12 +250,28 @@ fn convolve_gradient<E: Float>(
         dweight[k] = 0.0f32;
     }
     let mut dbias = 0.0f32;
+    let mut weights = Array::<f32>::new(d_conv);
+    let bias = load_weights(params, direction, channel, &mut weights, sizes);
     let first = chunk * chunk_len;
     let end = clamp_max::<usize>(first + chunk_len, steps);
+    let mut taps = Array::<f32>::new(d_conv);
+    taps_before::<E>(
+        &mut taps,
+        v,
+        mask,
+        sources,
+        first,
+        batch_index,
+        direction,
+        channel,
+        length,
+        sizes,
+        masked,
+    );
     for step in first..end {
-        let s = convolve_at::<E>(
+        next_taps::<E>(
+            &mut taps,
             v,
-            params,
             mask,
             sources,
             step,
@@ -176,26 +282,14 @@ fn convolve_gradient<E: Float>(
             sizes,
             masked,
         );
+        let s = convolve_taps(&weights, bias, &taps, d_conv);
         let at = (sequence * steps + step) * d_inner + channel;
         let ds = (f32::cast_from(du[at]) + f32::cast_from(du_projected[at])) * silu_slope(s);
         du[at] = E::cast_from(ds);
         dbias += ds;
         #[unroll]
         for k in 0..d_conv {
-            let value = tap_value::<E>(
-                v,
-                mask,
-                sources,
-                step,
-                batch_index,
-                direction,
-                channel,
-                length,
-                comptime!(sizes.d_conv - 1 - k),
-                sizes,
-                masked,
-            );
-            dweight[k] += ds * value;
+            dweight[k] += ds * taps[k];
         }
     }
     let row_len = comptime!(convolution_params_len(sizes));
@@ -231,20 +325,69 @@ fn input_gradient<E: Float>(
     }
     let first = CUBE_POS_Y as usize * walk;
     let end = clamp_max::<usize>(first + walk, length);
+    let mut weights = Array::<f32>::new(comptime!(2 * sizes.d_conv));
+    // s' at the step that reads a position with the last tap, and at those after it, of each direction.
+    let mut read = Array::<f32>::new(comptime!(2 * sizes.d_conv));
+    #[unroll]
+    for direction in 0..2usize {
+        #[unroll]
+        for k in 0..d_conv {
+            weights[comptime!(direction * sizes.d_conv + k)] =
+                params[direction * stride + weight + channel * d_conv + k];
+            let place = comptime!(direction * sizes.d_conv + k);
+            read[place] = 0.0f32;
+            // One step off, as the loop moves on before it reads: behind a position in the order of the direction.
+            let step = select(direction == 0, first + k, length - first + k);
+            let earlier = if comptime!(direction == 0) {
+                step - 1
+            } else {
+                step
+            };
+            if (direction == 1 || step > 0) && earlier < steps {
+                let row = (direction * batch + batch_index) * steps + earlier;
+                read[place] = f32::cast_from(ds[row * d_inner + channel]);
+            }
+        }
+    }
     for t in first..end {
         let mut sum = 0.0f32;
         #[unroll]
         for direction in 0..2usize {
             // The step that reads this position with the last tap; later steps read it with earlier taps.
             let own = position(t, length, direction);
+            let rows = (direction * batch + batch_index) * steps;
+            let start = comptime!(direction * sizes.d_conv);
+            // Steps grow with positions in one direction and shrink in the other.
+            let fresh = if comptime!(direction == 0) {
+                own + d_conv - 1
+            } else {
+                own
+            };
+            let mut value = 0.0f32;
+            if fresh < steps {
+                value = f32::cast_from(ds[(rows + fresh) * d_inner + channel]);
+            }
             #[unroll]
             for k in 0..d_conv {
-                let step = own + comptime!(sizes.d_conv - 1 - k);
-                if step < steps {
-                    let row = (direction * batch + batch_index) * steps + step;
-                    sum += params[direction * stride + weight + channel * d_conv + k]
-                        * f32::cast_from(ds[row * d_inner + channel]);
+                if comptime!(direction == 0) {
+                    if comptime!(k + 1 == sizes.d_conv) {
+                        read[comptime!(start + k)] = value;
+                    } else {
+                        read[comptime!(start + k)] = read[comptime!(start + k + 1)];
+                    }
+                } else {
+                    let back = comptime!(sizes.d_conv - 1 - k);
+                    if comptime!(back == 0) {
+                        read[comptime!(start + back)] = value;
+                    } else {
+                        read[comptime!(start + back)] = read[comptime!(start + back - 1)];
+                    }
                 }
+            }
+            #[unroll]
+            for k in 0..d_conv {
+                sum +=
+                    weights[comptime!(start + k)] * read[comptime!(start + sizes.d_conv - 1 - k)];
             }
         }
         dv[(batch_index * length + t) * d_inner + channel] = E::cast_from(sum);

@@ -5,15 +5,13 @@ use std::ops::Range;
 use burn::tensor::{Tensor, TensorData};
 
 use super::scan::CHUNK;
-use super::tests::{DEVICE_SHARE, half_precisions, half_share};
+use super::tests::{check_params, half_precisions, half_share, single_share};
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::masked::masked_bimamba_block;
 use crate::bimamba_block::masked_tests::{Expected, random_mask};
 use crate::bimamba_block::plan::{BlockOptions, Numerics as BlockNumerics, Precision};
-use crate::bimamba_block::tests::{
-    Numbers, PRIME, assert_params_close, random_params, relative_error, tensor_params, to_vec,
-};
+use crate::bimamba_block::tests::{Numbers, PRIME, random_params, tensor_params, to_vec};
 use crate::golden::assert_close;
 use crate::test_device::gpu;
 
@@ -57,7 +55,7 @@ fn check_in(
         },
     };
     let share = match precision {
-        Precision::F32 => DEVICE_SHARE,
+        Precision::F32 => single_share(),
         half => half_share(half),
     };
     let out = masked_bimamba_block(
@@ -83,13 +81,7 @@ fn check_in(
     ] {
         assert_close(&format!("{what}: {name}"), found, expected, share);
     }
-    if precision == Precision::F32 {
-        assert_params_close(&what, sizes, &dparams, &expected.dparams, share);
-    } else {
-        // Terms of a sum over positions are off by their share, and may cancel in single parameters.
-        let error = relative_error(&dparams, &expected.dparams);
-        assert!(error <= share, "{what}: parameters off by {error:.1e}");
-    }
+    check_params(&what, sizes, &dparams, &expected.dparams, share);
 }
 
 #[test]

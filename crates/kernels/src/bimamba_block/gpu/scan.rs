@@ -16,7 +16,8 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, direction_stride, element, load_channel, position, presence, raw_step_size, softplus,
+    CHANNELS, STAGE, direction_stride, element, load_channel, position, presence, raw_step_size,
+    softplus, stage_rows,
 };
 use super::extent::Extent;
 use super::masked::DeviceMask;
@@ -26,7 +27,7 @@ use crate::bimamba_block::layout::BlockSizes;
 pub(super) const CHUNK: usize = 128;
 
 /// Chunks whose values are loaded together while states are carried, so that loads overlap.
-const CARRY: usize = 8;
+const CARRY: usize = 32;
 
 /// Last state of each chunk, `[sequence, chunk, d_state, d_inner]`, from a state of zero, and its sum of step sizes,
 /// `[sequence, chunk, d_inner]`.
@@ -43,10 +44,12 @@ fn chunk_ends<E: Float>(
     steps: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] stage: usize,
+    #[comptime] units: usize,
     #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let unit = UNIT_POS_X as usize;
     let chunk = CUBE_POS_Y as usize;
     let sequence = CUBE_POS_Z as usize;
     let n_chunk = CUBE_COUNT_Y as usize;
@@ -54,9 +57,10 @@ fn chunk_ends<E: Float>(
     let n_state = comptime!(sizes.d_state);
     let rank = comptime!(sizes.dt_rank);
     let width = comptime!(sizes.d_x_proj());
-    if channel >= d_inner {
-        terminate!();
-    }
+    // Units without a channel stay for the barriers, on the last channel, and write nothing.
+    let active = (ABSOLUTE_POS_X as usize) < d_inner;
+    let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
+    let mut rows = Shared::<[f32]>::new_slice(comptime!(stage * sizes.d_x_proj()));
     let mut rates = Array::<f32>::new(n_state);
     let mut dt_weight = Array::<f32>::new(rank);
     let bias = load_channel(
@@ -75,24 +79,33 @@ fn chunk_ends<E: Float>(
     let mut sum = 0.0f32;
     let first = chunk * chunk_len;
     let end = clamp_max::<usize>(first + chunk_len, steps);
-    for step in first..end {
-        let row = sequence * steps + step;
-        let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-        let at = (sequence % batch) * length + position(step, length, sequence / batch);
-        let delta = softplus(raw) * presence(mask, at, masked);
-        let input = delta * f32::cast_from(u[row * d_inner + channel]);
-        sum += delta;
+    let n_stage = (end - first + stage - 1) / stage;
+    for k in 0..n_stage {
+        let from = first + k * stage;
+        let n_step = clamp_max::<usize>(end - from, stage);
+        let row = sequence * steps + from;
+        stage_rows(projected, row, n_step, &mut rows, unit, units, width, stage);
+        for i in 0..n_step {
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = (sequence % batch) * length + position(from + i, length, sequence / batch);
+            let delta = softplus(raw) * presence(mask, at, masked);
+            let input = delta * f32::cast_from(u[(row + i) * d_inner + channel]);
+            sum += delta;
+            #[unroll]
+            for n in 0..n_state {
+                h[n] = f32::exp(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
+            }
+        }
+        sync_cube();
+    }
+    if active {
+        let at = (sequence * n_chunk + chunk) * d_inner;
         #[unroll]
         for n in 0..n_state {
-            h[n] = f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
+            states[at * n_state + n * d_inner + channel] = h[n];
         }
+        step_sums[at + channel] = sum;
     }
-    let at = (sequence * n_chunk + chunk) * d_inner;
-    #[unroll]
-    for n in 0..n_state {
-        states[at * n_state + n * d_inner + channel] = h[n];
-    }
-    step_sums[at + channel] = sum;
 }
 
 /// Replaces the last value of each chunk by the value that is carried into it; a unit walks one state of a channel.
@@ -169,10 +182,12 @@ fn outputs<E: Float>(
     n_out: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] stage: usize,
+    #[comptime] units: usize,
     #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let unit = UNIT_POS_X as usize;
     let chunk = CUBE_POS_Y as usize;
     let sequence = CUBE_POS_Z as usize;
     let n_chunk = CUBE_COUNT_Y as usize;
@@ -180,15 +195,19 @@ fn outputs<E: Float>(
     let n_state = comptime!(sizes.d_state);
     let rank = comptime!(sizes.dt_rank);
     let width = comptime!(sizes.d_x_proj());
+    let active = (ABSOLUTE_POS_X as usize) < d_inner;
+    let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
     let direction = sequence / batch;
     let first = chunk * chunk_len;
     // Steps whose outputs are asked for.
     let from = select(direction == 0, out_start, length - out_start - n_out);
     let to = from + n_out;
     let end = clamp_max::<usize>(clamp_max::<usize>(first + chunk_len, steps), to);
-    if channel >= d_inner || first + chunk_len <= from || end <= first {
+    // The same for every unit of the cube: no barrier is left waiting.
+    if first + chunk_len <= from || end <= first {
         terminate!();
     }
+    let mut rows = Shared::<[f32]>::new_slice(comptime!(stage * sizes.d_x_proj()));
     let mut rates = Array::<f32>::new(n_state);
     let mut dt_weight = Array::<f32>::new(rank);
     let bias = load_channel(
@@ -208,23 +227,31 @@ fn outputs<E: Float>(
     for n in 0..n_state {
         h[n] = states[at * n_state + n * d_inner + channel];
     }
-    for step in first..end {
-        let row = sequence * steps + step;
-        let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-        let at = position(step, length, direction);
-        let delta = softplus(raw) * presence(mask, (sequence % batch) * length + at, masked);
-        let value = f32::cast_from(u[row * d_inner + channel]);
-        let input = delta * value;
-        let mut sum = skip * value;
-        #[unroll]
-        for n in 0..n_state {
-            h[n] = f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
-            sum += h[n] * projected[row * width + rank + n_state + n];
+    let n_stage = (end - first + stage - 1) / stage;
+    for k in 0..n_stage {
+        let stage_first = first + k * stage;
+        let n_step = clamp_max::<usize>(end - stage_first, stage);
+        let row = sequence * steps + stage_first;
+        stage_rows(projected, row, n_step, &mut rows, unit, units, width, stage);
+        for i in 0..n_step {
+            let step = stage_first + i;
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = position(step, length, direction);
+            let delta = softplus(raw) * presence(mask, (sequence % batch) * length + at, masked);
+            let value = f32::cast_from(u[(row + i) * d_inner + channel]);
+            let input = delta * value;
+            let mut sum = skip * value;
+            #[unroll]
+            for n in 0..n_state {
+                h[n] = f32::exp(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
+                sum += h[n] * rows[i * width + rank + n_state + n];
+            }
+            if active && step >= from {
+                let output = at - out_start;
+                y[(sequence * n_out + output) * d_inner + channel] = E::cast_from(sum);
+            }
         }
-        if step >= from {
-            let output = at - out_start;
-            y[(sequence * n_out + output) * d_inner + channel] = E::cast_from(sum);
-        }
+        sync_cube();
     }
 }
 
@@ -309,6 +336,8 @@ pub(super) fn chunk_states(extent: &Extent, scan: &ScanTensors) -> CubeTensor {
         extent.steps(),
         extent.sizes,
         CHUNK,
+        STAGE,
+        CHANNELS,
         scan.mask.is_some(),
         element(scan.u.dtype()),
     );
@@ -338,6 +367,8 @@ pub(super) fn scan_outputs(extent: &Extent, scan: &ScanTensors, states: &CubeTen
         extent.n_out(),
         extent.sizes,
         CHUNK,
+        STAGE,
+        CHANNELS,
         scan.mask.is_some(),
         element(dtype),
     );

@@ -21,18 +21,22 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, direction_stride, element, load_channel, position, presence, raw_step_size, sigmoid,
-    softplus,
+    CHANNELS, STAGE, direction_stride, element, load_channel, position, presence, raw_step_size,
+    sigmoid, softplus, stage_rows,
 };
 use super::extent::Extent;
+use super::products::reshape;
 use super::scan::{CHUNK, ScanTensors, carry_states, channel_blocks, scan_grid};
 use crate::bimamba_block::layout::BlockSizes;
 
 /// Steps whose states are held at a time.
-const RUN: usize = 8;
+const RUN: usize = 4;
 
-/// Shared memory that a cube may use: what every Vulkan device has.
-const SHARED_BYTES: usize = 16 * 1024;
+/// Shared memory that a cube uses at most, where the device has it: several cubes then share a processor.
+const SHARED_BYTES: usize = 32 * 1024;
+
+/// Partial sums of a sum over channels, so that additions overlap.
+const SUMS: usize = 4;
 
 /// Gradient of the outputs at a step; 0 where no output is asked for.
 #[cube]
@@ -69,10 +73,12 @@ fn chunk_adjoints<E: Float>(
     n_out: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] stage: usize,
+    #[comptime] units: usize,
     #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let unit = UNIT_POS_X as usize;
     let chunk = CUBE_POS_Y as usize;
     let sequence = CUBE_POS_Z as usize;
     let n_chunk = CUBE_COUNT_Y as usize;
@@ -80,9 +86,9 @@ fn chunk_adjoints<E: Float>(
     let n_state = comptime!(sizes.d_state);
     let rank = comptime!(sizes.dt_rank);
     let width = comptime!(sizes.d_x_proj());
-    if channel >= d_inner {
-        terminate!();
-    }
+    let active = (ABSOLUTE_POS_X as usize) < d_inner;
+    let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
+    let mut rows = Shared::<[f32]>::new_slice(comptime!(stage * sizes.d_x_proj()));
     let direction = sequence / batch;
     let batch_index = sequence % batch;
     let mut rates = Array::<f32>::new(n_state);
@@ -103,25 +109,37 @@ fn chunk_adjoints<E: Float>(
     let mut sum = 0.0f32;
     let first = chunk * chunk_len;
     let end = clamp_max::<usize>(first + chunk_len, steps);
-    for k in 0..(end - first) {
-        let step = end - 1 - k;
-        let row = (sequence * steps + step) * width;
-        let raw = raw_step_size(projected, row, &dt_weight, bias, rank);
-        let at = position(step, length, direction);
-        let delta = softplus(raw) * presence(mask, batch_index * length + at, masked);
-        sum += delta;
-        let y = output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
+    let n_stage = (end - first + stage - 1) / stage;
+    for k in 0..n_stage {
+        // Stages are cut from the chunk's end, the first of them last.
+        let to = end - k * stage;
+        let n_step = clamp_max::<usize>(to - first, stage);
+        let from = to - n_step;
+        let row = sequence * steps + from;
+        stage_rows(projected, row, n_step, &mut rows, unit, units, width, stage);
+        for back in 0..n_step {
+            let i = n_step - 1 - back;
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = position(from + i, length, direction);
+            let delta = softplus(raw) * presence(mask, batch_index * length + at, masked);
+            sum += delta;
+            let y = output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
+            #[unroll]
+            for n in 0..n_state {
+                g[n] =
+                    f32::exp(delta * rates[n]) * (g[n] + y * rows[i * width + rank + n_state + n]);
+            }
+        }
+        sync_cube();
+    }
+    if active {
+        let at = (sequence * n_chunk + chunk) * d_inner;
         #[unroll]
         for n in 0..n_state {
-            g[n] = f32::exp(delta * rates[n]) * (g[n] + y * projected[row + rank + n_state + n]);
+            adjoints[at * n_state + n * d_inner + channel] = g[n];
         }
+        step_sums[at + channel] = sum;
     }
-    let at = (sequence * n_chunk + chunk) * d_inner;
-    #[unroll]
-    for n in 0..n_state {
-        adjoints[at * n_state + n * d_inner + channel] = g[n];
-    }
-    step_sums[at + channel] = sum;
 }
 
 /// Every gradient of a chunk, from the state before it and the G behind it.
@@ -151,6 +169,7 @@ fn chunk_gradients<E: Float>(
     n_out: usize,
     #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
+    #[comptime] stage: usize,
     #[comptime] run_len: usize,
     #[comptime] channels: usize,
     #[comptime] masked: bool,
@@ -170,10 +189,15 @@ fn chunk_gradients<E: Float>(
     // Units without a channel stay for the barriers, on the last channel, and add nothing.
     let active = (ABSOLUTE_POS_X as usize) < d_inner;
     let channel = clamp_max::<usize>(ABSOLUTE_POS_X as usize, d_inner - 1);
+    let column_len = comptime!(padded(channels));
     let counted = select(active, 1.0f32, 0.0f32);
 
+    // Contributions to the sums of a step, a column per row of units, padded so that neither access meets a bank twice.
     let mut shared =
-        Shared::<[f32]>::new_slice(comptime!(row_sums(sizes, masked) * (channels + 1)));
+        Shared::<[f32]>::new_slice(comptime!(row_sums(sizes, masked) * padded(channels)));
+    // The states before each step of a run, a column per unit.
+    let mut before = Shared::<[f32]>::new_slice(comptime!(run_len * sizes.d_state * channels));
+    let mut rows = Shared::<[f32]>::new_slice(comptime!(stage * sizes.d_x_proj()));
     let mut rates = Array::<f32>::new(n_state);
     let mut dt_weight = Array::<f32>::new(rank);
     let bias = load_channel(
@@ -191,6 +215,9 @@ fn chunk_gradients<E: Float>(
     let mut h = Array::<f32>::new(n_state);
     let mut g = Array::<f32>::new(n_state);
     let mut da = Array::<f32>::new(n_state);
+    let mut b_row = Array::<f32>::new(n_state);
+    let mut c_row = Array::<f32>::new(n_state);
+    let mut dt_row = Array::<f32>::new(rank);
     let mut dweight = Array::<f32>::new(rank);
     let mut dbias = 0.0f32;
     let mut dskip = 0.0f32;
@@ -210,89 +237,113 @@ fn chunk_gradients<E: Float>(
     let end = clamp_max::<usize>(first + chunk_len, steps);
     let n_run = (end - first + run_len - 1) / run_len;
     let mut starts = Array::<f32>::new(comptime!(chunk_len / run_len * sizes.d_state));
-    let mut before = Array::<f32>::new(comptime!(run_len * sizes.d_state));
-    for run in 0..n_run {
-        #[unroll]
-        for n in 0..n_state {
-            starts[run * n_state + n] = h[n];
-        }
-        let run_first = first + run * run_len;
-        let run_end = clamp_max::<usize>(run_first + run_len, end);
-        for step in run_first..run_end {
-            let row = sequence * steps + step;
-            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let at = batch_index * length + position(step, length, direction);
+    let n_stage = (end - first + stage - 1) / stage;
+    for k in 0..n_stage {
+        let from = first + k * stage;
+        let n_step = clamp_max::<usize>(end - from, stage);
+        let row = sequence * steps + from;
+        stage_rows(
+            projected, row, n_step, &mut rows, unit, channels, width, stage,
+        );
+        for i in 0..n_step {
+            let run = (k * stage + i) / run_len;
+            if i % run_len == 0 {
+                #[unroll]
+                for n in 0..n_state {
+                    starts[run * n_state + n] = h[n];
+                }
+            }
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = batch_index * length + position(from + i, length, direction);
             let delta = softplus(raw) * presence(mask, at, masked);
-            let input = delta * f32::cast_from(u[row * d_inner + channel]);
+            let input = delta * f32::cast_from(u[(row + i) * d_inner + channel]);
             #[unroll]
             for n in 0..n_state {
-                h[n] =
-                    f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
+                h[n] = f32::exp(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
             }
         }
+        sync_cube();
     }
 
     for run_back in 0..n_run {
         let run = n_run - 1 - run_back;
         let run_first = first + run * run_len;
-        let run_end = clamp_max::<usize>(run_first + run_len, end);
+        let n_step = clamp_max::<usize>(end - run_first, run_len);
+        let run_row = sequence * steps + run_first;
+        stage_rows(
+            projected, run_row, n_step, &mut rows, unit, channels, width, run_len,
+        );
         #[unroll]
         for n in 0..n_state {
             h[n] = starts[run * n_state + n];
         }
-        for step in run_first..run_end {
-            let row = sequence * steps + step;
-            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let at = batch_index * length + position(step, length, direction);
+        for i in 0..n_step {
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = batch_index * length + position(run_first + i, length, direction);
             let delta = softplus(raw) * presence(mask, at, masked);
-            let input = delta * f32::cast_from(u[row * d_inner + channel]);
+            let input = delta * f32::cast_from(u[(run_row + i) * d_inner + channel]);
+            // Before any state is written, which for all a compiler knows could be over it.
             #[unroll]
             for n in 0..n_state {
-                before[(step - run_first) * n_state + n] = h[n];
-                h[n] =
-                    f32::exp(delta * rates[n]) * h[n] + input * projected[row * width + rank + n];
+                b_row[n] = rows[i * width + rank + n];
+            }
+            #[unroll]
+            for n in 0..n_state {
+                before[(i * n_state + n) * channels + unit] = h[n];
+                h[n] = f32::exp(delta * rates[n]) * h[n] + input * b_row[n];
             }
         }
-        for k in 0..(run_end - run_first) {
-            let step = run_end - 1 - k;
-            let row = sequence * steps + step;
-            let raw = raw_step_size(projected, row * width, &dt_weight, bias, rank);
-            let at = position(step, length, direction);
+        for k in 0..n_step {
+            let i = n_step - 1 - k;
+            let row = run_row + i;
+            let raw = raw_step_size(&rows, i * width, &dt_weight, bias, rank);
+            let at = position(run_first + i, length, direction);
             let present = presence(mask, batch_index * length + at, masked);
             let whole = softplus(raw);
             let delta = whole * present;
             let value = f32::cast_from(u[row * d_inner + channel]);
             let dout =
                 output_gradient::<E>(dy, at, channel, batch_index, out_start, n_out, d_inner);
+            // Everything that is read from shared memory before anything is written to it.
+            let input = delta * value;
+            let counted_input = counted * input;
+            let counted_dout = counted * dout;
+            #[unroll]
+            for n in 0..n_state {
+                b_row[n] = rows[i * width + rank + n];
+                c_row[n] = rows[i * width + rank + n_state + n];
+                h[n] = before[(i * n_state + n) * channels + unit];
+            }
+            #[unroll]
+            for j in 0..rank {
+                dt_row[j] = rows[i * width + j];
+            }
             let mut output = skip * value;
             let mut dinput = 0.0f32;
             let mut ddelta = 0.0f32;
             #[unroll]
             for n in 0..n_state {
-                let b = projected[row * width + rank + n];
-                let c = projected[row * width + rank + n_state + n];
                 let decay = f32::exp(delta * rates[n]);
-                let h_before = before[(step - run_first) * n_state + n];
-                let h_after = decay * h_before + delta * value * b;
-                let q = g[n] + dout * c;
-                output += h_after * c;
-                shared[(rank + n) * (channels + 1) + unit] = counted * q * delta * value;
-                shared[(rank + n_state + n) * (channels + 1) + unit] = counted * dout * h_after;
-                dinput += q * b;
+                let h_after = decay * h[n] + input * b_row[n];
+                let q = g[n] + dout * c_row[n];
+                output += h_after * c_row[n];
+                shared[(rank + n) * column_len + unit] = q * counted_input;
+                shared[(rank + n_state + n) * column_len + unit] = h_after * counted_dout;
+                dinput += q * b_row[n];
                 g[n] = q * decay;
-                let dexponent = g[n] * h_before;
+                let dexponent = g[n] * h[n];
                 ddelta += dexponent * rates[n];
                 da[n] += dexponent * delta;
             }
             let dstep = ddelta + dinput * value;
             let draw = dstep * present * sigmoid(raw);
             if comptime!(masked) {
-                shared[width * (channels + 1) + unit] = counted * dstep * whole;
+                shared[width * column_len + unit] = counted * dstep * whole;
             }
             #[unroll]
             for j in 0..rank {
-                shared[j * (channels + 1) + unit] = counted * draw * dt_weight[j];
-                dweight[j] += draw * projected[row * width + j];
+                shared[j * column_len + unit] = counted * draw * dt_weight[j];
+                dweight[j] += draw * dt_row[j];
             }
             dbias += draw;
             dskip += dout * value;
@@ -309,9 +360,23 @@ fn chunk_gradients<E: Float>(
             for turn in 0..comptime!(row_sums(sizes, masked).div_ceil(channels)) {
                 let column = unit + turn * channels;
                 if column < comptime!(row_sums(sizes, masked)) {
+                    let parts = comptime!(SUMS.min(channels));
+                    let mut sums = Array::<f32>::new(parts);
+                    #[unroll]
+                    for k in 0..parts {
+                        sums[k] = 0.0f32;
+                    }
+                    #[unroll]
+                    for other in 0..comptime!(channels / SUMS.min(channels)) {
+                        #[unroll]
+                        for k in 0..parts {
+                            sums[k] += shared[column * column_len + other * parts + k];
+                        }
+                    }
                     let mut sum = 0.0f32;
-                    for other in 0..channels {
-                        sum += shared[column * (channels + 1) + other];
+                    #[unroll]
+                    for k in 0..parts {
+                        sum += sums[k];
                     }
                     if column < width {
                         partial_rows[block_row + column] = sum;
@@ -354,10 +419,17 @@ fn row_sums(sizes: BlockSizes, masked: bool) -> usize {
     sizes.d_x_proj() + usize::from(masked)
 }
 
-/// Channels whose contributions to the sums of a step fit in shared memory.
-fn channels_that_fit(sizes: BlockSizes, masked: bool) -> usize {
+/// Floats from one column of contributions to the next.
+fn padded(channels: usize) -> usize {
+    channels + SUMS
+}
+
+/// Channels that a cube of [`chunk_gradients`] takes, so that what it shares fits in `bytes`.
+fn channels_that_fit(sizes: BlockSizes, masked: bool, bytes: usize) -> usize {
     let fits = |channels: usize| {
-        row_sums(sizes, masked) * (channels + 1) * size_of::<f32>() <= SHARED_BYTES
+        let sums = row_sums(sizes, masked) * padded(channels);
+        let states = RUN * sizes.d_state * channels;
+        (sums + states + STAGE * sizes.d_x_proj()) * size_of::<f32>() <= bytes
     };
     let mut channels = CHANNELS;
     while channels > 1 && !fits(channels) {
@@ -407,12 +479,16 @@ pub(super) fn scan_gradients(
         extent.n_out(),
         sizes,
         CHUNK,
+        STAGE,
+        CHANNELS,
         masked,
         element(dtype),
     );
     carry_states(extent, &scan.params, step_sums, &adjoints, true);
 
-    let channels = channels_that_fit(sizes, masked);
+    let hardware = &scan.u.client.properties().hardware;
+    let shared_bytes = SHARED_BYTES.min(hardware.max_shared_memory_size);
+    let channels = channels_that_fit(sizes, masked, shared_bytes);
     let n_block = channel_blocks(sizes.d_inner, channels) as usize;
     let rows = extent.n_sequence() * extent.steps();
     let new = |shape: &[usize], dtype| extent.new_tensor(&scan.u, shape, dtype);
@@ -429,7 +505,10 @@ pub(super) fn scan_gradients(
     // Positions behind the last step stay 0.
     let partial_mask = masked.then(|| {
         let shape = [n_block * 2, extent.batch * extent.length];
-        CubeBackend::float_zeros(Shape::from(shape), &scan.u.device, FloatDType::F32)
+        // CUDA pads the rows of what is allocated with more than one axis.
+        let flat = Shape::from([shape[0] * shape[1]]);
+        let zeros = CubeBackend::float_zeros(flat, &scan.u.device, FloatDType::F32);
+        reshape(zeros, &shape)
     });
     chunk_gradients::launch(
         &scan.u.client,
@@ -459,6 +538,7 @@ pub(super) fn scan_gradients(
         extent.n_out(),
         sizes,
         CHUNK,
+        STAGE,
         RUN,
         channels,
         masked,
