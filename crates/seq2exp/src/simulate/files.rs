@@ -271,8 +271,8 @@ const SOFT: Recipe = Recipe {
 const DELTA: Recipe = Recipe {
     name: "simulation_delta",
     kind: "seq2exp_delta",
-    train: "steps = 7500\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\n\
-            mask_start_step = 1500\nmask_warmup_steps = 1500\nrandom_mask_steps = 4500",
+    train: "steps = 9000\nlr = 3e-3\nvalidation_every = 250\nkl_weight = 0.0\nmask_weight = 0.2\n\
+            mask_start_step = 3000\nmask_warmup_steps = 1500\nrandom_mask_steps = 6000",
     select: "threshold = 0.5",
 };
 
