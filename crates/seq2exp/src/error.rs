@@ -181,7 +181,7 @@ pub enum RunError {
     },
     /// A window or a batch does not fit in one buffer of its device.
     #[error(
-        "{batch} windows of {length} bases at once need a tensor of {needed} bytes, and {device} holds at most {limit} in one; \
+        "a batch of {batch} with {length} bases needs a tensor of {needed} bytes, and {device} holds at most {limit} in one; \
          {remedy}, or use --device cpu"
     )]
     Buffer {

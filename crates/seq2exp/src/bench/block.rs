@@ -115,15 +115,15 @@ impl BlockBench {
     /// Times the block on a device.
     ///
     /// # Errors
-    /// [`RunError::Model`] when a length is 0, [`RunError::Numerics`] when the device lacks the precision.
+    /// [`RunError::Model`] when a length is 0, [`RunError::Numerics`] and [`RunError::Buffer`] when the device lacks the precision or
+    /// cannot hold a length in one buffer.
     pub fn run(&self, open: &OpenDevice) -> Result<BlockRecord, RunError> {
         let config = Seq2ExpConfig::soft();
-        let numerics = numerics(
-            Storage::F32,
-            self.precision,
-            &NetworkConfig::Seq2Exp(config.clone()),
-            open,
-        )?;
+        let network = NetworkConfig::Seq2Exp(config.clone());
+        for &length in &self.lengths {
+            open.check_buffers(&network, length, self.batch)?;
+        }
+        let numerics = numerics(Storage::F32, self.precision, &network, open)?;
         let device = &open.device;
         let init = |device: &Device| {
             let initializer = Initializer::new(2, device);
