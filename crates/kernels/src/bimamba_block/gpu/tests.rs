@@ -7,6 +7,7 @@ use burn_cubecl::CubeBackend;
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::*;
 
+use super::products::sum_axis;
 use super::scan::CHUNK;
 use super::{Block, Gradients, join};
 use crate::bimamba_block::bimamba_block;
@@ -214,6 +215,31 @@ fn outputs_of_a_range_agree_with_reference() {
         check_block(2, length, single_share(), |block| {
             block.outputs = outputs.clone()
         });
+    }
+}
+
+#[test]
+fn sums_of_many_terms_are_those_of_the_host() {
+    // In parts once, with and without something left over, and in parts of parts.
+    for (terms, columns) in [(1037, 5), (512, 3), (256 * 600 + 1, 2)] {
+        let values = Numbers(terms as u64).vec(terms * columns, 1.0);
+        let mut by_column = vec![0.0; columns];
+        for row in values.chunks(columns) {
+            for (sum, &value) in by_column.iter_mut().zip(row) {
+                *sum += f64::from(value);
+            }
+        }
+        let Some(down) = on_device(&values, [terms, columns]) else {
+            return;
+        };
+        let turned: Vec<f32> = (0..columns)
+            .flat_map(|column| values.iter().skip(column).step_by(columns).copied())
+            .collect();
+        let along = on_device(&turned, [columns, terms]).expect("the device is there");
+        for (axis, tensor) in [down, along].into_iter().enumerate() {
+            let found = to_host(sum_axis(tensor, axis));
+            assert_close(&format!("axis {axis}, {terms}"), &found, &by_column, 1e-5);
+        }
     }
 }
 
