@@ -15,6 +15,7 @@ mod norm;
 mod products;
 mod scan;
 mod scan_backward;
+mod taps;
 #[cfg(test)]
 mod tests;
 

@@ -9,150 +9,8 @@ use super::channel::{CHANNELS, WALK, direction_stride, element, position, silu, 
 use super::extent::Extent;
 use super::masked::DeviceMask;
 use super::scan::{CHUNK, channel_blocks, scan_grid};
+use super::taps::{convolve_taps, load_weights, next_taps, taps_before};
 use crate::bimamba_block::layout::BlockSizes;
-
-/// What a tap reads at a step, 0 before the first: the position `back` steps before; under a mask the `back`-th selected
-/// position before, times its mask.
-#[cube]
-fn tap_value<E: Float>(
-    v: &Tensor<E>,
-    mask: &Tensor<f32>,
-    sources: &Tensor<i32>,
-    step: usize,
-    batch_index: usize,
-    direction: usize,
-    channel: usize,
-    length: usize,
-    #[comptime] back: usize,
-    #[comptime] sizes: BlockSizes,
-    #[comptime] masked: bool,
-) -> f32 {
-    let d_inner = comptime!(sizes.d_inner);
-    let mut value = 0.0f32;
-    if comptime!(masked && back > 0) {
-        let at = (batch_index * 2 + direction) * length + position(step, length, direction);
-        let source = sources[at * comptime!(sizes.d_conv - 1) + comptime!(back - 1)];
-        if source >= 0 {
-            let row = batch_index * length + usize::cast_from(source);
-            value = mask[row] * f32::cast_from(v[row * d_inner + channel]);
-        }
-    } else if step >= back {
-        let row = batch_index * length + position(step - back, length, direction);
-        value = f32::cast_from(v[row * d_inner + channel]);
-    }
-    value
-}
-
-/// What the taps read before `first`, so that [`next_taps`] goes on from there; nothing under a mask, which has no order.
-#[cube]
-fn taps_before<E: Float>(
-    taps: &mut Array<f32>,
-    v: &Tensor<E>,
-    mask: &Tensor<f32>,
-    sources: &Tensor<i32>,
-    first: usize,
-    batch_index: usize,
-    direction: usize,
-    channel: usize,
-    length: usize,
-    #[comptime] sizes: BlockSizes,
-    #[comptime] masked: bool,
-) {
-    let d_conv = comptime!(sizes.d_conv);
-    taps[0] = 0.0f32;
-    if comptime!(!masked) {
-        #[unroll]
-        for k in 1..d_conv {
-            taps[k] = tap_value::<E>(
-                v,
-                mask,
-                sources,
-                first,
-                batch_index,
-                direction,
-                channel,
-                length,
-                comptime!(sizes.d_conv - k),
-                sizes,
-                masked,
-            );
-        }
-    }
-}
-
-/// What the taps read at a step, from what they read at the step before: one value is new, unless a mask chooses them.
-#[cube]
-fn next_taps<E: Float>(
-    taps: &mut Array<f32>,
-    v: &Tensor<E>,
-    mask: &Tensor<f32>,
-    sources: &Tensor<i32>,
-    step: usize,
-    batch_index: usize,
-    direction: usize,
-    channel: usize,
-    length: usize,
-    #[comptime] sizes: BlockSizes,
-    #[comptime] masked: bool,
-) {
-    let d_conv = comptime!(sizes.d_conv);
-    #[unroll]
-    for k in 0..d_conv {
-        if comptime!(masked || k + 1 == sizes.d_conv) {
-            taps[k] = tap_value::<E>(
-                v,
-                mask,
-                sources,
-                step,
-                batch_index,
-                direction,
-                channel,
-                length,
-                comptime!(sizes.d_conv - 1 - k),
-                sizes,
-                masked,
-            );
-        } else {
-            taps[k] = taps[comptime!(k + 1)];
-        }
-    }
-}
-
-/// Reads a channel's taps' weights; returns the bias.
-#[cube]
-fn load_weights(
-    params: &Tensor<f32>,
-    direction: usize,
-    channel: usize,
-    weights: &mut Array<f32>,
-    #[comptime] sizes: BlockSizes,
-) -> f32 {
-    let stride = comptime!(direction_stride(sizes));
-    let weight = comptime!(sizes.layout().directions[0].conv_weight.start);
-    let bias = comptime!(sizes.layout().directions[0].conv_bias.start);
-    let d_conv = comptime!(sizes.d_conv);
-    #[unroll]
-    for k in 0..d_conv {
-        weights[k] = params[direction * stride + weight + channel * d_conv + k];
-    }
-    params[direction * stride + bias + channel]
-}
-
-/// One output of the convolution before SiLU.
-#[cube]
-fn convolve_taps(
-    weights: &Array<f32>,
-    bias: f32,
-    taps: &Array<f32>,
-    #[comptime] d_conv: usize,
-) -> f32 {
-    let mut sum = bias;
-    #[unroll]
-    for k in 0..d_conv {
-        sum += weights[k] * taps[k];
-    }
-    sum
-}
 
 /// u = silu(conv(v)) of both directions, in the order of their steps.
 #[cube(launch)]
@@ -186,15 +44,12 @@ fn convolve<E: Float>(
     taps_before::<E>(
         &mut taps,
         v,
-        mask,
-        sources,
         first,
         batch_index,
         direction,
         channel,
         length,
         sizes,
-        masked,
     );
     for step in first..end {
         next_taps::<E>(
@@ -258,15 +113,12 @@ fn convolve_gradient<E: Float>(
     taps_before::<E>(
         &mut taps,
         v,
-        mask,
-        sources,
         first,
         batch_index,
         direction,
         channel,
         length,
         sizes,
-        masked,
     );
     for step in first..end {
         next_taps::<E>(
@@ -301,6 +153,23 @@ fn convolve_gradient<E: Float>(
     partial_params[row + d_inner * d_conv + channel] = dbias;
 }
 
+/// s' at a step of the sequence whose rows start at `rows`, 0 behind the last.
+#[cube]
+fn gradient_at<E: Float>(
+    ds: &Tensor<E>,
+    rows: usize,
+    step: usize,
+    steps: usize,
+    channel: usize,
+    #[comptime] d_inner: usize,
+) -> f32 {
+    let mut gradient = 0.0f32;
+    if step < steps {
+        gradient = f32::cast_from(ds[(rows + step) * d_inner + channel]);
+    }
+    gradient
+}
+
 /// v' at every position, from s' of both directions.
 #[cube(launch)]
 fn input_gradient<E: Float>(
@@ -318,77 +187,55 @@ fn input_gradient<E: Float>(
     let batch_index = CUBE_POS_Z as usize;
     let d_inner = comptime!(sizes.d_inner);
     let d_conv = comptime!(sizes.d_conv);
-    let stride = comptime!(direction_stride(sizes));
-    let weight = comptime!(sizes.layout().directions[0].conv_weight.start);
     if channel >= d_inner {
         terminate!();
     }
     let first = CUBE_POS_Y as usize * walk;
     let end = clamp_max::<usize>(first + walk, length);
-    let mut weights = Array::<f32>::new(comptime!(2 * sizes.d_conv));
-    // s' at the step that reads a position with the last tap, and at those after it, of each direction.
-    let mut read = Array::<f32>::new(comptime!(2 * sizes.d_conv));
+    let mut forward_weights = Array::<f32>::new(d_conv);
+    let mut reverse_weights = Array::<f32>::new(d_conv);
+    load_weights(params, 0, channel, &mut forward_weights, sizes);
+    load_weights(params, 1, channel, &mut reverse_weights, sizes);
+    let forward_rows = batch_index * steps;
+    let reverse_rows = (batch + batch_index) * steps;
+    // s' of a direction at the step that reads a position with the last tap, and at those after it, which read it with
+    // earlier taps; at first of the position before, but for the value that is moved out.
+    let mut forward = Array::<f32>::new(d_conv);
+    let mut reverse = Array::<f32>::new(d_conv);
+    forward[0] = 0.0f32;
+    reverse[comptime!(sizes.d_conv - 1)] = 0.0f32;
     #[unroll]
-    for direction in 0..2usize {
-        #[unroll]
-        for k in 0..d_conv {
-            weights[comptime!(direction * sizes.d_conv + k)] =
-                params[direction * stride + weight + channel * d_conv + k];
-            let place = comptime!(direction * sizes.d_conv + k);
-            read[place] = 0.0f32;
-            // One step off, as the loop moves on before it reads: behind a position in the order of the direction.
-            let step = select(direction == 0, first + k, length - first + k);
-            let earlier = if comptime!(direction == 0) {
-                step - 1
-            } else {
-                step
-            };
-            if (direction == 1 || step > 0) && earlier < steps {
-                let row = (direction * batch + batch_index) * steps + earlier;
-                read[place] = f32::cast_from(ds[row * d_inner + channel]);
-            }
-        }
+    for k in 1..d_conv {
+        let earlier = comptime!(k - 1);
+        forward[k] = gradient_at::<E>(ds, forward_rows, first + earlier, steps, channel, d_inner);
+        reverse[earlier] = gradient_at::<E>(
+            ds,
+            reverse_rows,
+            length - first + earlier,
+            steps,
+            channel,
+            d_inner,
+        );
     }
     for t in first..end {
+        // Steps grow with positions in one direction and shrink in the other.
+        #[unroll]
+        for k in 1..d_conv {
+            forward[comptime!(k - 1)] = forward[k];
+            let place = comptime!(sizes.d_conv - k);
+            reverse[place] = reverse[comptime!(place - 1)];
+        }
+        forward[comptime!(sizes.d_conv - 1)] =
+            gradient_at::<E>(ds, forward_rows, t + d_conv - 1, steps, channel, d_inner);
+        reverse[0] = gradient_at::<E>(ds, reverse_rows, length - 1 - t, steps, channel, d_inner);
         let mut sum = 0.0f32;
         #[unroll]
-        for direction in 0..2usize {
-            // The step that reads this position with the last tap; later steps read it with earlier taps.
-            let own = position(t, length, direction);
-            let rows = (direction * batch + batch_index) * steps;
-            let start = comptime!(direction * sizes.d_conv);
-            // Steps grow with positions in one direction and shrink in the other.
-            let fresh = if comptime!(direction == 0) {
-                own + d_conv - 1
-            } else {
-                own
-            };
-            let mut value = 0.0f32;
-            if fresh < steps {
-                value = f32::cast_from(ds[(rows + fresh) * d_inner + channel]);
-            }
-            #[unroll]
-            for k in 0..d_conv {
-                if comptime!(direction == 0) {
-                    if comptime!(k + 1 == sizes.d_conv) {
-                        read[comptime!(start + k)] = value;
-                    } else {
-                        read[comptime!(start + k)] = read[comptime!(start + k + 1)];
-                    }
-                } else {
-                    let back = comptime!(sizes.d_conv - 1 - k);
-                    if comptime!(back == 0) {
-                        read[comptime!(start + back)] = value;
-                    } else {
-                        read[comptime!(start + back)] = read[comptime!(start + back - 1)];
-                    }
-                }
-            }
-            #[unroll]
-            for k in 0..d_conv {
-                sum +=
-                    weights[comptime!(start + k)] * read[comptime!(start + sizes.d_conv - 1 - k)];
-            }
+        for k in 0..d_conv {
+            sum += forward_weights[k] * forward[comptime!(sizes.d_conv - 1 - k)];
+        }
+        #[unroll]
+        for k in 0..d_conv {
+            sum += reverse_weights[k] * reverse[comptime!(sizes.d_conv - 1 - k)];
         }
         dv[(batch_index * length + t) * d_inner + channel] = E::cast_from(sum);
     }
