@@ -442,14 +442,7 @@ impl NetworkConfig {
                 (fields.n_candidates, fields.element_length) = (2, 400);
                 fields.d_head = d_model;
             }
-            Self::Enformer(fields) => {
-                // Two heads and three halvings; the width is what six kinds of positions per head allow.
-                (fields.n_layer, fields.n_heads, fields.n_halvings) = (n_layer, 2, 3);
-                (fields.d_key, fields.d_head, fields.width_multiple) = (8, d_model, 2);
-                fields.d_model = d_model.next_multiple_of(12);
-                fields.crop = size.length / 8 * 8;
-                fields.n_bins = (size.length / 8).div_ceil(2);
-            }
+            Self::Enformer(fields) => fields.resize(size),
         }
         config
     }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use crate::batch_norm::{BatchNorm, Statistics};
-use crate::config::positive;
+use crate::config::{NetworkSize, positive};
 use crate::dropout::{DropoutSite, dropout};
 use crate::error::ModelError;
 use crate::head::ExpressionHead;
@@ -77,6 +77,21 @@ impl EnformerConfig {
         let n_bins = (length / self.bin()).max(1);
         self.crop = n_bins * self.bin();
         self.n_bins = ((share * n_bins as f64) as usize).max(1);
+    }
+
+    /// Takes another width, with two heads, and another length. Bins have the published 128 bp where a window holds
+    /// [`ENOUGH_BINS`] of them, and are shorter where not, down to 8 bp: attention costs the square of their number.
+    pub(crate) fn resize(&mut self, size: NetworkSize) {
+        (self.n_layer, self.n_heads, self.d_key) = (size.n_layer, 2, 8);
+        (self.d_head, self.width_multiple) = (size.d_model, 2);
+        // What six kinds of positions per head allow.
+        self.d_model = size.d_model.next_multiple_of(12);
+        self.n_halvings = (3..=self.n_halvings)
+            .rev()
+            .find(|n_halvings| size.length >> n_halvings >= ENOUGH_BINS)
+            .unwrap_or(3);
+        let n_bins = size.length / self.bin();
+        (self.crop, self.n_bins) = (n_bins * self.bin(), n_bins.div_ceil(2));
     }
 
     /// Bases of one bin.
@@ -161,6 +176,9 @@ impl EnformerConfig {
 /// Kernel sizes of the first convolution and of those that halve.
 const STEM_KERNEL: usize = 15;
 const TOWER_KERNEL: usize = 5;
+
+/// Bins that a window of another size has at least, if its length allows: attention over fewer has little to weigh.
+const ENOUGH_BINS: usize = 128;
 
 /// Half-life of the fastest of the exponential position features, in bins.
 const SHORTEST_HALF_LIFE_LOG2: f64 = 3.0;

@@ -1,7 +1,7 @@
 //! HyenaDNA: gated long convolutions with implicit filters on the sequence.
 
 use burn::module::{Module, Param};
-use burn::tensor::activation::gelu_approximate;
+use burn::tensor::activation::sigmoid;
 use burn::tensor::{Device, Tensor, TensorData};
 use kernels::{HyenaArguments, hyena_operator};
 use serde::{Deserialize, Serialize};
@@ -303,8 +303,16 @@ impl HyenaBlock {
         })?;
         let x = x + mixer.out_proj.forward_rows(mixed);
         let hidden = self.hidden.forward_rows(self.norm2.forward(x.clone()));
-        Ok(x + self.output.forward_rows(gelu_approximate(hidden)))
+        Ok(x + self.output.forward_rows(gelu(hidden)))
     }
+}
+
+/// GELU in the form with tanh, (x / 2) (1 + tanh z) = x σ(2 z) where z = √(2 / π) (x + 0.044715 x³): one exponential a
+/// value in the place of a power and a tanh.
+fn gelu(x: Tensor<3>) -> Tensor<3> {
+    let cube = x.clone() * x.clone() * x.clone();
+    let z = x.clone() + cube * 0.044715;
+    x * sigmoid(z * (2.0 * (2.0 / std::f64::consts::PI).sqrt()))
 }
 
 /// Predicts expression from the sequence alone.
@@ -390,6 +398,22 @@ impl Hyena {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn gelu_is_burns_form_with_tanh_and_its_slope() {
+        let device = Device::flex().autodiff();
+        let values = [-30.0_f32, -3.0, -0.7, -1e-3, 0.0, 1e-3, 0.4, 2.5, 30.0];
+        let of = |form: fn(Tensor<3>) -> Tensor<3>| {
+            let x = Tensor::<3>::from_data([[values]], &device).require_grad();
+            let y = form(x.clone());
+            let slope = x.grad(&y.clone().sum().backward()).expect("x is tracked");
+            [y, slope].map(|t| t.into_data().try_to_vec::<f32>().expect("floats"))
+        };
+        let (found, expected) = (of(gelu), of(burn::tensor::activation::gelu_approximate));
+        for (found, expected) in found.iter().flatten().zip(expected.iter().flatten()) {
+            assert!((found - expected).abs() < 1e-6 * expected.abs().max(1.0));
+        }
+    }
 
     #[test]
     fn decay_rates_reach_one_hundredth_where_published() {

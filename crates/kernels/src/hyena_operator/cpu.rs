@@ -72,22 +72,29 @@ struct ChannelGradients {
     skip: f32,
 }
 
+/// Rows that are turned into columns, or back, at a time: what one column touches of them stays in the nearest cache.
+const ROWS: usize = 64;
+
 /// Copies columns `first..first + n` of rows of `width` into `n` rows.
 fn gather(values: &[f32], width: usize, first: usize, n: usize) -> Vec<f32> {
     let length = values.len() / width;
-    let mut rows = vec![0.0; n * length];
-    for (t, row) in values.chunks_exact(width).enumerate() {
-        for (c, value) in row[first..first + n].iter().enumerate() {
-            rows[c * length + t] = *value;
+    let mut columns = vec![0.0; n * length];
+    for (chunk, rows) in values.chunks(ROWS * width).enumerate() {
+        for (c, column) in columns.chunks_exact_mut(length).enumerate() {
+            for (value, row) in column[chunk * ROWS..]
+                .iter_mut()
+                .zip(rows.chunks_exact(width))
+            {
+                *value = row[first + c];
+            }
         }
     }
-    rows
+    columns
 }
 
 /// Copies one row per column into rows of all columns: the inverse of [`gather`] over all of them.
 fn interleave(columns: &[&[f32]], out: &mut [f32]) {
     let width = columns.len();
-    const ROWS: usize = 64;
     out.par_chunks_mut(ROWS * width)
         .enumerate()
         .for_each(|(chunk, rows)| {

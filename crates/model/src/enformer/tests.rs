@@ -7,6 +7,28 @@ fn widths_of_the_published_tower_are_enformers() {
 }
 
 #[test]
+fn resized_network_has_published_bins_in_windows_that_hold_enough_of_them() {
+    for (length, bin, crop) in [
+        (200_000, 128, 199_936),
+        (20_000, 128, 19_968),
+        (16_384, 128, 16_384),
+        (16_383, 64, 16_320),
+        (2_000, 8, 2_000),
+        (100, 8, 96),
+    ] {
+        let mut config = EnformerConfig::published();
+        config.resize(NetworkSize {
+            d_model: 32,
+            n_layer: 2,
+            promoter: 50,
+            length,
+        });
+        assert_eq!((config.bin(), config.crop), (bin, crop), "{length}");
+        assert_eq!(config.problems(), [""; 0], "{length}");
+    }
+}
+
+#[test]
 fn log_gamma_matches_factorials() {
     for (x, expected) in [
         (1.0, 0.0),

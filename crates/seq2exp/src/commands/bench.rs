@@ -25,13 +25,17 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         BenchTarget::MatmulHalf => BenchKind::MatmulHalf,
         BenchTarget::Block => return time_blocks(args, &device),
     };
-    let (network, own_length) = match &args.config {
+    let (mut network, own_length) = match &args.config {
         Some(path) => {
             let config = ExperimentConfig::read(path, &[])?;
             (config.model, config.data.length as usize)
         }
         None => (NetworkKind::Seq2ExpSoft.preset(), LENGTH),
     };
+    if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
+        config.n_layer_generator = usize::from(n_layers);
+        config.n_layer_predictor = usize::from(n_layers);
+    }
     device.note_parts_without_kernel(&network);
     let lengths = match args.length.is_empty() {
         true => vec![own_length],
@@ -42,10 +46,6 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
             let mut network = network.clone();
             if network.window_problem(length).is_some() {
                 network = network.with_length(length);
-            }
-            if let (Some(n_layers), NetworkConfig::Seq2Exp(config)) = (args.layers, &mut network) {
-                config.n_layer_generator = usize::from(n_layers);
-                config.n_layer_predictor = usize::from(n_layers);
             }
             for &batch in &args.batch {
                 let bench = Bench {
