@@ -20,6 +20,21 @@ const LOWEST_EXPONENT: f32 = -87.33;
 /// See [`LOWEST_EXPONENT`].
 const HIGHEST_EXPONENT: f32 = 88.0;
 
+/// Whether `x` is a NaN by its bits: shader compilers may take `x * 0` for 0 and "not less" for "at least".
+#[cube]
+pub(crate) fn is_nan(x: f32) -> bool {
+    (u32::reinterpret(x) & 0x7fff_ffffu32) > 0x7f80_0000u32
+}
+
+/// `x` held between `low` and `high`; a NaN stays one, where a compiler that makes a minimum and a maximum of the two
+/// comparisons would return `low`.
+#[cube]
+pub(crate) fn held_between(x: f32, low: f32, high: f32) -> f32 {
+    let not_low = select(x < low, low, x);
+    let held = select(not_low > high, high, not_low);
+    select(is_nan(x), x, held)
+}
+
 /// ln `x` of a positive normal `x`.
 #[cube]
 pub(crate) fn ln(x: f32) -> f32 {

@@ -17,7 +17,7 @@ use super::concentrations::{Combination, SOFTPLUS_THRESHOLD};
 use super::divergence::Marginal;
 use super::sample_gradient::{NODE, NODES, WEIGHT};
 use super::{BetaMaskBackend, CONCENTRATION_FLOOR, MaskDecoding, MaskPlan, PlannedDraw};
-use crate::device_math::{exp, ln_1p};
+use crate::device_math::{exp, held_between, is_nan, ln_1p};
 use crate::random::gpu::sample_beta_logit;
 use divergence::{divergence_from_marginal, divergence_gradient};
 use sample_gradient::{gradient_of_sample, held, point_of_logit, point_of_value};
@@ -87,12 +87,6 @@ fn sigmoid(logit: f32) -> f32 {
     select(logit > SOFTPLUS_IDENTITY_ABOVE, 1.0f32, slope)
 }
 
-/// Whether `x` is a NaN by its bits: shader compilers may take `x * 0` for 0 and "not less" for "at least".
-#[cube]
-fn is_nan(x: f32) -> bool {
-    (u32::reinterpret(x) & 0x7fff_ffffu32) > 0x7f80_0000u32
-}
-
 #[cube]
 fn pair_at(
     index: usize,
@@ -130,8 +124,7 @@ fn pair_at(
 /// Rounds what would overflow to the largest finite number; NaN stays.
 #[cube]
 fn finite(value: f32) -> f32 {
-    let not_low = select(value < f32::MIN, f32::MIN, value);
-    select(not_low > f32::MAX, f32::MAX, not_low)
+    held_between(value, f32::MIN, f32::MAX)
 }
 
 #[cube(launch)]

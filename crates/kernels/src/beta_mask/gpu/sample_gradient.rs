@@ -4,7 +4,7 @@
 use cubecl::prelude::*;
 
 use super::gamma_functions::{digamma_difference, gamma_remainders};
-use crate::device_math::{exp, exp_m1, ln, ln_1p};
+use crate::device_math::{exp, exp_m1, held_between, ln, ln_1p};
 
 /// As on the CPU: the series serves where (nearer distance to 0 or 1) * (opposite concentration) is below this.
 const SERIES_BELOW: f32 = 2.0;
@@ -35,8 +35,7 @@ pub(super) struct DevicePoint {
 /// Holds a value strictly between 0 and 1.
 #[cube]
 pub(super) fn held(value: f32) -> f32 {
-    let not_low = select(value < SMALLEST, SMALLEST, value);
-    select(not_low > LARGEST, LARGEST, not_low)
+    held_between(value, SMALLEST, LARGEST)
 }
 
 /// The point of a logit.
