@@ -15,6 +15,9 @@ use crate::flex_tensor::{contiguous, elements, from_values};
 /// Channels gathered at once: a cache line of single precision.
 const BLOCK: usize = 16;
 
+/// Rows that are turned into columns, or back, at a time: what one column touches of them stays in the nearest cache.
+const ROWS: usize = 64;
+
 /// Sizes and transforms of one call.
 struct Operator {
     batch: usize,
@@ -71,9 +74,6 @@ struct ChannelGradients {
     filter: Vec<f32>,
     skip: f32,
 }
-
-/// Rows that are turned into columns, or back, at a time: what one column touches of them stays in the nearest cache.
-const ROWS: usize = 64;
 
 /// Copies columns `first..first + n` of rows of `width` into `n` rows.
 fn gather(values: &[f32], width: usize, first: usize, n: usize) -> Vec<f32> {

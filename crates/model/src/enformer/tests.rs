@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::NetworkSize;
 
 #[test]
 fn widths_of_the_published_tower_are_enformers() {
