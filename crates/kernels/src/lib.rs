@@ -18,6 +18,8 @@ mod golden;
 pub mod hyena_operator;
 mod lanes;
 mod matmul;
+#[cfg(feature = "gpu")]
+mod native_math;
 pub mod random;
 pub mod rms_norm_linear;
 mod scratch;

@@ -15,6 +15,7 @@ mod norm;
 mod products;
 mod scan;
 mod scan_backward;
+mod scan_gradients;
 mod taps;
 #[cfg(test)]
 mod tests;
@@ -326,8 +327,7 @@ impl Block {
         let out_proj = sum_of_outer_products(dmixed, gated);
 
         let n_row = extent.batch * extent.steps();
-        let dprojected = cast(sum_axis(scanned.partial_rows, 0), dtype);
-        let dprojected = reshape(dprojected, &[2, n_row, sizes.d_x_proj()]);
+        let dprojected = reshape(scanned.projected, &[2, n_row, sizes.d_x_proj()]);
         let du_projected = product(dprojected.clone(), self.x_projs(), dtype);
         let du_projected = reshape(du_projected, &[2 * n_row, sizes.d_inner]);
         let dprojected = reshape(dprojected, &[2 * n_row, sizes.d_x_proj()]);

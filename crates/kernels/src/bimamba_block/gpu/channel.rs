@@ -6,6 +6,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use crate::bimamba_block::layout::BlockSizes;
+use crate::native_math::{per_ln_base, power, reciprocal};
 
 /// Channels that one cube works on, one per unit.
 pub(super) const CHANNELS: usize = 64;
@@ -30,7 +31,7 @@ pub(super) fn direction_stride(sizes: BlockSizes) -> usize {
 /// 1 / (1 + exp(-x))
 #[cube]
 pub(super) fn sigmoid(x: f32) -> f32 {
-    1.0f32 / (1.0f32 + f32::exp(-x))
+    reciprocal(1.0f32 + power(-x * per_ln_base()))
 }
 
 /// x sigmoid(x)
@@ -46,15 +47,56 @@ pub(super) fn silu_slope(x: f32) -> f32 {
     s * (1.0f32 + x * (1.0f32 - s))
 }
 
+/// [`silu`] of each element.
+#[cube]
+pub(super) fn silu_each<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let mut each = Vector::<f32, N>::zeroed();
+    #[unroll]
+    for i in 0..N::value() {
+        each.insert(i, silu(x.extract(i)));
+    }
+    each
+}
+
+/// [`silu_slope`] of each element.
+#[cube]
+pub(super) fn silu_slope_each<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
+    let mut each = Vector::<f32, N>::zeroed();
+    #[unroll]
+    for i in 0..N::value() {
+        each.insert(i, silu_slope(x.extract(i)));
+    }
+    each
+}
+
 /// log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|).
-///
-/// Devices promise an absolute error of 5e-7 for a logarithm near 1, as much as a small step itself; hence
-/// log(1 + e) = 2 atanh(e / (2 + e)) as a series, whose argument is at most 1/3: the first term left out is 5e-9 of
-/// the sum.
 #[cube]
 pub(super) fn softplus(x: f32) -> f32 {
-    let e = f32::exp(-f32::abs(x));
-    let s = e / (2.0f32 + e);
+    let e = power(-f32::abs(x) * per_ln_base());
+    max_of_zero(x) + log_quotient(e * reciprocal(2.0f32 + e))
+}
+
+/// [`softplus`] and its derivative, [`sigmoid`], of one exponential and one reciprocal.
+#[cube]
+pub(super) fn softplus_and_slope(x: f32) -> (f32, f32) {
+    let e = power(-f32::abs(x) * per_ln_base());
+    let both = reciprocal((1.0f32 + e) * (2.0f32 + e));
+    let slope = (2.0f32 + e) * both;
+    let value = max_of_zero(x) + log_quotient(e * ((1.0f32 + e) * both));
+    (value, select(x > 0.0f32, slope, e * slope))
+}
+
+#[cube]
+fn max_of_zero(x: f32) -> f32 {
+    select(x > 0.0f32, x, 0.0f32)
+}
+
+/// log(1 + e) = 2 atanh(s), s = e / (2 + e), at most 1/3.
+///
+/// Devices promise an absolute error of 5e-7 for a logarithm near 1, as much as a small step itself; hence a series: the
+/// first term left out is 5e-9 of the sum.
+#[cube]
+fn log_quotient(s: f32) -> f32 {
     let q = s * s;
     let series = q * (1.0f32 / 15.0f32) + 1.0f32 / 13.0f32;
     let series = series * q + 1.0f32 / 11.0f32;
@@ -63,7 +105,7 @@ pub(super) fn softplus(x: f32) -> f32 {
     let series = series * q + 1.0f32 / 5.0f32;
     let series = series * q + 1.0f32 / 3.0f32;
     let series = series * q + 1.0f32;
-    select(x > 0.0f32, x, 0.0f32) + 2.0f32 * s * series
+    2.0f32 * s * series
 }
 
 /// The position that a direction reads at a step.
@@ -72,7 +114,13 @@ pub(super) fn position(step: usize, length: usize, direction: usize) -> usize {
     select(direction == 0, step, length - 1 - step)
 }
 
-/// Reads a channel's rates A = -exp(a_log) and row of the step-size projection; returns the projection's bias.
+/// A = -exp(a_log), as the exponent of [`power`] takes it: exp(delta A) is `power(delta * rate(a_log))`.
+#[cube]
+pub(super) fn rate(a_log: f32) -> f32 {
+    -f32::exp(a_log) * per_ln_base()
+}
+
+/// Reads a channel's [`rate`]s and row of the step-size projection; returns the projection's bias.
 #[cube]
 pub(super) fn load_channel(
     params: &Tensor<f32>,
@@ -91,7 +139,7 @@ pub(super) fn load_channel(
     let start = direction * stride;
     #[unroll]
     for n in 0..n_state {
-        rates[n] = -f32::exp(params[start + a_log + channel * n_state + n]);
+        rates[n] = rate(params[start + a_log + channel * n_state + n]);
     }
     #[unroll]
     for j in 0..rank {

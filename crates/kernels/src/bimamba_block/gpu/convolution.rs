@@ -1,25 +1,30 @@
-//! The causal depthwise convolution with SiLU of both directions, and its adjoint; a unit walks one channel.
+//! The causal depthwise convolution with SiLU of both directions, and its adjoint; a unit walks a vector of channels.
 
 use burn::backend::{DType, TensorMetadata};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::channel::{CHANNELS, WALK, direction_stride, element, position, silu, silu_slope};
-use super::extent::Extent;
+use super::channel::{
+    CHANNELS, WALK, direction_stride, element, position, silu_each, silu_slope_each,
+};
+use super::extent::{Extent, vector_size};
 use super::masked::DeviceMask;
-use super::scan::{CHUNK, channel_blocks, scan_grid};
+use super::scan::{CHUNK, channel_blocks};
 use super::taps::{convolve_taps, load_weights, next_taps, taps_before};
 use crate::bimamba_block::layout::BlockSizes;
 
+/// Most channels of a unit, whose taps and weights stay in registers.
+const MOST_CHANNELS: usize = 4;
+
 /// u = silu(conv(v)) of both directions, in the order of their steps.
 #[cube(launch)]
-fn convolve<E: Float>(
-    v: &Tensor<E>,
+fn convolve<E: Float, N: Size>(
+    v: &Tensor<Vector<E, N>>,
     params: &Tensor<f32>,
     mask: &Tensor<f32>,
     sources: &Tensor<i32>,
-    u: &mut Tensor<E>,
+    u: &mut Tensor<Vector<E, N>>,
     batch: usize,
     length: usize,
     steps: usize,
@@ -28,31 +33,31 @@ fn convolve<E: Float>(
     #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let column = ABSOLUTE_POS_X as usize;
     let sequence = CUBE_POS_Z as usize;
-    let d_inner = comptime!(sizes.d_inner);
-    if channel >= d_inner {
+    let n_column = comptime!(sizes.d_inner) / N::value();
+    if column >= n_column {
         terminate!();
     }
     let d_conv = comptime!(sizes.d_conv);
     let (direction, batch_index) = (sequence / batch, sequence % batch);
-    let mut weights = Array::<f32>::new(d_conv);
-    let bias = load_weights(params, direction, channel, &mut weights, sizes);
+    let mut weights = Array::<Vector<f32, N>>::new(d_conv);
+    let bias = load_weights::<N>(params, direction, column, &mut weights, sizes);
     let first = CUBE_POS_Y as usize * walk;
     let end = clamp_max::<usize>(first + walk, steps);
-    let mut taps = Array::<f32>::new(d_conv);
-    taps_before::<E>(
+    let mut taps = Array::<Vector<f32, N>>::new(d_conv);
+    taps_before::<E, N>(
         &mut taps,
         v,
         first,
         batch_index,
         direction,
-        channel,
+        column,
         length,
         sizes,
     );
     for step in first..end {
-        next_taps::<E>(
+        next_taps::<E, N>(
             &mut taps,
             v,
             mask,
@@ -60,26 +65,27 @@ fn convolve<E: Float>(
             step,
             batch_index,
             direction,
-            channel,
+            column,
             length,
             sizes,
             masked,
         );
-        let s = convolve_taps(&weights, bias, &taps, d_conv);
-        u[(sequence * steps + step) * d_inner + channel] = E::cast_from(silu(s));
+        let s = convolve_taps::<N>(&weights, bias, &taps, d_conv);
+        u[(sequence * steps + step) * n_column + column] =
+            Vector::<E, N>::cast_from(silu_each::<N>(s));
     }
 }
 
 /// s' = (u' of the scan + u' of its projections) silu'(s), in place of the former, and a chunk's sums for weight and
 /// bias, `[sequence, chunk, d_inner (d_conv + 1)]` in the order of the parameters.
 #[cube(launch)]
-fn convolve_gradient<E: Float>(
-    v: &Tensor<E>,
+fn convolve_gradient<E: Float, N: Size>(
+    v: &Tensor<Vector<E, N>>,
     params: &Tensor<f32>,
     mask: &Tensor<f32>,
     sources: &Tensor<i32>,
-    du_projected: &Tensor<E>,
-    du: &mut Tensor<E>,
+    du_projected: &Tensor<Vector<E, N>>,
+    du: &mut Tensor<Vector<E, N>>,
     partial_params: &mut Tensor<f32>,
     batch: usize,
     length: usize,
@@ -89,39 +95,39 @@ fn convolve_gradient<E: Float>(
     #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let column = ABSOLUTE_POS_X as usize;
     let chunk = CUBE_POS_Y as usize;
     let sequence = CUBE_POS_Z as usize;
-    let d_inner = comptime!(sizes.d_inner);
+    let n_column = comptime!(sizes.d_inner) / N::value();
     let d_conv = comptime!(sizes.d_conv);
-    if channel >= d_inner {
+    if column >= n_column {
         terminate!();
     }
     let direction = sequence / batch;
     let batch_index = sequence % batch;
-    let mut dweight = Array::<f32>::new(d_conv);
+    let mut dweight = Array::<Vector<f32, N>>::new(d_conv);
     #[unroll]
     for k in 0..d_conv {
-        dweight[k] = 0.0f32;
+        dweight[k] = Vector::<f32, N>::zeroed();
     }
-    let mut dbias = 0.0f32;
-    let mut weights = Array::<f32>::new(d_conv);
-    let bias = load_weights(params, direction, channel, &mut weights, sizes);
+    let mut dbias = Vector::<f32, N>::zeroed();
+    let mut weights = Array::<Vector<f32, N>>::new(d_conv);
+    let bias = load_weights::<N>(params, direction, column, &mut weights, sizes);
     let first = chunk * chunk_len;
     let end = clamp_max::<usize>(first + chunk_len, steps);
-    let mut taps = Array::<f32>::new(d_conv);
-    taps_before::<E>(
+    let mut taps = Array::<Vector<f32, N>>::new(d_conv);
+    taps_before::<E, N>(
         &mut taps,
         v,
         first,
         batch_index,
         direction,
-        channel,
+        column,
         length,
         sizes,
     );
     for step in first..end {
-        next_taps::<E>(
+        next_taps::<E, N>(
             &mut taps,
             v,
             mask,
@@ -129,15 +135,17 @@ fn convolve_gradient<E: Float>(
             step,
             batch_index,
             direction,
-            channel,
+            column,
             length,
             sizes,
             masked,
         );
-        let s = convolve_taps(&weights, bias, &taps, d_conv);
-        let at = (sequence * steps + step) * d_inner + channel;
-        let ds = (f32::cast_from(du[at]) + f32::cast_from(du_projected[at])) * silu_slope(s);
-        du[at] = E::cast_from(ds);
+        let s = convolve_taps::<N>(&weights, bias, &taps, d_conv);
+        let at = (sequence * steps + step) * n_column + column;
+        let of_u =
+            Vector::<f32, N>::cast_from(du[at]) + Vector::<f32, N>::cast_from(du_projected[at]);
+        let ds = of_u * silu_slope_each::<N>(s);
+        du[at] = Vector::<E, N>::cast_from(ds);
         dbias += ds;
         #[unroll]
         for k in 0..d_conv {
@@ -146,36 +154,41 @@ fn convolve_gradient<E: Float>(
     }
     let row_len = comptime!(convolution_params_len(sizes));
     let row = (sequence * CUBE_COUNT_Y as usize + chunk) * row_len;
+    let biases = row + comptime!(sizes.d_inner * sizes.d_conv);
     #[unroll]
-    for k in 0..d_conv {
-        partial_params[row + channel * d_conv + k] = dweight[k];
+    for i in 0..N::value() {
+        let channel = column * N::value() + i;
+        #[unroll]
+        for k in 0..d_conv {
+            partial_params[row + channel * d_conv + k] = dweight[k].extract(i);
+        }
+        partial_params[biases + channel] = dbias.extract(i);
     }
-    partial_params[row + d_inner * d_conv + channel] = dbias;
 }
 
 /// s' at a step of the sequence whose rows start at `rows`, 0 behind the last.
 #[cube]
-fn gradient_at<E: Float>(
-    ds: &Tensor<E>,
+fn gradient_at<E: Float, N: Size>(
+    ds: &Tensor<Vector<E, N>>,
     rows: usize,
     step: usize,
     steps: usize,
-    channel: usize,
-    #[comptime] d_inner: usize,
-) -> f32 {
-    let mut gradient = 0.0f32;
+    column: usize,
+    n_column: usize,
+) -> Vector<f32, N> {
+    let mut gradient = Vector::<f32, N>::zeroed();
     if step < steps {
-        gradient = f32::cast_from(ds[(rows + step) * d_inner + channel]);
+        gradient = Vector::<f32, N>::cast_from(ds[(rows + step) * n_column + column]);
     }
     gradient
 }
 
 /// v' at every position, from s' of both directions.
 #[cube(launch)]
-fn input_gradient<E: Float>(
-    ds: &Tensor<E>,
+fn input_gradient<E: Float, N: Size>(
+    ds: &Tensor<Vector<E, N>>,
     params: &Tensor<f32>,
-    dv: &mut Tensor<E>,
+    dv: &mut Tensor<Vector<E, N>>,
     batch: usize,
     length: usize,
     steps: usize,
@@ -183,38 +196,39 @@ fn input_gradient<E: Float>(
     #[comptime] walk: usize,
     #[define(E)] _element: ElemType,
 ) {
-    let channel = ABSOLUTE_POS_X as usize;
+    let column = ABSOLUTE_POS_X as usize;
     let batch_index = CUBE_POS_Z as usize;
-    let d_inner = comptime!(sizes.d_inner);
+    let n_column = comptime!(sizes.d_inner) / N::value();
     let d_conv = comptime!(sizes.d_conv);
-    if channel >= d_inner {
+    if column >= n_column {
         terminate!();
     }
     let first = CUBE_POS_Y as usize * walk;
     let end = clamp_max::<usize>(first + walk, length);
-    let mut forward_weights = Array::<f32>::new(d_conv);
-    let mut reverse_weights = Array::<f32>::new(d_conv);
-    load_weights(params, 0, channel, &mut forward_weights, sizes);
-    load_weights(params, 1, channel, &mut reverse_weights, sizes);
+    let mut forward_weights = Array::<Vector<f32, N>>::new(d_conv);
+    let mut reverse_weights = Array::<Vector<f32, N>>::new(d_conv);
+    load_weights::<N>(params, 0, column, &mut forward_weights, sizes);
+    load_weights::<N>(params, 1, column, &mut reverse_weights, sizes);
     let forward_rows = batch_index * steps;
     let reverse_rows = (batch + batch_index) * steps;
     // s' of a direction at the step that reads a position with the last tap, and at those after it, which read it with
     // earlier taps; at first of the position before, but for the value that is moved out.
-    let mut forward = Array::<f32>::new(d_conv);
-    let mut reverse = Array::<f32>::new(d_conv);
-    forward[0] = 0.0f32;
-    reverse[comptime!(sizes.d_conv - 1)] = 0.0f32;
+    let mut forward = Array::<Vector<f32, N>>::new(d_conv);
+    let mut reverse = Array::<Vector<f32, N>>::new(d_conv);
+    forward[0] = Vector::<f32, N>::zeroed();
+    reverse[comptime!(sizes.d_conv - 1)] = Vector::<f32, N>::zeroed();
     #[unroll]
     for k in 1..d_conv {
         let earlier = comptime!(k - 1);
-        forward[k] = gradient_at::<E>(ds, forward_rows, first + earlier, steps, channel, d_inner);
-        reverse[earlier] = gradient_at::<E>(
+        forward[k] =
+            gradient_at::<E, N>(ds, forward_rows, first + earlier, steps, column, n_column);
+        reverse[earlier] = gradient_at::<E, N>(
             ds,
             reverse_rows,
             length - first + earlier,
             steps,
-            channel,
-            d_inner,
+            column,
+            n_column,
         );
     }
     for t in first..end {
@@ -226,9 +240,9 @@ fn input_gradient<E: Float>(
             reverse[place] = reverse[comptime!(place - 1)];
         }
         forward[comptime!(sizes.d_conv - 1)] =
-            gradient_at::<E>(ds, forward_rows, t + d_conv - 1, steps, channel, d_inner);
-        reverse[0] = gradient_at::<E>(ds, reverse_rows, length - 1 - t, steps, channel, d_inner);
-        let mut sum = 0.0f32;
+            gradient_at::<E, N>(ds, forward_rows, t + d_conv - 1, steps, column, n_column);
+        reverse[0] = gradient_at::<E, N>(ds, reverse_rows, length - 1 - t, steps, column, n_column);
+        let mut sum = Vector::<f32, N>::zeroed();
         #[unroll]
         for k in 0..d_conv {
             sum += forward_weights[k] * forward[comptime!(sizes.d_conv - 1 - k)];
@@ -237,7 +251,7 @@ fn input_gradient<E: Float>(
         for k in 0..d_conv {
             sum += reverse_weights[k] * reverse[comptime!(sizes.d_conv - 1 - k)];
         }
-        dv[(batch_index * length + t) * d_inner + channel] = E::cast_from(sum);
+        dv[(batch_index * length + t) * n_column + column] = Vector::<E, N>::cast_from(sum);
     }
 }
 
@@ -318,8 +332,9 @@ pub(super) fn convolve_silu(
     let rows = extent.n_sequence() * extent.steps();
     let u = extent.new_tensor(v, &[rows, sizes.d_inner], v.dtype());
     let [values, sources] = mask_tensors(mask, params);
+    let channels = channels_of_a_unit(extent, v);
     let grid = CubeCount::Static(
-        channel_blocks(sizes.d_inner, CHANNELS),
+        channel_blocks(sizes.d_inner / channels, CHANNELS),
         extent.steps().div_ceil(WALK) as u32,
         extent.n_sequence() as u32,
     );
@@ -327,6 +342,7 @@ pub(super) fn convolve_silu(
         &v.client,
         grid,
         CubeDim::new_1d(CHANNELS as u32),
+        channels,
         v.clone().into_tensor_arg(),
         params.clone().into_tensor_arg(),
         values.into_tensor_arg(),
@@ -341,6 +357,15 @@ pub(super) fn convolve_silu(
         element(v.dtype()),
     );
     u
+}
+
+/// Channels of a unit: a vector of them is loaded at once.
+fn channels_of_a_unit(extent: &Extent, v: &CubeTensor) -> usize {
+    let mut channels = vector_size(v, extent.sizes.d_inner);
+    while channels > MOST_CHANNELS {
+        channels /= 2;
+    }
+    channels
 }
 
 /// The mask's values and sources; without a mask tensors that no kernel reads.
@@ -381,10 +406,19 @@ pub(super) fn convolve_silu_gradient(
     ];
     let partial_params = extent.new_tensor(v, &partial_shape, DType::F32);
     let [values, sources] = mask_tensors(mask, params);
+    let channels = channels_of_a_unit(extent, v);
+    let columns = sizes.d_inner / channels;
+    let dim = CubeDim::new_1d(CHANNELS as u32);
+    let grid = CubeCount::Static(
+        channel_blocks(columns, CHANNELS),
+        extent.n_chunk() as u32,
+        extent.n_sequence() as u32,
+    );
     convolve_gradient::launch(
         &v.client,
-        scan_grid(extent, CHANNELS),
-        CubeDim::new_1d(CHANNELS as u32),
+        grid,
+        dim,
+        channels,
         v.clone().into_tensor_arg(),
         params.clone().into_tensor_arg(),
         values.into_tensor_arg(),
@@ -401,18 +435,20 @@ pub(super) fn convolve_silu_gradient(
         element(v.dtype()),
     );
     let dv = extent.new_tensor(v, &v.shape().to_vec(), v.dtype());
-    let grid = CubeCount::Static(
-        channel_blocks(sizes.d_inner, CHANNELS),
-        extent.length.div_ceil(WALK) as u32,
-        extent.batch as u32,
-    );
-    let dim = CubeDim::new_1d(CHANNELS as u32);
+    let grid = |columns: usize| {
+        CubeCount::Static(
+            channel_blocks(columns, CHANNELS),
+            extent.length.div_ceil(WALK) as u32,
+            extent.batch as u32,
+        )
+    };
     let mut partial_mask = None;
     match mask {
         None => input_gradient::launch(
             &v.client,
-            grid,
+            grid(columns),
             dim,
+            channels,
             du.into_tensor_arg(),
             params.clone().into_tensor_arg(),
             dv.clone().into_tensor_arg(),
@@ -427,7 +463,7 @@ pub(super) fn convolve_silu_gradient(
             let dmask = extent.new_tensor(v, &v.shape().to_vec(), DType::F32);
             masked_input_gradient::launch(
                 &v.client,
-                grid,
+                grid(sizes.d_inner),
                 dim,
                 du.into_tensor_arg(),
                 v.clone().into_tensor_arg(),

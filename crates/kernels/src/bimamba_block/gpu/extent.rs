@@ -5,9 +5,14 @@ use std::ops::Range;
 use burn::backend::{DType, Shape};
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use burn_cubecl::tensor::CubeTensor;
+use cubecl::calculate_cube_count_elemwise;
+use cubecl::prelude::{CubeCount, CubeDim};
 
 use super::scan::CHUNK;
 use crate::bimamba_block::layout::BlockSizes;
+
+/// Units of a cube of [`Cover`].
+const UNITS: u32 = 256;
 
 /// One launch's sequences, positions and sizes.
 ///
@@ -66,5 +71,37 @@ impl Extent {
     pub(super) fn new_step_sums(&self, like: &CubeTensor) -> CubeTensor {
         let rows = self.n_sequence() * self.n_chunk();
         self.new_tensor(like, &[rows, self.sizes.d_inner], DType::F32)
+    }
+}
+
+/// Elements of a row of `columns` that the device moves in one access.
+pub(super) fn vector_size(tensor: &CubeTensor, columns: usize) -> usize {
+    let mut sizes = tensor.client.io_optimized_vector_sizes(tensor.dtype.size());
+    sizes
+        .find(|size| columns.is_multiple_of(*size))
+        .unwrap_or(1)
+}
+
+/// Units with a vector each, as many as cover a number of elements.
+#[derive(Debug)]
+pub(super) struct Cover {
+    pub(super) vector_size: usize,
+    pub(super) n_vector: usize,
+    pub(super) cubes: CubeCount,
+    pub(super) units: CubeDim,
+}
+
+impl Cover {
+    /// Covers `n_element` elements of the type of `tensor` in rows of `columns`.
+    pub(super) fn new(tensor: &CubeTensor, columns: usize, n_element: usize) -> Self {
+        let vector_size = vector_size(tensor, columns);
+        let n_vector = n_element / vector_size;
+        let units = CubeDim::new_1d(UNITS);
+        Self {
+            vector_size,
+            n_vector,
+            cubes: calculate_cube_count_elemwise(&tensor.client, n_vector, units),
+            units,
+        }
     }
 }

@@ -95,8 +95,13 @@ pub(super) fn product(left: CubeTensor, right: CubeTensor, dtype: DType) -> Cube
         Shape::from([n, rows, columns]),
         dtype,
     );
-    if is_half(&left) && launch(&tensor_cores(), &left, &right, &out).is_ok() {
-        return out;
+    if is_half(&left) {
+        let bulk = is_bulk(&left) && is_bulk(&right);
+        let launched = (bulk && launch(&bulk_copies(), &left, &right, &out).is_ok())
+            || launch(&tensor_cores(), &left, &right, &out).is_ok();
+        if launched {
+            return out;
+        }
     }
     matmul(left, right, Some(out), MatmulStrategy::default(), dtype)
         .expect("burn has a product for every pair of shapes that agree")
@@ -111,6 +116,19 @@ fn is_half(tensor: &CubeTensor) -> bool {
 /// Burn's own choice keeps tiles in fragments that NVIDIA's compiler spills: the block's products took 1.7 times as long.
 fn tensor_cores() -> Strategy {
     Strategy::MultiLevel(multi_level::Strategy::DoubleCyclicMma(Default::default()))
+}
+
+/// The same with tiles that the card's copy engine fetches for planes that do nothing else (NVIDIA's since Hopper): the products
+/// into the block took 0.86, those out of it 0.6 times as long.
+fn bulk_copies() -> Strategy {
+    Strategy::MultiLevel(multi_level::Strategy::SpecializedTmaMma(Default::default()))
+}
+
+/// Whether the copy engine can fetch tiles of a tensor, whose rows must start at multiples of 16 bytes.
+fn is_bulk(tensor: &CubeTensor) -> bool {
+    let size = tensor.dtype().size();
+    let mut strides = tensor.meta.strides().iter().filter(|stride| **stride != 1);
+    strides.all(|stride| (stride * size).is_multiple_of(16))
 }
 
 /// Launches a product, unless the device lacks what the strategy needs.

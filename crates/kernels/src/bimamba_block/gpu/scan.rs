@@ -16,12 +16,13 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, STAGE, direction_stride, element, load_channel, position, presence, raw_step_size,
-    softplus, stage_rows,
+    CHANNELS, STAGE, direction_stride, element, load_channel, position, presence, rate,
+    raw_step_size, softplus, stage_rows,
 };
 use super::extent::Extent;
 use super::masked::DeviceMask;
 use crate::bimamba_block::layout::BlockSizes;
+use crate::native_math::power;
 
 /// Steps between two states that are kept.
 pub(super) const CHUNK: usize = 128;
@@ -93,7 +94,7 @@ fn chunk_ends<E: Float>(
             sum += delta;
             #[unroll]
             for n in 0..n_state {
-                h[n] = f32::exp(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
+                h[n] = power(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
             }
         }
         sync_cube();
@@ -131,7 +132,7 @@ fn carry(
         terminate!();
     }
     let direction = sequence / batch;
-    let rate = -f32::exp(params[direction * stride + a_log + channel * n_state + n]);
+    let rate = rate(params[direction * stride + a_log + channel * n_state + n]);
     let mut decays = Array::<f32>::new(group);
     let mut ends = Array::<f32>::new(group);
     let mut carried = 0.0f32;
@@ -146,7 +147,7 @@ fn carry(
                 k
             };
             let at = (sequence * n_chunk + chunk) * d_inner;
-            decays[i] = f32::exp(rate * step_sums[at + channel]);
+            decays[i] = power(rate * step_sums[at + channel]);
             ends[i] = states[at * n_state + n * d_inner + channel];
         }
         #[unroll]
@@ -243,7 +244,7 @@ fn outputs<E: Float>(
             let mut sum = skip * value;
             #[unroll]
             for n in 0..n_state {
-                h[n] = f32::exp(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
+                h[n] = power(delta * rates[n]) * h[n] + input * rows[i * width + rank + n];
                 sum += h[n] * rows[i * width + rank + n_state + n];
             }
             if active && step >= from {
