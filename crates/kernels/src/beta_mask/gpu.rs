@@ -150,7 +150,8 @@ fn mask_kernel(
         );
         let forced = overwrite[index];
         let mut mask = forced;
-        if !(forced >= 0.0) {
+        let is_forced = forced >= 0.0;
+        if !is_forced {
             let value = if comptime!(variant.source == Source::Mean) {
                 pair.alpha / (pair.alpha + pair.beta) + pair.poison
             } else if comptime!(variant.source == Source::Sample) {

@@ -1,6 +1,11 @@
 //! The counter-based draws in device kernels: the uniform bits are those of the CPU, what is made of them differs by
 //! rounding to single precision.
 
+#![allow(
+    clippy::manual_is_multiple_of,
+    reason = "kernels are written in what CubeCL translates"
+)]
+
 use cubecl::prelude::*;
 
 use super::{PHILOX_MULTIPLIERS, PHILOX_ROUNDS, PHILOX_WEYL};

@@ -39,7 +39,7 @@ fn sum_lanes(shared: &mut Shared<[f32]>, lane: usize, #[comptime] n_sums: usize)
             for plane in 0..n_sums {
                 let place = comptime!(plane * UNITS) + unit;
                 let other = shared[place + distance];
-                shared[place] = shared[place] + other;
+                shared[place] += other;
             }
         }
         sync_cube();
@@ -79,7 +79,7 @@ fn forward_kernel(
         #[unroll]
         for k in 0..n_outputs {
             let index = select(first_output + k < n_out, first_output + k, n_out - 1);
-            products[k] = products[k] + value * folded[index * d_model + column];
+            products[k] += value * folded[index * d_model + column];
         }
     }
     shared[unit] = square;

@@ -17,7 +17,7 @@ fn multiply<E: Float, N: Size>(
     n_vector: usize,
     #[define(E)] _element: ElemType,
 ) {
-    let at = ABSOLUTE_POS as usize;
+    let at = ABSOLUTE_POS;
     if at >= n_vector {
         terminate!();
     }
@@ -35,7 +35,7 @@ fn multiply_gradient<E: Float, N: Size>(
     n_vector: usize,
     #[define(E)] _element: ElemType,
 ) {
-    let at = ABSOLUTE_POS as usize;
+    let at = ABSOLUTE_POS;
     if at >= n_vector {
         terminate!();
     }
@@ -53,7 +53,7 @@ fn gate_gradient<E: Float, N: Size>(
     n_vector: usize,
     #[define(E)] _element: ElemType,
 ) {
-    let at = ABSOLUTE_POS as usize;
+    let at = ABSOLUTE_POS;
     if at >= n_vector {
         terminate!();
     }

@@ -577,7 +577,7 @@ fn add_blocks<E: Float, N: Size>(
     #[comptime] n_block: usize,
     #[define(E)] _element: ElemType,
 ) {
-    let at = ABSOLUTE_POS as usize;
+    let at = ABSOLUTE_POS;
     if at >= n_vector {
         terminate!();
     }
