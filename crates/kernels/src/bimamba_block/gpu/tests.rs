@@ -150,9 +150,19 @@ fn to_host(tensor: CubeTensor) -> Vec<f32> {
     data.try_to_vec::<f32>().expect("f32 data")
 }
 
-/// Compares both passes of a block that was changed by `set` with the reference at its outputs.
+/// [`check_block_of`] the smallest sizes.
 fn check_block(batch: usize, length: usize, share: f64, set: impl Fn(&mut Block)) {
-    let sizes = PRIME;
+    check_block_of(PRIME, batch, length, share, set);
+}
+
+/// Compares both passes of a block that was changed by `set` with the reference at its outputs.
+fn check_block_of(
+    sizes: BlockSizes,
+    batch: usize,
+    length: usize,
+    share: f64,
+    set: impl Fn(&mut Block),
+) {
     let mut numbers = Numbers(length as u64);
     let params = random_params(sizes, &mut numbers);
     let x = numbers.vec(batch * length * sizes.d_model, 1.0);
@@ -343,6 +353,23 @@ fn half_precision_agrees_with_reference_on_a_device() {
                 block.dtype = precision.dtype();
             });
         }
+    }
+}
+
+/// Rows of multiples of 16 bytes, which a card may move otherwise than single elements.
+#[test]
+fn half_precision_of_whole_vectors_agrees_with_reference_on_a_device() {
+    let sizes = BlockSizes {
+        d_model: 16,
+        d_inner: 32,
+        d_state: 8,
+        d_conv: 4,
+        dt_rank: 8,
+    };
+    for precision in half_precisions() {
+        check_block_of(sizes, 2, 2 * CHUNK + 9, half_share(precision), |block| {
+            block.dtype = precision.dtype();
+        });
     }
 }
 
