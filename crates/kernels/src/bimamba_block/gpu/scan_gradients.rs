@@ -73,10 +73,8 @@ fn chunk_gradients<E: Float>(
     out_start: usize,
     n_out: usize,
     chunks: usize,
-    #[comptime] sizes: BlockSizes,
     #[comptime] chunk_len: usize,
     #[comptime] places: Places,
-    #[comptime] masked: bool,
     #[define(E)] _element: ElemType,
 ) {
     let sequence = CUBE_POS_Z as usize;
@@ -89,19 +87,20 @@ fn chunk_gradients<E: Float>(
         out_start,
         n_out,
     };
-    let role = Role::new(sizes, places);
-    let mut exchange = Exchange::new(sizes, places, masked);
-    let mut channel = OwnChannel::new(params, &mut exchange, &scan, &role, sizes, places);
-    let a_log_at = scan.direction * comptime!(direction_stride(sizes))
-        + comptime!(sizes.layout().directions[0].a_log.start);
-    let mut pairs = Pairs::new(params, a_log_at, &role, sizes, places, chunk_len);
-    let mut next = NextRun::new(sizes, places);
+    let role = Role::new(places);
+    let mut exchange = Exchange::new(places);
+    let mut channel = OwnChannel::new(params, &mut exchange, &scan, &role, places);
+    let a_log_at = scan.direction * comptime!(direction_stride(places.sizes))
+        + comptime!(places.sizes.layout().directions[0].a_log.start);
+    let mut pairs = Pairs::new(params, a_log_at, &role, places, chunk_len);
+    let mut next = NextRun::new(places);
 
     let n_chunk = (steps + chunk_len - 1) / chunk_len;
     let first_chunk = CUBE_POS_Y as usize * chunks;
     for chunk in first_chunk..clamp_max::<usize>(first_chunk + chunks, n_chunk) {
-        let at = (sequence * n_chunk + chunk) * comptime!(sizes.d_inner * sizes.d_state);
-        pairs.load(states, adjoints, at, &role, sizes, places);
+        let at =
+            (sequence * n_chunk + chunk) * comptime!(places.sizes.d_inner * places.sizes.d_state);
+        pairs.load(states, adjoints, at, &role, places);
         let first = chunk * chunk_len;
         let end = clamp_max::<usize>(first + chunk_len, steps);
         for stage in 0..(end - first + STAGE - 1) / STAGE {
@@ -116,20 +115,10 @@ fn chunk_gradients<E: Float>(
                 &role,
                 from,
                 n_step,
-                sizes,
                 places,
-                masked,
             );
             sync_cube();
-            pairs.walk_stage(
-                &mut exchange,
-                &role,
-                stage,
-                n_step,
-                sizes,
-                places,
-                chunk_len,
-            );
+            pairs.walk_stage(&mut exchange, &role, stage, n_step, places, chunk_len);
             sync_cube();
         }
 
@@ -141,19 +130,19 @@ fn chunk_gradients<E: Float>(
             let n_step = clamp_max::<usize>(end - clamp_max::<usize>(run_first, end), RUN);
             if run_back > 0 {
                 pairs.rewind(run, places, chunk_len);
-                channel.share_run(&mut exchange, &next, &role, sizes, places, masked);
+                channel.share_run(&mut exchange, &next, &role, places);
                 sync_cube();
             }
             if run > 0 {
                 let next_first = run_first - RUN;
                 let n_next = clamp_max::<usize>(end - next_first, RUN);
                 next.load::<E>(
-                    dy, u, projected, mask, &scan, &role, next_first, n_next, sizes, places, masked,
+                    dy, u, projected, mask, &scan, &role, next_first, n_next, places,
                 );
             }
             if run_back > 0 {
-                pairs.walk_run(&mut exchange, &role, n_step, sizes, places);
-                pairs.walk_back(&mut exchange, &role, n_step, sizes, places);
+                pairs.walk_run(&mut exchange, &role, n_step, places);
+                pairs.walk_back(&mut exchange, &role, n_step, places);
                 sync_cube();
                 channel.gradients::<E>(
                     &mut exchange,
@@ -163,14 +152,12 @@ fn chunk_gradients<E: Float>(
                     &role,
                     run_first,
                     n_step,
-                    sizes,
                     places,
-                    masked,
                 );
                 sync_cube();
             }
             if run > 0 {
-                next.share_rows(&mut exchange, &role, sizes, places);
+                next.share_rows(&mut exchange, &role, places);
             }
             if run_back > 0 {
                 let n_row = CUBE_COUNT_Z as usize * steps;
@@ -183,9 +170,7 @@ fn chunk_gradients<E: Float>(
                     run_first,
                     n_step,
                     n_row,
-                    sizes,
                     places,
-                    masked,
                 );
             }
             sync_cube();
@@ -193,10 +178,10 @@ fn chunk_gradients<E: Float>(
     }
 
     let row = sequence * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize;
-    channel.store(&mut exchange, partial_params, row, &role, sizes, places);
-    let a_log_grad_at =
-        row * comptime!(scan_params_len(sizes)) + comptime!(sizes.d_inner * (sizes.dt_rank + 1));
-    pairs.store(partial_params, a_log_grad_at, &role, sizes, places);
+    channel.store(&mut exchange, partial_params, row, &role, places);
+    let a_log_grad_at = row * comptime!(scan_params_len(places.sizes))
+        + comptime!(places.sizes.d_inner * (places.sizes.dt_rank + 1));
+    pairs.store(partial_params, a_log_grad_at, &role, places);
 }
 
 /// Adds up what each block of channels has of the rows' gradients, in the type of the activations.
@@ -309,10 +294,8 @@ pub(super) fn gradients_of_chunks(
         extent.outputs.start,
         extent.n_out(),
         chunks,
-        sizes,
         CHUNK,
         places,
-        masked,
         element(dtype),
     );
     ScanGradients {

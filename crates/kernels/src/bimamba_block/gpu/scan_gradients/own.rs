@@ -13,7 +13,6 @@ use super::super::channel::{
 use super::super::scan_backward::output_gradient;
 use super::places::{CHANNEL_SUMS, Exchange, Places, RUN, Role, STAGE};
 use super::scan_params_len;
-use crate::bimamba_block::layout::BlockSizes;
 use crate::native_math::ln_base;
 
 /// The scan that a cube walks, and what of it was asked for.
@@ -41,13 +40,13 @@ pub(super) struct NextRun {
 
 #[cube]
 impl NextRun {
-    pub(super) fn new(#[comptime] sizes: BlockSizes, #[comptime] places: Places) -> NextRun {
+    pub(super) fn new(#[comptime] places: Places) -> NextRun {
         let n_own = comptime!(RUN / places.parts);
         NextRun {
             values: Array::<f32>::new(n_own),
             douts: Array::<f32>::new(n_own),
             presents: Array::<f32>::new(n_own),
-            rows: Array::<f32>::new(comptime!(places.row_turns(sizes))),
+            rows: Array::<f32>::new(comptime!(places.row_turns())),
         }
     }
 
@@ -62,15 +61,13 @@ impl NextRun {
         role: &Role,
         first: usize,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
-        #[comptime] masked: bool,
     ) {
-        let width = comptime!(sizes.d_x_proj());
-        let d_inner = comptime!(sizes.d_inner);
+        let width = comptime!(places.sizes.d_x_proj());
+        let d_inner = comptime!(places.sizes.d_inner);
         let counted = select(role.active, 1.0f32, 0.0f32);
         #[unroll]
-        for turn in 0..comptime!(places.row_turns(sizes)) {
+        for turn in 0..comptime!(places.row_turns()) {
             let i = role.unit + turn * comptime!(places.units());
             self.rows[turn] = 0.0f32;
             if i < n_step * width {
@@ -98,7 +95,7 @@ impl NextRun {
                         d_inner,
                     );
                 let at = scan.batch_index * scan.length + at;
-                self.presents[k] = counted * presence(mask, at, masked);
+                self.presents[k] = counted * presence(mask, at, comptime!(places.masked));
             }
         }
     }
@@ -108,13 +105,12 @@ impl NextRun {
         &self,
         exchange: &mut Exchange,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         #[unroll]
-        for turn in 0..comptime!(places.row_turns(sizes)) {
+        for turn in 0..comptime!(places.row_turns()) {
             let i = role.unit + turn * comptime!(places.units());
-            if i < comptime!(RUN * sizes.d_x_proj()) {
+            if i < comptime!(RUN * places.sizes.d_x_proj()) {
                 exchange.rows[i] = self.rows[turn];
             }
         }
@@ -137,22 +133,21 @@ pub(super) struct OwnChannel {
 
 #[cube]
 impl OwnChannel {
-    /// Reads the channel's parameters and shares its projection to step sizes.
+    /// Reads the channel's parameters and shares its projection to step places.sizes.
     pub(super) fn new(
         params: &Tensor<f32>,
         exchange: &mut Exchange,
         scan: &Scan,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) -> OwnChannel {
-        let rank = comptime!(sizes.dt_rank);
-        let start = scan.direction * comptime!(direction_stride(sizes));
-        let weight_at = start + comptime!(sizes.layout().directions[0].dt_weight.start);
-        let bias_at = start + comptime!(sizes.layout().directions[0].dt_bias.start);
-        let skip_at = start + comptime!(sizes.layout().directions[0].d.start);
+        let rank = comptime!(places.sizes.dt_rank);
+        let start = scan.direction * comptime!(direction_stride(places.sizes));
+        let weight_at = start + comptime!(places.sizes.layout().directions[0].dt_weight.start);
+        let bias_at = start + comptime!(places.sizes.layout().directions[0].dt_bias.start);
+        let skip_at = start + comptime!(places.sizes.layout().directions[0].d.start);
         let n_own = comptime!(RUN / places.parts);
-        let mut sums = Array::<f32>::new(comptime!(sizes.dt_rank + 2));
+        let mut sums = Array::<f32>::new(comptime!(places.sizes.dt_rank + 2));
         #[unroll]
         for j in 0..rank {
             // Read by the unit that wrote it, and by others only behind a barrier.
@@ -184,12 +179,10 @@ impl OwnChannel {
         role: &Role,
         from: usize,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
-        #[comptime] masked: bool,
     ) {
-        let rank = comptime!(sizes.dt_rank);
-        let width = comptime!(sizes.d_x_proj());
+        let rank = comptime!(places.sizes.dt_rank);
+        let width = comptime!(places.sizes.d_x_proj());
         let n_channel = comptime!(places.channels);
         let n_own = comptime!(STAGE.div_ceil(places.parts));
         let counted = select(role.active, 1.0f32, 0.0f32);
@@ -200,7 +193,8 @@ impl OwnChannel {
             let i = k * comptime!(places.parts) + role.part;
             values[k] = 0.0f32;
             if i < n_step {
-                values[k] = f32::cast_from(u[(row + i) * comptime!(sizes.d_inner) + role.own]);
+                values[k] =
+                    f32::cast_from(u[(row + i) * comptime!(places.sizes.d_inner) + role.own]);
             }
         }
         let units = comptime!(places.units());
@@ -214,14 +208,18 @@ impl OwnChannel {
             width,
             STAGE,
         );
-        let weight = own_weight(exchange, role, sizes, places);
+        let weight = own_weight(exchange, role, places);
         #[unroll]
         for k in 0..n_own {
             let i = k * comptime!(places.parts) + role.part;
             if i < n_step {
                 let raw = raw_step_size(&exchange.rows, i * width, &weight, self.bias, rank);
                 let at = position(from + i, scan.length, scan.direction);
-                let present = presence(mask, scan.batch_index * scan.length + at, masked);
+                let present = presence(
+                    mask,
+                    scan.batch_index * scan.length + at,
+                    comptime!(places.masked),
+                );
                 let delta = counted * softplus(raw) * present;
                 exchange.scalars[(2 * i) * n_channel + role.owned] = delta;
                 exchange.scalars[(2 * i + 1) * n_channel + role.owned] = delta * values[k];
@@ -235,14 +233,12 @@ impl OwnChannel {
         exchange: &mut Exchange,
         next: &NextRun,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
-        #[comptime] masked: bool,
     ) {
-        let rank = comptime!(sizes.dt_rank);
-        let width = comptime!(sizes.d_x_proj());
+        let rank = comptime!(places.sizes.dt_rank);
+        let width = comptime!(places.sizes.d_x_proj());
         let n_channel = comptime!(places.channels);
-        let weight = own_weight(exchange, role, sizes, places);
+        let weight = own_weight(exchange, role, places);
         #[unroll]
         for k in 0..comptime!(RUN / places.parts) {
             let i = k * comptime!(places.parts) + role.part;
@@ -252,7 +248,7 @@ impl OwnChannel {
             let value = next.values[k];
             self.values[k] = value;
             self.slopes[k] = slope * next.presents[k];
-            if comptime!(masked) {
+            if comptime!(places.masked) {
                 self.wholes[k] = select(role.active, whole, 0.0f32);
             }
             let at = (CHANNEL_SUMS * i) * n_channel + role.owned;
@@ -273,13 +269,11 @@ impl OwnChannel {
         role: &Role,
         first: usize,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
-        #[comptime] masked: bool,
     ) {
-        let rank = comptime!(sizes.dt_rank);
-        let width = comptime!(sizes.d_x_proj());
-        let d_inner = comptime!(sizes.d_inner);
+        let rank = comptime!(places.sizes.dt_rank);
+        let width = comptime!(places.sizes.d_x_proj());
+        let d_inner = comptime!(places.sizes.d_inner);
         let n_channel = comptime!(places.channels);
         let n_group = comptime!(places.n_group);
         let pitch = comptime!(places.draw_pitch());
@@ -302,7 +296,7 @@ impl OwnChannel {
                 let dstep = dexponents * ln_base() + dinput * value;
                 let draw = dstep * self.slopes[k];
                 exchange.draws[i * pitch + role.owned] = draw;
-                if comptime!(masked) {
+                if comptime!(places.masked) {
                     exchange.draws[(RUN + i) * pitch + role.owned] = dstep * self.wholes[k];
                 }
                 #[unroll]
@@ -311,7 +305,7 @@ impl OwnChannel {
                 }
                 let dout = exchange.scalars[(CHANNEL_SUMS * i + 2) * n_channel + role.owned];
                 self.sums[rank] += draw;
-                self.sums[comptime!(sizes.dt_rank + 1)] += dout * value;
+                self.sums[comptime!(places.sizes.dt_rank + 1)] += dout * value;
                 if role.active {
                     let delta = exchange.scalars[(CHANNEL_SUMS * i) * n_channel + role.owned];
                     du[(scan.first_row + first + i) * d_inner + role.own] =
@@ -333,12 +327,11 @@ impl OwnChannel {
         partial_params: &mut Tensor<f32>,
         row: usize,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
-        let rank = comptime!(sizes.dt_rank);
+        let rank = comptime!(places.sizes.dt_rank);
         let n_channel = comptime!(places.channels);
-        let n_sum = comptime!(sizes.dt_rank + 2);
+        let n_sum = comptime!(places.sizes.dt_rank + 2);
         if comptime!(places.parts > 1) {
             if role.part > 0 {
                 #[unroll]
@@ -358,28 +351,26 @@ impl OwnChannel {
             }
         }
         if role.active && role.part == 0 {
-            let first = row * comptime!(scan_params_len(sizes));
-            let bias_at = first + comptime!(sizes.d_inner * sizes.dt_rank);
-            let skip_at = first + comptime!(sizes.d_inner * (sizes.dt_rank + 1 + sizes.d_state));
+            let first = row * comptime!(scan_params_len(places.sizes));
+            let bias_at = first + comptime!(places.sizes.d_inner * places.sizes.dt_rank);
+            let skip_at = first
+                + comptime!(
+                    places.sizes.d_inner * (places.sizes.dt_rank + 1 + places.sizes.d_state)
+                );
             #[unroll]
             for j in 0..rank {
                 partial_params[first + role.own * rank + j] = self.sums[j];
             }
             partial_params[bias_at + role.own] = self.sums[rank];
-            partial_params[skip_at + role.own] = self.sums[comptime!(sizes.dt_rank + 1)];
+            partial_params[skip_at + role.own] = self.sums[comptime!(places.sizes.dt_rank + 1)];
         }
     }
 }
 
 /// The projection to the step size of the channel that a unit owns.
 #[cube]
-fn own_weight(
-    exchange: &mut Exchange,
-    role: &Role,
-    #[comptime] sizes: BlockSizes,
-    #[comptime] places: Places,
-) -> Array<f32> {
-    let rank = comptime!(sizes.dt_rank);
+fn own_weight(exchange: &mut Exchange, role: &Role, #[comptime] places: Places) -> Array<f32> {
+    let rank = comptime!(places.sizes.dt_rank);
     let mut weight = Array::<f32>::new(rank);
     #[unroll]
     for j in 0..rank {

@@ -9,7 +9,6 @@ use cubecl::prelude::*;
 
 use super::super::channel::rate;
 use super::places::{CHANNEL_SUMS, Exchange, Places, RUN, Role, STAGE, VECTOR};
-use crate::bimamba_block::layout::BlockSizes;
 use crate::native_math::{ln_base, power};
 
 /// Rates, states, adjoints and sums over steps of a unit's pairs: `per_group` states of each of `per_column` channels.
@@ -30,7 +29,6 @@ impl Pairs {
         params: &Tensor<f32>,
         a_log_at: usize,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
     ) -> Pairs {
@@ -39,12 +37,13 @@ impl Pairs {
         let mut da = Array::<f32>::new(n_pair);
         #[unroll]
         for k in 0..comptime!(places.per_column) {
-            let channel = role.channel(k, sizes);
+            let channel = role.channel(k, places);
             #[unroll]
             for j in 0..comptime!(places.per_group) {
                 let pair = comptime!(k * places.per_group + j);
                 let n = role.first_state + j;
-                rates[pair] = rate(params[a_log_at + channel * comptime!(sizes.d_state) + n]);
+                rates[pair] =
+                    rate(params[a_log_at + channel * comptime!(places.sizes.d_state) + n]);
                 da[pair] = 0.0f32;
             }
         }
@@ -64,16 +63,15 @@ impl Pairs {
         adjoints: &Tensor<f32>,
         at: usize,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         #[unroll]
         for k in 0..comptime!(places.per_column) {
-            let channel = role.channel(k, sizes);
+            let channel = role.channel(k, places);
             #[unroll]
             for j in 0..comptime!(places.per_group) {
                 let pair = comptime!(k * places.per_group + j);
-                let place = at + (role.first_state + j) * comptime!(sizes.d_inner) + channel;
+                let place = at + (role.first_state + j) * comptime!(places.sizes.d_inner) + channel;
                 self.h[pair] = states[place];
                 self.g[pair] = adjoints[place];
             }
@@ -87,7 +85,6 @@ impl Pairs {
         role: &Role,
         stage: usize,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
     ) {
@@ -100,7 +97,7 @@ impl Pairs {
                     self.starts[run * n_pair + pair] = self.h[pair];
                 }
             }
-            self.step(exchange, role, i, 2usize, sizes, places);
+            self.step(exchange, role, i, 2usize, places);
         }
     }
 
@@ -124,7 +121,6 @@ impl Pairs {
         exchange: &mut Exchange,
         role: &Role,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         for step in 0..n_step {
@@ -134,7 +130,7 @@ impl Pairs {
             for pair in 0..comptime!(places.n_pair()) {
                 exchange.before[state_place(i, role.unit, pair, places)] = self.h[pair];
             }
-            self.step(exchange, role, i, CHANNEL_SUMS, sizes, places);
+            self.step(exchange, role, i, CHANNEL_SUMS, places);
         }
     }
 
@@ -145,11 +141,12 @@ impl Pairs {
         role: &Role,
         i: usize,
         #[comptime] n_scalar: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         let n_channel = comptime!(places.channels);
-        let b_at = i * comptime!(sizes.d_x_proj()) + comptime!(sizes.dt_rank) + role.first_state;
+        let b_at = i * comptime!(places.sizes.d_x_proj())
+            + comptime!(places.sizes.dt_rank)
+            + role.first_state;
         #[unroll]
         for k in 0..comptime!(places.per_column) {
             let channel = role.first_channel + k;
@@ -170,11 +167,10 @@ impl Pairs {
         exchange: &mut Exchange,
         role: &Role,
         n_step: usize,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         let n_channel = comptime!(places.channels);
-        let n_state = comptime!(sizes.d_state);
+        let n_state = comptime!(places.sizes.d_state);
         let per_column = comptime!(places.per_column);
         let per_group = comptime!(places.per_group);
         for back in 0..n_step {
@@ -189,8 +185,9 @@ impl Pairs {
             for pair in 0..comptime!(places.n_pair()) {
                 before[pair] = exchange.before[state_place(i, role.unit, pair, places)];
             }
-            let b_at =
-                i * comptime!(sizes.d_x_proj()) + comptime!(sizes.dt_rank) + role.first_state;
+            let b_at = i * comptime!(places.sizes.d_x_proj())
+                + comptime!(places.sizes.dt_rank)
+                + role.first_state;
             #[unroll]
             for j in 0..per_group {
                 b_row[j] = exchange.rows[b_at + j];
@@ -241,8 +238,8 @@ impl Pairs {
             #[unroll]
             for j in 0..per_group {
                 exchange.state_sums[at + comptime!(j * places.state_pitch())] = db[j];
-                exchange.state_sums[at + comptime!((sizes.d_state + j) * places.state_pitch())] =
-                    dc[j];
+                exchange.state_sums
+                    [at + comptime!((places.sizes.d_state + j) * places.state_pitch())] = dc[j];
             }
         }
     }
@@ -253,18 +250,17 @@ impl Pairs {
         partial_params: &mut Tensor<f32>,
         at: usize,
         role: &Role,
-        #[comptime] sizes: BlockSizes,
         #[comptime] places: Places,
     ) {
         #[unroll]
         for k in 0..comptime!(places.per_column) {
             let channel = role.block_first + role.first_channel + k;
-            if channel < comptime!(sizes.d_inner) {
+            if channel < comptime!(places.sizes.d_inner) {
                 #[unroll]
                 for j in 0..comptime!(places.per_group) {
                     let pair = comptime!(k * places.per_group + j);
                     let n = role.first_state + j;
-                    partial_params[at + channel * comptime!(sizes.d_state) + n] =
+                    partial_params[at + channel * comptime!(places.sizes.d_state) + n] =
                         self.da[pair] * self.rates[pair] * ln_base();
                 }
             }

@@ -26,6 +26,9 @@ pub(super) const VECTOR: usize = 4;
 /// Rows are padded by a vector of four floats, so that the units of a plane meet different banks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::bimamba_block::gpu) struct Places {
+    pub(super) sizes: BlockSizes,
+    /// Whether positions have a mask.
+    pub(super) masked: bool,
     pub(super) channels: usize,
     /// Units that own a channel, at different steps.
     pub(super) parts: usize,
@@ -38,7 +41,7 @@ pub(in crate::bimamba_block::gpu) struct Places {
 }
 
 impl Places {
-    fn new(sizes: BlockSizes, channels: usize) -> Self {
+    fn new(sizes: BlockSizes, masked: bool, channels: usize) -> Self {
         let parts = 1 + usize::from(sizes.d_state.is_multiple_of(PARTS) && channels > 1);
         let n_pair = sizes.d_state / parts;
         let mut per_column: usize = 1;
@@ -50,6 +53,8 @@ impl Places {
         }
         let per_group = n_pair / per_column;
         Self {
+            sizes,
+            masked,
             channels,
             parts,
             n_group: sizes.d_state / per_group,
@@ -60,9 +65,9 @@ impl Places {
 
     /// As many channels as a cube has, at most, whose shared memory fits in `bytes`.
     pub(super) fn that_fit(sizes: BlockSizes, masked: bool, bytes: usize) -> Self {
-        let mut places = Self::new(sizes, CHANNELS);
-        while places.channels > 1 && places.bytes(sizes, masked) > bytes {
-            places = Self::new(sizes, places.channels / 2);
+        let mut places = Self::new(sizes, masked, CHANNELS);
+        while places.channels > 1 && places.bytes() > bytes {
+            places = Self::new(sizes, masked, places.channels / 2);
         }
         places
     }
@@ -80,9 +85,9 @@ impl Places {
         (2 * STAGE).max(CHANNEL_SUMS * RUN) * self.channels
     }
 
-    pub(super) fn channel_sums(&self, sizes: BlockSizes) -> usize {
+    pub(super) fn channel_sums(&self) -> usize {
         let of_a_run = RUN * CHANNEL_SUMS * self.n_group;
-        of_a_run.max((self.parts - 1) * (sizes.dt_rank + 2)) * self.channels
+        of_a_run.max((self.parts - 1) * (self.sizes.dt_rank + 2)) * self.channels
     }
 
     pub(super) fn before(&self) -> usize {
@@ -93,16 +98,16 @@ impl Places {
         self.n_column() + VECTOR
     }
 
-    pub(super) fn state_sums(&self, sizes: BlockSizes) -> usize {
-        RUN * 2 * sizes.d_state * self.state_pitch()
+    pub(super) fn state_sums(&self) -> usize {
+        RUN * 2 * self.sizes.d_state * self.state_pitch()
     }
 
     pub(super) fn draw_pitch(&self) -> usize {
         self.channels + VECTOR
     }
 
-    pub(super) fn draws(&self, masked: bool) -> usize {
-        RUN * (1 + usize::from(masked)) * self.draw_pitch()
+    pub(super) fn draws(&self) -> usize {
+        RUN * (1 + usize::from(self.masked)) * self.draw_pitch()
     }
 
     /// Pairs of channel and state that a unit walks.
@@ -111,21 +116,21 @@ impl Places {
     }
 
     /// Rounds in which the units load a run's rows.
-    pub(super) fn row_turns(&self, sizes: BlockSizes) -> usize {
-        (RUN * sizes.d_x_proj()).div_ceil(self.units())
+    pub(super) fn row_turns(&self) -> usize {
+        (RUN * self.sizes.d_x_proj()).div_ceil(self.units())
     }
 
-    fn bytes(&self, sizes: BlockSizes, masked: bool) -> usize {
-        let rows = STAGE.max(RUN) * sizes.d_x_proj();
-        let sums = self.channel_sums(sizes) + self.state_sums(sizes) + self.draws(masked);
-        let weights = self.draw_pitch() * sizes.dt_rank;
+    fn bytes(&self) -> usize {
+        let rows = STAGE.max(RUN) * self.sizes.d_x_proj();
+        let sums = self.channel_sums() + self.state_sums() + self.draws();
+        let weights = self.draw_pitch() * self.sizes.dt_rank;
         (rows + self.scalars() + self.before() + sums + weights) * size_of::<f32>()
     }
-}
 
-/// Sums over channels at each step: step-size inputs, B and C, and under a mask the mask.
-pub(super) fn row_sums(sizes: BlockSizes, masked: bool) -> usize {
-    sizes.d_x_proj() + usize::from(masked)
+    /// Sums over channels at each step: step-size inputs, B and C, and under a mask the mask.
+    pub(super) fn row_sums(&self) -> usize {
+        self.sizes.d_x_proj() + usize::from(self.masked)
+    }
 }
 
 /// What the units of a cube share.
@@ -149,19 +154,17 @@ pub(super) struct Exchange {
 
 #[cube]
 impl Exchange {
-    pub(super) fn new(
-        #[comptime] sizes: BlockSizes,
-        #[comptime] places: Places,
-        #[comptime] masked: bool,
-    ) -> Exchange {
+    pub(super) fn new(#[comptime] places: Places) -> Exchange {
         Exchange {
-            rows: Shared::<[f32]>::new_slice(comptime!(STAGE.max(RUN) * sizes.d_x_proj())),
+            rows: Shared::<[f32]>::new_slice(comptime!(STAGE.max(RUN) * places.sizes.d_x_proj())),
             scalars: Shared::<[f32]>::new_slice(comptime!(places.scalars())),
-            channel_sums: Shared::<[f32]>::new_slice(comptime!(places.channel_sums(sizes))),
-            state_sums: Shared::<[f32]>::new_slice(comptime!(places.state_sums(sizes))),
+            channel_sums: Shared::<[f32]>::new_slice(comptime!(places.channel_sums())),
+            state_sums: Shared::<[f32]>::new_slice(comptime!(places.state_sums())),
             before: Shared::<[f32]>::new_slice(comptime!(places.before())),
-            draws: Shared::<[f32]>::new_slice(comptime!(places.draws(masked))),
-            weights: Shared::<[f32]>::new_slice(comptime!(places.draw_pitch() * sizes.dt_rank)),
+            draws: Shared::<[f32]>::new_slice(comptime!(places.draws())),
+            weights: Shared::<[f32]>::new_slice(comptime!(
+                places.draw_pitch() * places.sizes.dt_rank
+            )),
         }
     }
 }
@@ -188,13 +191,13 @@ pub(super) struct Role {
 
 #[cube]
 impl Role {
-    pub(super) fn new(#[comptime] sizes: BlockSizes, #[comptime] places: Places) -> Role {
+    pub(super) fn new(#[comptime] places: Places) -> Role {
         let unit = UNIT_POS_X as usize;
         let block_first = CUBE_POS_X as usize * comptime!(places.channels);
         let column = unit % comptime!(places.n_column());
         let group = unit / comptime!(places.n_column());
         let owned = unit % comptime!(places.channels);
-        let d_inner = comptime!(sizes.d_inner);
+        let d_inner = comptime!(places.sizes.d_inner);
         Role {
             unit,
             block_first,
@@ -210,10 +213,10 @@ impl Role {
     }
 
     /// The `k`-th channel of the pairs among all, the last one behind it.
-    pub(super) fn channel(&self, #[comptime] k: usize, #[comptime] sizes: BlockSizes) -> usize {
+    pub(super) fn channel(&self, #[comptime] k: usize, #[comptime] places: Places) -> usize {
         clamp_max::<usize>(
             self.block_first + self.first_channel + k,
-            comptime!(sizes.d_inner - 1),
+            comptime!(places.sizes.d_inner - 1),
         )
     }
 }

@@ -4,8 +4,7 @@ use cubecl::prelude::*;
 
 use super::super::channel::position;
 use super::own::Scan;
-use super::places::{Exchange, Places, RUN, Role, row_sums};
-use crate::bimamba_block::layout::BlockSizes;
+use super::places::{Exchange, Places, RUN, Role};
 
 /// Adds up the channels' parts of the gradients of step-size inputs, B and C, and under a mask of the mask, at a run's `n_step`
 /// steps from `first` on, and writes them as the block of channels' own.
@@ -19,21 +18,19 @@ pub(super) fn sum_rows(
     first: usize,
     n_step: usize,
     n_row: usize,
-    #[comptime] sizes: BlockSizes,
     #[comptime] places: Places,
-    #[comptime] masked: bool,
 ) {
-    let rank = comptime!(sizes.dt_rank);
-    let width = comptime!(sizes.d_x_proj());
+    let rank = comptime!(places.sizes.dt_rank);
+    let width = comptime!(places.sizes.d_x_proj());
     let block = CUBE_POS_X as usize;
     let block_row = (block * n_row + scan.first_row + first) * width;
     let n_channel = comptime!(places.channels);
     let pitch = comptime!(places.draw_pitch());
-    let n_dt = comptime!(RUN * sizes.dt_rank);
-    let n_both = comptime!(RUN * sizes.d_x_proj());
-    let n_sum = comptime!(RUN * row_sums(sizes, masked));
+    let n_dt = comptime!(RUN * places.sizes.dt_rank);
+    let n_both = comptime!(RUN * places.sizes.d_x_proj());
+    let n_sum = comptime!(RUN * places.row_sums());
     #[unroll]
-    for turn in 0..comptime!((RUN * row_sums(sizes, masked)).div_ceil(places.units())) {
+    for turn in 0..comptime!((RUN * places.row_sums()).div_ceil(places.units())) {
         let item = role.unit + turn * comptime!(places.units());
         if item < n_dt {
             let i = item / rank;
@@ -49,14 +46,14 @@ pub(super) fn sum_rows(
             }
         } else if item < n_both {
             let row = item - n_dt;
-            let i = row / comptime!(2 * sizes.d_state);
+            let i = row / comptime!(2 * places.sizes.d_state);
             let mut sum = 0.0f32;
             #[unroll]
             for column in 0..comptime!(places.n_column()) {
                 sum += exchange.state_sums[row * comptime!(places.state_pitch()) + column];
             }
             if i < n_step {
-                let n = row % comptime!(2 * sizes.d_state);
+                let n = row % comptime!(2 * places.sizes.d_state);
                 partial_rows[block_row + i * width + rank + n] = sum;
             }
         } else if item < n_sum {
