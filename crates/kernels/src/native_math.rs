@@ -1,8 +1,8 @@
 //! Exponential and reciprocal in one instruction each where the hardware has one and the compiler lets us name it.
 //!
 //! Scans evaluate an exponential for every channel, state and step, so its cost is theirs. CUDA's `exp` takes eight
-//! instructions and its division ten with a branch, because both round correctly where the processor's own
-//! `ex2.approx` and `rcp.approx` (relative error 2^-22.5 and 2^-23, PTX ISA, "Floating Point Instructions") do not. CubeCL has no
+//! instructions and its division ten with a branch, because they reach further and round better than the processor's own
+//! `ex2.approx` and `rcp.approx` (relative error 2^-22.5 and 2^-23, PTX ISA, "Floating Point Instructions"). CubeCL has no
 //! name for these; in a build that hands C++ to CUDA (feature `cuda-cpp`) [`instructions`] adds them. Everywhere else the
 //! same functions are CubeCL's `exp` and division, which drivers translate to such instructions by themselves.
 //!
@@ -91,15 +91,10 @@ pub(crate) mod ln_base {
 /// `binary` where the base is 2, and 1 where it is e.
 fn constant(scope: &cubecl::ir::Scope, binary: f32) -> NativeExpand<f32> {
     #[cfg(feature = "cuda-cpp")]
-    let value = match instructions::are_named(scope) {
-        true => binary,
-        false => 1.0,
-    };
+    let is_binary = instructions::are_named(scope);
     #[cfg(not(feature = "cuda-cpp"))]
-    let value = {
-        let _ = binary;
-        1.0f32
-    };
+    let is_binary = false;
+    let value = if is_binary { binary } else { 1.0 };
     value.into_expand(scope)
 }
 

@@ -30,7 +30,7 @@ pub(super) fn direction_stride(sizes: BlockSizes) -> usize {
 
 /// 1 / (1 + exp(-x))
 #[cube]
-pub(super) fn sigmoid(x: f32) -> f32 {
+fn sigmoid(x: f32) -> f32 {
     reciprocal(1.0f32 + power(-x * per_ln_base()))
 }
 
@@ -186,6 +186,25 @@ pub(super) fn raw_step_size(
         raw += rows[row + j] * dt_weight[j];
     }
     raw
+}
+
+/// Gradient of the outputs at a step; 0 where no output is asked for.
+#[cube]
+pub(super) fn output_gradient<E: Float>(
+    dy: &Tensor<E>,
+    at: usize,
+    channel: usize,
+    batch_index: usize,
+    out_start: usize,
+    n_out: usize,
+    #[comptime] d_inner: usize,
+) -> f32 {
+    let mut gradient = 0.0f32;
+    if at >= out_start && at < out_start + n_out {
+        let row = batch_index * n_out + at - out_start;
+        gradient = f32::cast_from(dy[row * d_inner + channel]);
+    }
+    gradient
 }
 
 /// The factor of a position's step size: its mask, or 1 without one.

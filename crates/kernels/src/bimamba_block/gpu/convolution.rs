@@ -10,7 +10,7 @@ use super::channel::{
 };
 use super::extent::{Extent, vector_size};
 use super::masked::DeviceMask;
-use super::scan::{CHUNK, channel_blocks};
+use super::scan::{CHUNK, channel_blocks, scan_grid};
 use super::taps::{convolve_taps, load_weights, next_taps, taps_before};
 use crate::bimamba_block::layout::BlockSizes;
 
@@ -334,7 +334,7 @@ pub(super) fn convolve_silu(
     let [values, sources] = mask_tensors(mask, params);
     let channels = channels_of_a_unit(extent, v);
     let grid = CubeCount::Static(
-        channel_blocks(sizes.d_inner / channels, CHANNELS),
+        channel_blocks(sizes.d_inner, channels * CHANNELS),
         extent.steps().div_ceil(WALK) as u32,
         extent.n_sequence() as u32,
     );
@@ -407,16 +407,10 @@ pub(super) fn convolve_silu_gradient(
     let partial_params = extent.new_tensor(v, &partial_shape, DType::F32);
     let [values, sources] = mask_tensors(mask, params);
     let channels = channels_of_a_unit(extent, v);
-    let columns = sizes.d_inner / channels;
     let dim = CubeDim::new_1d(CHANNELS as u32);
-    let grid = CubeCount::Static(
-        channel_blocks(columns, CHANNELS),
-        extent.n_chunk() as u32,
-        extent.n_sequence() as u32,
-    );
     convolve_gradient::launch(
         &v.client,
-        grid,
+        scan_grid(extent, channels * CHANNELS),
         dim,
         channels,
         v.clone().into_tensor_arg(),
@@ -435,9 +429,9 @@ pub(super) fn convolve_silu_gradient(
         element(v.dtype()),
     );
     let dv = extent.new_tensor(v, &v.shape().to_vec(), v.dtype());
-    let grid = |columns: usize| {
+    let grid = |channels: usize| {
         CubeCount::Static(
-            channel_blocks(columns, CHANNELS),
+            channel_blocks(sizes.d_inner, channels * CHANNELS),
             extent.length.div_ceil(WALK) as u32,
             extent.batch as u32,
         )
@@ -446,7 +440,7 @@ pub(super) fn convolve_silu_gradient(
     match mask {
         None => input_gradient::launch(
             &v.client,
-            grid(columns),
+            grid(channels),
             dim,
             channels,
             du.into_tensor_arg(),
@@ -463,7 +457,7 @@ pub(super) fn convolve_silu_gradient(
             let dmask = extent.new_tensor(v, &v.shape().to_vec(), DType::F32);
             masked_input_gradient::launch(
                 &v.client,
-                grid(sizes.d_inner),
+                grid(1),
                 dim,
                 du.into_tensor_arg(),
                 v.clone().into_tensor_arg(),

@@ -15,32 +15,14 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, STAGE, element, load_channel, position, presence, raw_step_size, softplus, stage_rows,
+    CHANNELS, STAGE, element, load_channel, output_gradient, position, presence, raw_step_size,
+    softplus, stage_rows,
 };
 use super::extent::Extent;
 use super::scan::{CHUNK, ScanTensors, carry_states, scan_grid};
 use super::scan_gradients::{ScanGradients, gradients_of_chunks};
 use crate::bimamba_block::layout::BlockSizes;
 use crate::native_math::power;
-
-/// Gradient of the outputs at a step; 0 where no output is asked for.
-#[cube]
-pub(super) fn output_gradient<E: Float>(
-    dy: &Tensor<E>,
-    at: usize,
-    channel: usize,
-    batch_index: usize,
-    out_start: usize,
-    n_out: usize,
-    #[comptime] d_inner: usize,
-) -> f32 {
-    let mut gradient = 0.0f32;
-    if at >= out_start && at < out_start + n_out {
-        let row = batch_index * n_out + at - out_start;
-        gradient = f32::cast_from(dy[row * d_inner + channel]);
-    }
-    gradient
-}
 
 /// G before the first step of each chunk, from a G of zero behind its last, and the chunk's sum of step sizes.
 #[cube(launch)]

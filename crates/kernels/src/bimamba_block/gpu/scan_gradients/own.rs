@@ -8,9 +8,9 @@
 use cubecl::prelude::*;
 
 use super::super::channel::{
-    direction_stride, position, presence, raw_step_size, softplus, softplus_and_slope, stage_rows,
+    direction_stride, output_gradient, position, presence, raw_step_size, softplus,
+    softplus_and_slope, stage_rows,
 };
-use super::super::scan_backward::output_gradient;
 use super::places::{CHANNEL_SUMS, Exchange, Places, RUN, Role, STAGE};
 use super::scan_params_len;
 use crate::native_math::ln_base;
@@ -133,7 +133,7 @@ pub(super) struct OwnChannel {
 
 #[cube]
 impl OwnChannel {
-    /// Reads the channel's parameters and shares its projection to step places.sizes.
+    /// Reads the channel's parameters and shares its projection to step sizes.
     pub(super) fn new(
         params: &Tensor<f32>,
         exchange: &mut Exchange,

@@ -81,6 +81,14 @@ impl Places {
         self.channels / self.per_column
     }
 
+    pub(super) fn rows(&self) -> usize {
+        STAGE.max(RUN) * self.sizes.d_x_proj()
+    }
+
+    pub(super) fn weights(&self) -> usize {
+        self.draw_pitch() * self.sizes.dt_rank
+    }
+
     pub(super) fn scalars(&self) -> usize {
         (2 * STAGE).max(CHANNEL_SUMS * RUN) * self.channels
     }
@@ -121,10 +129,8 @@ impl Places {
     }
 
     fn bytes(&self) -> usize {
-        let rows = STAGE.max(RUN) * self.sizes.d_x_proj();
         let sums = self.channel_sums() + self.state_sums() + self.draws();
-        let weights = self.draw_pitch() * self.sizes.dt_rank;
-        (rows + self.scalars() + self.before() + sums + weights) * size_of::<f32>()
+        (self.rows() + self.scalars() + self.before() + sums + self.weights()) * size_of::<f32>()
     }
 
     /// Sums over channels at each step: step-size inputs, B and C, and under a mask the mask.
@@ -156,15 +162,13 @@ pub(super) struct Exchange {
 impl Exchange {
     pub(super) fn new(#[comptime] places: Places) -> Exchange {
         Exchange {
-            rows: Shared::<[f32]>::new_slice(comptime!(STAGE.max(RUN) * places.sizes.d_x_proj())),
+            rows: Shared::<[f32]>::new_slice(comptime!(places.rows())),
             scalars: Shared::<[f32]>::new_slice(comptime!(places.scalars())),
             channel_sums: Shared::<[f32]>::new_slice(comptime!(places.channel_sums())),
             state_sums: Shared::<[f32]>::new_slice(comptime!(places.state_sums())),
             before: Shared::<[f32]>::new_slice(comptime!(places.before())),
             draws: Shared::<[f32]>::new_slice(comptime!(places.draws())),
-            weights: Shared::<[f32]>::new_slice(comptime!(
-                places.draw_pitch() * places.sizes.dt_rank
-            )),
+            weights: Shared::<[f32]>::new_slice(comptime!(places.weights())),
         }
     }
 }
