@@ -188,6 +188,18 @@ pub(super) fn raw_step_size(
     raw
 }
 
+/// Whether the output at a position is asked for.
+#[cube]
+pub(super) fn is_output(at: usize, out_start: usize, n_out: usize) -> bool {
+    at >= out_start && at < out_start + n_out
+}
+
+/// Row of a position asked for among those of every sequence.
+#[cube]
+pub(super) fn output_row(at: usize, sequence: usize, out_start: usize, n_out: usize) -> usize {
+    sequence * n_out + at - out_start
+}
+
 /// Gradient of the outputs at a step; 0 where no output is asked for.
 #[cube]
 pub(super) fn output_gradient<E: Float>(
@@ -200,8 +212,8 @@ pub(super) fn output_gradient<E: Float>(
     #[comptime] d_inner: usize,
 ) -> f32 {
     let mut gradient = 0.0f32;
-    if at >= out_start && at < out_start + n_out {
-        let row = batch_index * n_out + at - out_start;
+    if is_output(at, out_start, n_out) {
+        let row = output_row(at, batch_index, out_start, n_out);
         gradient = f32::cast_from(dy[row * d_inner + channel]);
     }
     gradient

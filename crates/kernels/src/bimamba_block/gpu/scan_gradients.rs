@@ -15,6 +15,7 @@
     reason = "kernels are written in what CubeCL translates"
 )]
 
+mod ahead;
 mod own;
 mod pairs;
 mod places;
@@ -28,10 +29,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use self::own::{NextRun, OwnChannel, Scan};
+use self::ahead::{Ahead, Scan};
+use self::own::OwnChannels;
 use self::pairs::Pairs;
 use self::places::{Exchange, Places, RUN, Role, STAGE};
-use self::rows::sum_rows;
+use self::rows::{share_draw_sums, sum_draws, sum_rows};
 use super::channel::{direction_stride, element};
 use super::extent::{Cover, Extent};
 use super::products::reshape;
@@ -54,16 +56,16 @@ const MOST_CHUNKS: usize = 8;
 /// the `chunks` chunks of each cube, in the order of the parameters, `[sequence, cube, ..]`; `partial_mask` that of each position's mask in each
 /// block of channels and direction, `[channel block, direction, batch, length]`, and nothing without a mask.
 #[cube(launch)]
-fn chunk_gradients<E: Float>(
-    dy: &Tensor<E>,
-    u: &Tensor<E>,
+fn chunk_gradients<E: Float, N: Size>(
+    dy: &Tensor<Vector<E, N>>,
+    u: &Tensor<Vector<E, N>>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
     mask: &Tensor<f32>,
     states: &Tensor<f32>,
     adjoints: &Tensor<f32>,
-    y: &mut Tensor<E>,
-    du: &mut Tensor<E>,
+    y: &mut Tensor<Vector<E, N>>,
+    du: &mut Tensor<Vector<E, N>>,
     partial_rows: &mut Tensor<f32>,
     partial_params: &mut Tensor<f32>,
     partial_mask: &mut Tensor<f32>,
@@ -89,11 +91,14 @@ fn chunk_gradients<E: Float>(
     };
     let role = Role::new(places);
     let mut exchange = Exchange::new(places);
-    let mut channel = OwnChannel::new(params, &mut exchange, &scan, &role, places);
+    let mut channels = OwnChannels::new(params, &mut exchange, &scan, &role, places);
     let a_log_at = scan.direction * comptime!(direction_stride(places.sizes))
         + comptime!(places.sizes.layout().directions[0].a_log.start);
     let mut pairs = Pairs::new(params, a_log_at, &role, places, chunk_len);
-    let mut next = NextRun::new(places);
+    let mut next_stage = Ahead::<E, N>::new(STAGE, places);
+    let mut next_run = Ahead::<E, N>::new(RUN, places);
+    let run_rows = comptime!(RUN * places.sizes.d_x_proj());
+    let n_row = CUBE_COUNT_Z as usize * steps;
 
     let n_chunk = (steps + chunk_len - 1) / chunk_len;
     let first_chunk = CUBE_POS_Y as usize * chunks;
@@ -103,82 +108,114 @@ fn chunk_gradients<E: Float>(
         pairs.load(states, adjoints, at, &role, places);
         let first = chunk * chunk_len;
         let end = clamp_max::<usize>(first + chunk_len, steps);
-        for stage in 0..(end - first + STAGE - 1) / STAGE {
-            let from = first + stage * STAGE;
+        let n_step = clamp_max::<usize>(end - first, STAGE);
+        next_stage.load_inputs(
+            u, projected, mask, &scan, &role, first, n_step, STAGE, places,
+        );
+        let n_stage = (end - first + STAGE - 1) / STAGE;
+        for stage in 0..n_stage {
+            next_stage.share_rows(&mut exchange, &role, 0usize, STAGE, places);
+            sync_cube();
+            channels.share_stage::<E, N>(&mut exchange, &next_stage, &role, places);
+            // Behind the last stage the last again, for nothing.
+            let next = clamp_max::<usize>(stage + 1, n_stage - 1);
+            let from = first + next * STAGE;
             let n_step = clamp_max::<usize>(end - from, STAGE);
-            channel.share_stage::<E>(
-                &mut exchange,
-                u,
-                projected,
-                mask,
-                &scan,
-                &role,
-                from,
-                n_step,
-                places,
+            next_stage.load_inputs(
+                u, projected, mask, &scan, &role, from, n_step, STAGE, places,
             );
             sync_cube();
-            pairs.walk_stage(&mut exchange, &role, stage, n_step, places, chunk_len);
+            pairs.walk_stage(&mut exchange, &role, stage, places, chunk_len);
             sync_cube();
         }
 
         let n_run = (end - first + RUN - 1) / RUN;
-        for run_back in 0..n_run + 1 {
-            // A turn before the last run only loads it.
-            let run = n_run - run_back;
+        let run_first = first + (n_run - 1) * RUN;
+        let n_step = end - run_first;
+        let rows_at = (n_run - 1) % 2 * run_rows;
+        next_run.load_inputs(
+            u, projected, mask, &scan, &role, run_first, n_step, RUN, places,
+        );
+        next_run.load_douts(dy, &scan, &role, run_first, n_step, RUN, places);
+        pairs.rewind(n_run - 1, places, chunk_len);
+        next_run.share_rows(&mut exchange, &role, rows_at, RUN, places);
+        sync_cube();
+        channels.share_run::<E, N>(&mut exchange, &next_run, &role, rows_at, places);
+        sync_cube();
+        for back in 0..n_run {
+            let run = n_run - 1 - back;
             let run_first = first + run * RUN;
-            let n_step = clamp_max::<usize>(end - clamp_max::<usize>(run_first, end), RUN);
-            if run_back > 0 {
-                pairs.rewind(run, places, chunk_len);
-                channel.share_run(&mut exchange, &next, &role, places);
-                sync_cube();
-            }
-            if run > 0 {
-                let next_first = run_first - RUN;
-                let n_next = clamp_max::<usize>(end - next_first, RUN);
-                next.load::<E>(
-                    dy, u, projected, mask, &scan, &role, next_first, n_next, places,
-                );
-            }
-            if run_back > 0 {
-                pairs.walk_run(&mut exchange, &role, n_step, places);
-                pairs.walk_back(&mut exchange, &role, n_step, places);
-                sync_cube();
-                channel.gradients::<E>(
-                    &mut exchange,
-                    y,
-                    du,
-                    &scan,
-                    &role,
-                    run_first,
-                    n_step,
-                    places,
-                );
-                sync_cube();
-            }
-            if run > 0 {
-                next.share_rows(&mut exchange, &role, places);
-            }
-            if run_back > 0 {
-                let n_row = CUBE_COUNT_Z as usize * steps;
-                sum_rows(
-                    partial_rows,
-                    partial_mask,
-                    &exchange,
-                    &scan,
-                    &role,
-                    run_first,
-                    n_step,
-                    n_row,
-                    places,
-                );
-            }
+            let n_step = clamp_max::<usize>(end - run_first, RUN);
+            let rows_at = run % 2 * run_rows;
+            let next_rows_at = (run + 1) % 2 * run_rows;
+            // Before the first run the first again, for nothing.
+            let next = clamp_min::<usize>(run, 1usize) - 1;
+            let next_first = first + next * RUN;
+            let n_next = clamp_max::<usize>(end - next_first, RUN);
+            next_run.load_inputs(
+                u, projected, mask, &scan, &role, next_first, n_next, RUN, places,
+            );
+            next_run.load_douts(dy, &scan, &role, next_first, n_next, RUN, places);
+            // Of the run behind, if there is one.
+            let behind = clamp_max::<usize>(run_first + RUN, end);
+            let n_behind = clamp_max::<usize>(end - behind, RUN);
+            sum_draws(
+                partial_rows,
+                &exchange,
+                &scan,
+                &role,
+                behind,
+                n_behind,
+                n_row,
+                places,
+            );
+            pairs.walk_run(&mut exchange, &role, rows_at, places);
+            pairs.walk_back(&mut exchange, &role, rows_at, places);
+            sync_cube();
+            pairs.rewind(next, places, chunk_len);
+            channels.gradients::<E, N>(
+                &mut exchange,
+                y,
+                du,
+                &scan,
+                &role,
+                run_first,
+                n_step,
+                places,
+            );
+            next_run.share_rows(&mut exchange, &role, next_rows_at, RUN, places);
+            sync_cube();
+            sum_rows(
+                partial_rows,
+                partial_mask,
+                &exchange,
+                &scan,
+                &role,
+                run_first,
+                n_step,
+                n_row,
+                places,
+            );
+            share_draw_sums(&mut exchange, &role, places);
+            channels.add_dweights(&exchange, &role, rows_at, places);
+            channels.share_run::<E, N>(&mut exchange, &next_run, &role, next_rows_at, places);
             sync_cube();
         }
+        let n_step = clamp_max::<usize>(end - first, RUN);
+        sum_draws(
+            partial_rows,
+            &exchange,
+            &scan,
+            &role,
+            first,
+            n_step,
+            n_row,
+            places,
+        );
     }
 
     let row = sequence * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize;
-    channel.store(&mut exchange, partial_params, row, &role, places);
+    channels.store(&mut exchange, partial_params, row, &role, places);
     let a_log_grad_at = row * comptime!(scan_params_len(places.sizes))
         + comptime!(places.sizes.d_inner * (places.sizes.dt_rank + 1));
     pairs.store(partial_params, a_log_grad_at, &role, places);
@@ -271,6 +308,7 @@ pub(super) fn gradients_of_chunks(
         &scan.u.client,
         CubeCount::Static(n_block as u32, n_cube as u32, extent.n_sequence() as u32),
         CubeDim::new_1d(places.units() as u32),
+        places.per_column,
         dy.into_tensor_arg(),
         scan.u.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),

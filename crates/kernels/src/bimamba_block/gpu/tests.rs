@@ -126,6 +126,21 @@ fn device_agrees_with_reference_for_more_channels_than_a_cube() {
     check_against_reference(2, 150, sizes);
 }
 
+/// Groups of states that do not divide a run's steps: five of one state, and nine of four in pairs of channels.
+#[test]
+fn device_agrees_with_reference_whatever_its_states_divide() {
+    for (d_inner, d_state, dt_rank) in [(12, 5, 7), (66, 36, 9), (7, 1, 1)] {
+        let sizes = BlockSizes {
+            d_model: 6,
+            d_inner,
+            d_state,
+            d_conv: 3,
+            dt_rank,
+        };
+        check_against_reference(2, CHUNK + 6, sizes);
+    }
+}
+
 /// A call for every position.
 fn plan(sizes: BlockSizes, length: usize) -> BlockPlan {
     BlockPlan {

@@ -8,7 +8,9 @@
 use cubecl::prelude::*;
 
 use super::super::channel::rate;
-use super::places::{CHANNEL_SUMS, Exchange, Places, RUN, Role, STAGE, VECTOR};
+use super::places::{
+    CHANNEL_SUMS, Exchange, Places, RUN, RUN_SCALARS, Role, STAGE, STAGE_SCALARS, VECTOR,
+};
 use crate::native_math::{ln_base, power};
 
 /// Rates, states, adjoints and sums over steps of a unit's pairs: `per_group` states of each of `per_column` channels.
@@ -37,7 +39,7 @@ impl Pairs {
         let mut da = Array::<f32>::new(n_pair);
         #[unroll]
         for k in 0..comptime!(places.per_column) {
-            let channel = role.channel(k, places);
+            let channel = role.own + k;
             #[unroll]
             for j in 0..comptime!(places.per_group) {
                 let pair = comptime!(k * places.per_group + j);
@@ -67,7 +69,7 @@ impl Pairs {
     ) {
         #[unroll]
         for k in 0..comptime!(places.per_column) {
-            let channel = role.channel(k, places);
+            let channel = role.own + k;
             #[unroll]
             for j in 0..comptime!(places.per_group) {
                 let pair = comptime!(k * places.per_group + j);
@@ -79,29 +81,31 @@ impl Pairs {
     }
 
     /// Walks the steps of a stage and keeps the states before each run.
+    ///
+    /// Steps that do not exist have a step size and an input of 0 and change nothing, here as in a run.
     pub(super) fn walk_stage(
         &mut self,
         exchange: &mut Exchange,
         role: &Role,
         stage: usize,
-        n_step: usize,
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
     ) {
         let n_pair = comptime!(places.n_pair());
-        for i in 0..n_step {
-            if i % RUN == 0 {
+        #[unroll]
+        for i in 0..STAGE {
+            if comptime!(i % RUN == 0) {
                 let run = (stage * STAGE + i) / RUN % comptime!(chunk_len / RUN);
                 #[unroll]
                 for pair in 0..n_pair {
                     self.starts[run * n_pair + pair] = self.h[pair];
                 }
             }
-            self.step(exchange, role, i, 2usize, places);
+            self.step(exchange, role, 0usize, i, STAGE_SCALARS, places);
         }
     }
 
-    /// Goes back to the state before a run.
+    /// Goes back to the states before a run.
     pub(super) fn rewind(
         &mut self,
         run: usize,
@@ -115,43 +119,46 @@ impl Pairs {
         }
     }
 
-    /// Walks the steps of a run and leaves the states before each.
+    /// Walks the steps of a run, whose rows begin at `rows_at`, and leaves the states before each.
     pub(super) fn walk_run(
         &mut self,
         exchange: &mut Exchange,
         role: &Role,
-        n_step: usize,
+        rows_at: usize,
         #[comptime] places: Places,
     ) {
-        for step in 0..n_step {
-            // What the remainder says lets a compiler move vectors.
-            let i = step % RUN;
+        #[unroll]
+        for i in 0..RUN {
             #[unroll]
             for pair in 0..comptime!(places.n_pair()) {
                 exchange.before[state_place(i, role.unit, pair, places)] = self.h[pair];
             }
-            self.step(exchange, role, i, CHANNEL_SUMS, places);
+            self.step(exchange, role, rows_at, i, RUN_SCALARS, places);
         }
     }
 
-    /// h <- exp(delta A) h + input B at step `i` of what is shared, which has `n_scalar` scalars a step.
+    /// h <- exp(delta A) h + input B at step `i` of what is shared, whose rows begin at `rows_at` and which has `n_scalar`
+    /// scalars a step.
     fn step(
         &mut self,
         exchange: &mut Exchange,
         role: &Role,
+        rows_at: usize,
         i: usize,
         #[comptime] n_scalar: usize,
         #[comptime] places: Places,
     ) {
         let n_channel = comptime!(places.channels);
-        let b_at = i * comptime!(places.sizes.d_x_proj())
+        let b_at = rows_at
+            + i * comptime!(places.sizes.d_x_proj())
             + comptime!(places.sizes.dt_rank)
             + role.first_state;
         #[unroll]
         for k in 0..comptime!(places.per_column) {
             let channel = role.first_channel + k;
-            let delta = exchange.scalars[(n_scalar * i) * n_channel + channel];
-            let input = exchange.scalars[(n_scalar * i + 1) * n_channel + channel];
+            let at = i * comptime!(places.scalar_pitch(n_scalar)) + channel;
+            let delta = exchange.scalars[at];
+            let input = exchange.scalars[at + n_channel];
             #[unroll]
             for j in 0..comptime!(places.per_group) {
                 let pair = comptime!(k * places.per_group + j);
@@ -166,15 +173,16 @@ impl Pairs {
         &mut self,
         exchange: &mut Exchange,
         role: &Role,
-        n_step: usize,
+        rows_at: usize,
         #[comptime] places: Places,
     ) {
         let n_channel = comptime!(places.channels);
         let n_state = comptime!(places.sizes.d_state);
         let per_column = comptime!(places.per_column);
         let per_group = comptime!(places.per_group);
-        for back in 0..n_step {
-            let i = (n_step - 1 - back) % RUN;
+        #[unroll]
+        for back in 0..RUN {
+            let i = comptime!(RUN - 1 - back);
             let mut b_row = Array::<f32>::new(per_group);
             let mut c_row = Array::<f32>::new(per_group);
             let mut db = Array::<f32>::new(per_group);
@@ -185,7 +193,8 @@ impl Pairs {
             for pair in 0..comptime!(places.n_pair()) {
                 before[pair] = exchange.before[state_place(i, role.unit, pair, places)];
             }
-            let b_at = i * comptime!(places.sizes.d_x_proj())
+            let b_at = rows_at
+                + i * comptime!(places.sizes.d_x_proj())
                 + comptime!(places.sizes.dt_rank)
                 + role.first_state;
             #[unroll]
@@ -198,9 +207,10 @@ impl Pairs {
             #[unroll]
             for k in 0..per_column {
                 let channel = role.first_channel + k;
-                let delta = exchange.scalars[(CHANNEL_SUMS * i) * n_channel + channel];
-                let input = exchange.scalars[(CHANNEL_SUMS * i + 1) * n_channel + channel];
-                let dout = exchange.scalars[(CHANNEL_SUMS * i + 2) * n_channel + channel];
+                let at = i * comptime!(places.scalar_pitch(RUN_SCALARS)) + channel;
+                let delta = exchange.scalars[at];
+                let input = exchange.scalars[at + n_channel];
+                let dout = exchange.scalars[at + 2 * n_channel];
                 let mut output = 0.0f32;
                 let mut dinput = 0.0f32;
                 let mut dexponents = 0.0f32;
@@ -222,14 +232,14 @@ impl Pairs {
                 sums[comptime!(places.per_column + k)] = dinput;
                 sums[comptime!(2 * places.per_column + k)] = dexponents;
             }
-            let n_group = comptime!(places.n_group);
-            let at = (i * CHANNEL_SUMS * n_group + role.group) * n_channel + role.first_channel;
+            // The unit's group and column, counted in channels.
+            let at = i * comptime!(places.sum_pitch()) + role.unit * per_column;
             #[unroll]
             for sum in 0..CHANNEL_SUMS {
                 #[unroll]
                 for k in 0..per_column {
                     exchange.channel_sums
-                        [at + comptime!(sum * places.n_group * places.channels + k)] =
+                        [at + comptime!(sum * places.n_group() * places.channels + k)] =
                         sums[comptime!(sum * places.per_column + k)];
                 }
             }
@@ -252,15 +262,14 @@ impl Pairs {
         role: &Role,
         #[comptime] places: Places,
     ) {
-        #[unroll]
-        for k in 0..comptime!(places.per_column) {
-            let channel = role.block_first + role.first_channel + k;
-            if channel < comptime!(places.sizes.d_inner) {
+        if role.active {
+            #[unroll]
+            for k in 0..comptime!(places.per_column) {
                 #[unroll]
                 for j in 0..comptime!(places.per_group) {
                     let pair = comptime!(k * places.per_group + j);
                     let n = role.first_state + j;
-                    partial_params[at + channel * comptime!(places.sizes.d_state) + n] =
+                    partial_params[at + (role.own + k) * comptime!(places.sizes.d_state) + n] =
                         self.da[pair] * self.rates[pair] * ln_base();
                 }
             }
@@ -271,7 +280,7 @@ impl Pairs {
 /// Where a unit keeps the state of a pair at a step of a run: vectors of four, so that they move in one access.
 #[cube]
 fn state_place(
-    step: usize,
+    #[comptime] step: usize,
     unit: usize,
     #[comptime] pair: usize,
     #[comptime] places: Places,
