@@ -105,7 +105,9 @@ fn masked_device_agrees_with_reference() {
         (1, CHUNK, 0..CHUNK),
         (2, long, 0..long),
         (1, long, CHUNK - 3..CHUNK + 5),
-        (1, long, 0..1),
+        // Not one sequence: the gradients that its first position has cancel, and another last bit of the inputs would change
+        // them by six times the tolerance.
+        (2, long, 0..1),
         (1, 1000, 0..1000),
     ] {
         let mask = random_mask(batch * length, &mut Numbers(7 + length as u64));
