@@ -69,6 +69,17 @@ pub(super) fn silu_slope_each<N: Size>(x: Vector<f32, N>) -> Vector<f32, N> {
     each
 }
 
+/// Sum of a vector's elements, from the first to the last.
+#[cube]
+pub(super) fn sum_of_elements<N: Size>(x: Vector<f32, N>) -> f32 {
+    let mut sum = x.extract(0usize);
+    #[unroll]
+    for i in 1usize..N::value() {
+        sum += x.extract(i);
+    }
+    sum
+}
+
 /// log(1 + exp(x)) = max(x, 0) + log(1 + e), e = exp(-|x|).
 #[cube]
 pub(super) fn softplus(x: f32) -> f32 {

@@ -16,6 +16,7 @@
 )]
 
 mod ahead;
+mod exchange;
 mod own;
 mod pairs;
 mod places;
@@ -30,10 +31,11 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use self::ahead::{Ahead, Scan};
+use self::exchange::Exchange;
 use self::own::OwnChannels;
 use self::pairs::Pairs;
-use self::places::{Exchange, Places, RUN, Role, STAGE};
-use self::rows::{share_draw_sums, sum_draws, sum_rows};
+use self::places::{Places, RUN, Role, STAGE};
+use self::rows::{share_parts, sum_mask, sum_parts};
 use super::channel::{direction_stride, element};
 use super::extent::{Cover, Extent};
 use super::products::reshape;
@@ -56,17 +58,17 @@ const MOST_CHUNKS: usize = 8;
 /// the `chunks` chunks of each cube, in the order of the parameters, `[sequence, cube, ..]`; `partial_mask` that of each position's mask in each
 /// block of channels and direction, `[channel block, direction, batch, length]`, and nothing without a mask.
 #[cube(launch)]
-fn chunk_gradients<E: Float, N: Size>(
+fn chunk_gradients<E: Float, N: Size, S: Size>(
     dy: &Tensor<Vector<E, N>>,
     u: &Tensor<Vector<E, N>>,
-    projected: &Tensor<f32>,
+    projected: &Tensor<Vector<f32, S>>,
     params: &Tensor<f32>,
     mask: &Tensor<f32>,
     states: &Tensor<f32>,
     adjoints: &Tensor<f32>,
     y: &mut Tensor<Vector<E, N>>,
     du: &mut Tensor<Vector<E, N>>,
-    partial_rows: &mut Tensor<f32>,
+    partial_rows: &mut Tensor<Vector<f32, S>>,
     partial_params: &mut Tensor<f32>,
     partial_mask: &mut Tensor<f32>,
     batch: usize,
@@ -90,14 +92,13 @@ fn chunk_gradients<E: Float, N: Size>(
         n_out,
     };
     let role = Role::new(places);
-    let mut exchange = Exchange::new(places);
-    let mut channels = OwnChannels::new(params, &mut exchange, &scan, &role, places);
+    let mut exchange = Exchange::<N, S>::new(places);
+    let mut channels = OwnChannels::<N>::new::<S>(params, &mut exchange, &scan, &role, places);
     let a_log_at = scan.direction * comptime!(direction_stride(places.sizes))
         + comptime!(places.sizes.layout().directions[0].a_log.start);
-    let mut pairs = Pairs::new(params, a_log_at, &role, places, chunk_len);
-    let mut next_stage = Ahead::<E, N>::new(STAGE, places);
-    let mut next_run = Ahead::<E, N>::new(RUN, places);
-    let run_rows = comptime!(RUN * places.sizes.d_x_proj());
+    let mut pairs = Pairs::<S>::new(params, a_log_at, &role, places, chunk_len);
+    let mut next_stage = Ahead::<E, N, S>::new(STAGE, places);
+    let mut next_run = Ahead::<E, N, S>::new(RUN, places);
     let n_row = CUBE_COUNT_Z as usize * steps;
 
     let n_chunk = (steps + chunk_len - 1) / chunk_len;
@@ -116,7 +117,7 @@ fn chunk_gradients<E: Float, N: Size>(
         for stage in 0..n_stage {
             next_stage.share_rows(&mut exchange, &role, 0usize, STAGE, places);
             sync_cube();
-            channels.share_stage::<E, N>(&mut exchange, &next_stage, &role, places);
+            channels.share_stage::<E, S>(&mut exchange, &next_stage, &role, places);
             // Behind the last stage the last again, for nothing.
             let next = clamp_max::<usize>(stage + 1, n_stage - 1);
             let from = first + next * STAGE;
@@ -125,41 +126,44 @@ fn chunk_gradients<E: Float, N: Size>(
                 u, projected, mask, &scan, &role, from, n_step, STAGE, places,
             );
             sync_cube();
-            pairs.walk_stage(&mut exchange, &role, stage, places, chunk_len);
+            pairs.walk_stage::<N>(&mut exchange, &role, stage, places, chunk_len);
             sync_cube();
         }
 
         let n_run = (end - first + RUN - 1) / RUN;
         let run_first = first + (n_run - 1) * RUN;
         let n_step = end - run_first;
-        let rows_at = (n_run - 1) % 2 * run_rows;
+        let shared = (n_run - 1) % 2 * RUN;
         next_run.load_inputs(
             u, projected, mask, &scan, &role, run_first, n_step, RUN, places,
         );
         next_run.load_douts(dy, &scan, &role, run_first, n_step, RUN, places);
         pairs.rewind(n_run - 1, places, chunk_len);
-        next_run.share_rows(&mut exchange, &role, rows_at, RUN, places);
+        next_run.share_rows(&mut exchange, &role, shared, RUN, places);
         sync_cube();
-        channels.share_run::<E, N>(&mut exchange, &next_run, &role, rows_at, places);
+        channels.share_run::<E, S>(&mut exchange, &next_run, &role, shared, places);
         sync_cube();
         for back in 0..n_run {
             let run = n_run - 1 - back;
             let run_first = first + run * RUN;
             let n_step = clamp_max::<usize>(end - run_first, RUN);
-            let rows_at = run % 2 * run_rows;
-            let next_rows_at = (run + 1) % 2 * run_rows;
+            let shared = run % 2 * RUN;
+            let next_shared = (run + 1) % 2 * RUN;
             // Before the first run the first again, for nothing.
             let next = clamp_min::<usize>(run, 1usize) - 1;
             let next_first = first + next * RUN;
             let n_next = clamp_max::<usize>(end - next_first, RUN);
+            pairs.walk_run::<N>(&mut exchange, &role, shared, places);
             next_run.load_inputs(
                 u, projected, mask, &scan, &role, next_first, n_next, RUN, places,
             );
             next_run.load_douts(dy, &scan, &role, next_first, n_next, RUN, places);
+            pairs.walk_back::<N>(&mut exchange, &role, shared, places);
+            sync_cube();
             // Of the run behind, if there is one.
             let behind = clamp_max::<usize>(run_first + RUN, end);
             let n_behind = clamp_max::<usize>(end - behind, RUN);
-            sum_draws(
+            sum_parts::<N, S>(
                 partial_rows,
                 &exchange,
                 &scan,
@@ -169,11 +173,8 @@ fn chunk_gradients<E: Float, N: Size>(
                 n_row,
                 places,
             );
-            pairs.walk_run(&mut exchange, &role, rows_at, places);
-            pairs.walk_back(&mut exchange, &role, rows_at, places);
-            sync_cube();
             pairs.rewind(next, places, chunk_len);
-            channels.gradients::<E, N>(
+            channels.gradients::<E, S>(
                 &mut exchange,
                 y,
                 du,
@@ -183,26 +184,26 @@ fn chunk_gradients<E: Float, N: Size>(
                 n_step,
                 places,
             );
-            next_run.share_rows(&mut exchange, &role, next_rows_at, RUN, places);
+            next_run.share_rows(&mut exchange, &role, next_shared, RUN, places);
             sync_cube();
-            sum_rows(
-                partial_rows,
-                partial_mask,
-                &exchange,
-                &scan,
-                &role,
-                run_first,
-                n_step,
-                n_row,
-                places,
-            );
-            share_draw_sums(&mut exchange, &role, places);
-            channels.add_dweights(&exchange, &role, rows_at, places);
-            channels.share_run::<E, N>(&mut exchange, &next_run, &role, next_rows_at, places);
+            share_parts::<N, S>(&mut exchange, &role, places);
+            if comptime!(places.masked) {
+                sum_mask::<N, S>(
+                    partial_mask,
+                    &exchange,
+                    &scan,
+                    &role,
+                    run_first,
+                    n_step,
+                    places,
+                );
+            }
+            channels.add_dweights::<S>(&exchange, &role, shared, places);
+            channels.share_run::<E, S>(&mut exchange, &next_run, &role, next_shared, places);
             sync_cube();
         }
         let n_step = clamp_max::<usize>(end - first, RUN);
-        sum_draws(
+        sum_parts::<N, S>(
             partial_rows,
             &exchange,
             &scan,
@@ -215,7 +216,7 @@ fn chunk_gradients<E: Float, N: Size>(
     }
 
     let row = sequence * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize;
-    channels.store(&mut exchange, partial_params, row, &role, places);
+    channels.store::<S>(&mut exchange, partial_params, row, &role, places);
     let a_log_grad_at = row * comptime!(scan_params_len(places.sizes))
         + comptime!(places.sizes.d_inner * (places.sizes.dt_rank + 1));
     pairs.store(partial_params, a_log_grad_at, &role, places);
@@ -309,6 +310,7 @@ pub(super) fn gradients_of_chunks(
         CubeCount::Static(n_block as u32, n_cube as u32, extent.n_sequence() as u32),
         CubeDim::new_1d(places.units() as u32),
         places.per_column,
+        places.per_group,
         dy.into_tensor_arg(),
         scan.u.clone().into_tensor_arg(),
         scan.projected.clone().into_tensor_arg(),

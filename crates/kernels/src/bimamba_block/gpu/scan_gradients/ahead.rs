@@ -8,7 +8,8 @@
 use cubecl::prelude::*;
 
 use super::super::channel::{is_output, output_row, position, presence};
-use super::places::{Exchange, Places, Role};
+use super::exchange::Exchange;
+use super::places::{Places, Role};
 
 /// The scan that a cube walks, and what of it was asked for.
 #[derive(CubeType, Clone, Copy)]
@@ -27,23 +28,23 @@ pub(super) struct Scan {
 ///
 /// A step that does not exist has zeros. Values are kept as they were read: a conversion would wait for them.
 #[derive(CubeType)]
-pub(super) struct Ahead<E: Float, N: Size> {
+pub(super) struct Ahead<E: Float, N: Size, S: Size> {
     pub(super) values: Array<Vector<E, N>>,
     pub(super) douts: Array<Vector<E, N>>,
     /// The mask at each step, 0 without a channel.
     pub(super) presents: Array<f32>,
-    rows: Array<f32>,
+    rows: Array<Vector<f32, S>>,
 }
 
 #[cube]
-impl<E: Float, N: Size> Ahead<E, N> {
-    pub(super) fn new(#[comptime] steps: usize, #[comptime] places: Places) -> Ahead<E, N> {
+impl<E: Float, N: Size, S: Size> Ahead<E, N, S> {
+    pub(super) fn new(#[comptime] steps: usize, #[comptime] places: Places) -> Ahead<E, N, S> {
         let n_own = comptime!(places.n_own(steps));
-        Ahead::<E, N> {
+        Ahead::<E, N, S> {
             values: Array::<Vector<E, N>>::new(n_own),
             douts: Array::<Vector<E, N>>::new(n_own),
             presents: Array::<f32>::new(n_own),
-            rows: Array::<f32>::new(comptime!(places.row_turns(steps))),
+            rows: Array::<Vector<f32, S>>::new(comptime!(places.row_turns(steps))),
         }
     }
 
@@ -51,7 +52,7 @@ impl<E: Float, N: Size> Ahead<E, N> {
     pub(super) fn load_inputs(
         &mut self,
         u: &Tensor<Vector<E, N>>,
-        projected: &Tensor<f32>,
+        projected: &Tensor<Vector<f32, S>>,
         mask: &Tensor<f32>,
         scan: &Scan,
         role: &Role,
@@ -60,17 +61,16 @@ impl<E: Float, N: Size> Ahead<E, N> {
         #[comptime] steps: usize,
         #[comptime] places: Places,
     ) {
-        let width = comptime!(places.sizes.d_x_proj());
-        let per_row = comptime!(places.sizes.d_inner / places.per_column);
-        let per_column = comptime!(places.per_column);
+        let row_len = comptime!(places.row_len());
+        let n_column = comptime!(places.n_column_of_all());
         let counted = select(role.active, 1.0f32, 0.0f32);
         let row = scan.first_row + first;
         #[unroll]
         for turn in 0..comptime!(places.row_turns(steps)) {
             let i = role.unit + turn * comptime!(places.units());
-            self.rows[turn] = 0.0f32;
-            if i < n_step * width {
-                self.rows[turn] = projected[row * width + i];
+            self.rows[turn] = Vector::<f32, S>::zeroed();
+            if i < n_step * row_len {
+                self.rows[turn] = projected[row * row_len + i];
             }
         }
         #[unroll]
@@ -81,7 +81,7 @@ impl<E: Float, N: Size> Ahead<E, N> {
             if i < n_step {
                 let at = position(first + i, scan.length, scan.direction);
                 let at = scan.batch_index * scan.length + at;
-                self.values[k] = u[(row + i) * per_row + role.own / per_column];
+                self.values[k] = u[(row + i) * n_column + role.own];
                 self.presents[k] = counted * presence(mask, at, comptime!(places.masked));
             }
         }
@@ -98,8 +98,7 @@ impl<E: Float, N: Size> Ahead<E, N> {
         #[comptime] steps: usize,
         #[comptime] places: Places,
     ) {
-        let per_row = comptime!(places.sizes.d_inner / places.per_column);
-        let per_column = comptime!(places.per_column);
+        let n_column = comptime!(places.n_column_of_all());
         #[unroll]
         for k in 0..comptime!(places.n_own(steps)) {
             let i = k * comptime!(places.n_group()) + role.group;
@@ -107,26 +106,40 @@ impl<E: Float, N: Size> Ahead<E, N> {
             self.douts[k] = Vector::<E, N>::zeroed();
             if role.active && i < n_step && is_output(at, scan.out_start, scan.n_out) {
                 let row = output_row(at, scan.batch_index, scan.out_start, scan.n_out);
-                self.douts[k] = dy[row * per_row + role.own / per_column];
+                self.douts[k] = dy[row * n_column + role.own];
             }
         }
     }
 
-    /// Shares the rows of `steps` steps, from `rows_at` on.
+    /// Shares the rows of `steps` steps, from the step `first` among those that are shared on.
     pub(super) fn share_rows(
         &self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<N, S>,
         role: &Role,
-        rows_at: usize,
+        first: usize,
         #[comptime] steps: usize,
         #[comptime] places: Places,
     ) {
-        let n = comptime!(steps * places.sizes.d_x_proj());
+        let row_len = comptime!(places.row_len());
+        let n_input = comptime!(places.n_input());
+        let per_group = comptime!(places.per_group);
+        let n = comptime!(steps * places.row_len());
         #[unroll]
         for turn in 0..comptime!(places.row_turns(steps)) {
             let i = role.unit + turn * comptime!(places.units());
             if i < n {
-                exchange.rows[rows_at + i] = self.rows[turn];
+                let step = first + i / row_len;
+                let vector = i % row_len;
+                if vector < n_input {
+                    let at = (step * n_input + vector) * per_group;
+                    #[unroll]
+                    for j in 0..per_group {
+                        exchange.inputs[at + j] = self.rows[turn].extract(j);
+                    }
+                } else {
+                    let at = step * comptime!(2 * places.n_group()) + vector - n_input;
+                    exchange.states[at] = self.rows[turn];
+                }
             }
         }
     }

@@ -8,24 +8,23 @@
 use cubecl::prelude::*;
 
 use super::super::channel::rate;
-use super::places::{
-    CHANNEL_SUMS, Exchange, Places, RUN, RUN_SCALARS, Role, STAGE, STAGE_SCALARS, VECTOR,
-};
+use super::exchange::{Exchange, within};
+use super::places::{CHANNEL_SUMS, Places, RUN, RUN_SCALARS, Role, STAGE, STAGE_SCALARS};
 use crate::native_math::{ln_base, power};
 
-/// Rates, states, adjoints and sums over steps of a unit's pairs: `per_group` states of each of `per_column` channels.
+/// Rates, states, adjoints and sums over steps of a unit's pairs: the group's states of each channel of the column.
 #[derive(CubeType)]
-pub(super) struct Pairs {
-    rates: Array<f32>,
-    h: Array<f32>,
-    g: Array<f32>,
-    da: Array<f32>,
+pub(super) struct Pairs<S: Size> {
+    rates: Array<Vector<f32, S>>,
+    h: Array<Vector<f32, S>>,
+    g: Array<Vector<f32, S>>,
+    da: Array<Vector<f32, S>>,
     /// States before each run of a chunk.
-    starts: Array<f32>,
+    starts: Array<Vector<f32, S>>,
 }
 
 #[cube]
-impl Pairs {
+impl<S: Size> Pairs<S> {
     /// Reads the rates from the direction's `a_log`, which begins at `a_log_at`.
     pub(super) fn new(
         params: &Tensor<f32>,
@@ -33,28 +32,30 @@ impl Pairs {
         role: &Role,
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
-    ) -> Pairs {
-        let n_pair = comptime!(places.n_pair());
-        let mut rates = Array::<f32>::new(n_pair);
-        let mut da = Array::<f32>::new(n_pair);
+    ) -> Pairs<S> {
+        let per_column = comptime!(places.per_column);
+        let per_group = comptime!(places.per_group);
+        let mut rates = Array::<Vector<f32, S>>::new(per_column);
+        let mut da = Array::<Vector<f32, S>>::new(per_column);
         #[unroll]
-        for k in 0..comptime!(places.per_column) {
-            let channel = role.own + k;
+        for c in 0..per_column {
+            let channel = role.own * per_column + c;
+            let at = a_log_at + channel * comptime!(places.sizes.d_state) + role.group * per_group;
+            let mut values = Vector::<f32, S>::zeroed();
             #[unroll]
-            for j in 0..comptime!(places.per_group) {
-                let pair = comptime!(k * places.per_group + j);
-                let n = role.first_state + j;
-                rates[pair] =
-                    rate(params[a_log_at + channel * comptime!(places.sizes.d_state) + n]);
-                da[pair] = 0.0f32;
+            for j in 0..per_group {
+                values.insert(j, rate(params[at + j]));
             }
+            rates[c] = values;
+            da[c] = Vector::<f32, S>::zeroed();
         }
-        Pairs {
+        let n_start = comptime!(chunk_len.div_ceil(RUN) * places.per_column);
+        Pairs::<S> {
             rates,
-            h: Array::<f32>::new(n_pair),
-            g: Array::<f32>::new(n_pair),
+            h: Array::<Vector<f32, S>>::new(per_column),
+            g: Array::<Vector<f32, S>>::new(per_column),
             da,
-            starts: Array::<f32>::new(comptime!(chunk_len.div_ceil(RUN) * places.n_pair())),
+            starts: Array::<Vector<f32, S>>::new(n_start),
         }
     }
 
@@ -67,41 +68,47 @@ impl Pairs {
         role: &Role,
         #[comptime] places: Places,
     ) {
+        let per_column = comptime!(places.per_column);
+        let per_group = comptime!(places.per_group);
         #[unroll]
-        for k in 0..comptime!(places.per_column) {
-            let channel = role.own + k;
+        for c in 0..per_column {
+            let mut h = Vector::<f32, S>::zeroed();
+            let mut g = Vector::<f32, S>::zeroed();
             #[unroll]
-            for j in 0..comptime!(places.per_group) {
-                let pair = comptime!(k * places.per_group + j);
-                let place = at + (role.first_state + j) * comptime!(places.sizes.d_inner) + channel;
-                self.h[pair] = states[place];
-                self.g[pair] = adjoints[place];
+            for j in 0..per_group {
+                let n = role.group * per_group + j;
+                let place = at + n * comptime!(places.sizes.d_inner) + role.own * per_column + c;
+                h.insert(j, states[place]);
+                g.insert(j, adjoints[place]);
             }
+            self.h[c] = h;
+            self.g[c] = g;
         }
     }
 
     /// Walks the steps of a stage and keeps the states before each run.
     ///
     /// Steps that do not exist have a step size and an input of 0 and change nothing, here as in a run.
-    pub(super) fn walk_stage(
+    pub(super) fn walk_stage<N: Size>(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<N, S>,
         role: &Role,
         stage: usize,
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
     ) {
-        let n_pair = comptime!(places.n_pair());
+        let per_column = comptime!(places.per_column);
         #[unroll]
         for i in 0..STAGE {
             if comptime!(i % RUN == 0) {
                 let run = (stage * STAGE + i) / RUN % comptime!(chunk_len / RUN);
                 #[unroll]
-                for pair in 0..n_pair {
-                    self.starts[run * n_pair + pair] = self.h[pair];
+                for c in 0..per_column {
+                    self.starts[run * per_column + c] = self.h[c];
                 }
             }
-            self.step(exchange, role, 0usize, i, STAGE_SCALARS, places);
+            let at = i * comptime!(places.scalar_pitch(STAGE_SCALARS)) + role.column;
+            self.step::<N>(exchange, role, 0usize, i, at, places);
         }
     }
 
@@ -112,145 +119,128 @@ impl Pairs {
         #[comptime] places: Places,
         #[comptime] chunk_len: usize,
     ) {
-        let n_pair = comptime!(places.n_pair());
+        let per_column = comptime!(places.per_column);
         #[unroll]
-        for pair in 0..n_pair {
-            self.h[pair] = self.starts[run % comptime!(chunk_len / RUN) * n_pair + pair];
+        for c in 0..per_column {
+            self.h[c] = self.starts[run % comptime!(chunk_len / RUN) * per_column + c];
         }
     }
 
-    /// Walks the steps of a run, whose rows begin at `rows_at`, and leaves the states before each.
-    pub(super) fn walk_run(
+    /// Walks the steps of a run, the steps from `first` on among those whose rows are shared, and leaves the states before each.
+    pub(super) fn walk_run<N: Size>(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<N, S>,
         role: &Role,
-        rows_at: usize,
+        first: usize,
         #[comptime] places: Places,
     ) {
         #[unroll]
         for i in 0..RUN {
             #[unroll]
-            for pair in 0..comptime!(places.n_pair()) {
-                exchange.before[state_place(i, role.unit, pair, places)] = self.h[pair];
+            for c in 0..comptime!(places.per_column) {
+                exchange.before[place_before(i, c, role.unit, places)] = self.h[c];
             }
-            self.step(exchange, role, rows_at, i, RUN_SCALARS, places);
+            let at = i * comptime!(places.scalar_pitch(RUN_SCALARS)) + role.column;
+            self.step::<N>(exchange, role, first, i, at, places);
         }
     }
 
-    /// h <- exp(delta A) h + input B at step `i` of what is shared, whose rows begin at `rows_at` and which has `n_scalar`
-    /// scalars a step.
-    fn step(
+    /// h <- exp(delta A) h + input B at step `i` from `first` on of those whose rows are shared, whose scalars begin at `at`.
+    fn step<N: Size>(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<N, S>,
         role: &Role,
-        rows_at: usize,
-        i: usize,
-        #[comptime] n_scalar: usize,
+        first: usize,
+        #[comptime] i: usize,
+        at: usize,
         #[comptime] places: Places,
     ) {
-        let n_channel = comptime!(places.channels);
-        let b_at = rows_at
-            + i * comptime!(places.sizes.d_x_proj())
-            + comptime!(places.sizes.dt_rank)
-            + role.first_state;
+        let deltas = exchange.scalars[at];
+        let inputs = exchange.scalars[at + comptime!(places.n_column())];
+        let row = comptime!(i * 2 * places.n_group());
+        let b = exchange.states[states_place(role, first, places) + row];
         #[unroll]
-        for k in 0..comptime!(places.per_column) {
-            let channel = role.first_channel + k;
-            let at = i * comptime!(places.scalar_pitch(n_scalar)) + channel;
-            let delta = exchange.scalars[at];
-            let input = exchange.scalars[at + n_channel];
+        for c in 0..comptime!(places.per_column) {
+            let delta = deltas.extract(c);
+            let input = inputs.extract(c);
+            let rates = self.rates[c];
+            let mut h = self.h[c];
+            // Pair by pair: operations on whole vectors hold more registers.
             #[unroll]
             for j in 0..comptime!(places.per_group) {
-                let pair = comptime!(k * places.per_group + j);
-                let b = exchange.rows[b_at + j];
-                self.h[pair] = power(delta * self.rates[pair]) * self.h[pair] + input * b;
+                let decayed = power(delta * rates.extract(j)) * h.extract(j);
+                h.insert(j, decayed + input * b.extract(j));
             }
+            self.h[c] = h;
         }
     }
 
     /// Walks the steps of a run from its last to its first and leaves the unit's share of every sum over states or channels.
-    pub(super) fn walk_back(
+    pub(super) fn walk_back<N: Size>(
         &mut self,
-        exchange: &mut Exchange,
+        exchange: &mut Exchange<N, S>,
         role: &Role,
-        rows_at: usize,
+        first: usize,
         #[comptime] places: Places,
     ) {
-        let n_channel = comptime!(places.channels);
-        let n_state = comptime!(places.sizes.d_state);
-        let per_column = comptime!(places.per_column);
-        let per_group = comptime!(places.per_group);
+        let n_column = comptime!(places.n_column());
         #[unroll]
         for back in 0..RUN {
             let i = comptime!(RUN - 1 - back);
-            let mut b_row = Array::<f32>::new(per_group);
-            let mut c_row = Array::<f32>::new(per_group);
-            let mut db = Array::<f32>::new(per_group);
-            let mut dc = Array::<f32>::new(per_group);
-            let mut before = Array::<f32>::new(comptime!(places.n_pair()));
-            let mut sums = Array::<f32>::new(comptime!(CHANNEL_SUMS * places.per_column));
+            let at = i * comptime!(places.scalar_pitch(RUN_SCALARS)) + role.column;
+            let deltas = exchange.scalars[at];
+            let inputs = exchange.scalars[at + n_column];
+            let douts = exchange.scalars[at + 2 * n_column];
+            let row = states_place(role, first, places);
+            let b = exchange.states[row + comptime!(i * 2 * places.n_group())];
+            let c_row = exchange.states[row + comptime!((i * 2 + 1) * places.n_group())];
+            let mut db = Vector::<f32, S>::zeroed();
+            let mut dc = Vector::<f32, S>::zeroed();
+            let mut outputs = Vector::<f32, N>::zeroed();
+            let mut dinputs = Vector::<f32, N>::zeroed();
+            let mut dexponents = Vector::<f32, N>::zeroed();
             #[unroll]
-            for pair in 0..comptime!(places.n_pair()) {
-                before[pair] = exchange.before[state_place(i, role.unit, pair, places)];
-            }
-            let b_at = rows_at
-                + i * comptime!(places.sizes.d_x_proj())
-                + comptime!(places.sizes.dt_rank)
-                + role.first_state;
-            #[unroll]
-            for j in 0..per_group {
-                b_row[j] = exchange.rows[b_at + j];
-                c_row[j] = exchange.rows[b_at + n_state + j];
-                db[j] = 0.0f32;
-                dc[j] = 0.0f32;
-            }
-            #[unroll]
-            for k in 0..per_column {
-                let channel = role.first_channel + k;
-                let at = i * comptime!(places.scalar_pitch(RUN_SCALARS)) + channel;
-                let delta = exchange.scalars[at];
-                let input = exchange.scalars[at + n_channel];
-                let dout = exchange.scalars[at + 2 * n_channel];
+            for c in 0..comptime!(places.per_column) {
+                let delta = deltas.extract(c);
+                let input = inputs.extract(c);
+                let dout = douts.extract(c);
+                let before = exchange.before[place_before(i, c, role.unit, places)];
+                let rates = self.rates[c];
+                let h = self.h[c];
+                let mut g = self.g[c];
+                let mut da = self.da[c];
                 let mut output = 0.0f32;
                 let mut dinput = 0.0f32;
-                let mut dexponents = 0.0f32;
+                let mut dexponent = 0.0f32;
                 #[unroll]
-                for j in 0..per_group {
-                    let pair = comptime!(k * places.per_group + j);
-                    let q = self.g[pair] + dout * c_row[j];
-                    output += self.h[pair] * c_row[j];
-                    db[j] += q * input;
-                    dc[j] += self.h[pair] * dout;
-                    dinput += q * b_row[j];
-                    self.g[pair] = q * power(delta * self.rates[pair]);
-                    let dexponent = self.g[pair] * before[pair];
-                    dexponents += dexponent * self.rates[pair];
-                    self.da[pair] += dexponent * delta;
-                    self.h[pair] = before[pair];
+                for j in 0..comptime!(places.per_group) {
+                    let q = g.extract(j) + dout * c_row.extract(j);
+                    output += h.extract(j) * c_row.extract(j);
+                    db.insert(j, db.extract(j) + q * input);
+                    dc.insert(j, dc.extract(j) + h.extract(j) * dout);
+                    dinput += q * b.extract(j);
+                    let carried = q * power(delta * rates.extract(j));
+                    let of_pair = carried * before.extract(j);
+                    dexponent += of_pair * rates.extract(j);
+                    da.insert(j, da.extract(j) + of_pair * delta);
+                    g.insert(j, carried);
                 }
-                sums[k] = output;
-                sums[comptime!(places.per_column + k)] = dinput;
-                sums[comptime!(2 * places.per_column + k)] = dexponents;
+                self.g[c] = g;
+                self.da[c] = da;
+                self.h[c] = before;
+                outputs.insert(c, output);
+                dinputs.insert(c, dinput);
+                dexponents.insert(c, dexponent);
             }
-            // The unit's group and column, counted in channels.
-            let at = i * comptime!(places.sum_pitch()) + role.unit * per_column;
-            #[unroll]
-            for sum in 0..CHANNEL_SUMS {
-                #[unroll]
-                for k in 0..per_column {
-                    exchange.channel_sums
-                        [at + comptime!(sum * places.n_group() * places.channels + k)] =
-                        sums[comptime!(sum * places.per_column + k)];
-                }
-            }
-            let at = (i * 2 * n_state + role.first_state) * comptime!(places.state_pitch())
+            let at = i * comptime!(CHANNEL_SUMS * places.units()) + role.unit;
+            exchange.channel_sums[at] = outputs;
+            exchange.channel_sums[at + comptime!(places.units())] = dinputs;
+            exchange.channel_sums[at + comptime!(2 * places.units())] = dexponents;
+            let at = (i * comptime!(2 * places.n_group()) + role.group)
+                * comptime!(places.state_pitch())
                 + role.column;
-            #[unroll]
-            for j in 0..per_group {
-                exchange.state_sums[at + comptime!(j * places.state_pitch())] = db[j];
-                exchange.state_sums
-                    [at + comptime!((places.sizes.d_state + j) * places.state_pitch())] = dc[j];
-            }
+            exchange.state_sums[at] = db;
+            exchange.state_sums[at + comptime!(places.n_group() * places.state_pitch())] = dc;
         }
     }
 
@@ -262,29 +252,37 @@ impl Pairs {
         role: &Role,
         #[comptime] places: Places,
     ) {
+        let per_column = comptime!(places.per_column);
+        let per_group = comptime!(places.per_group);
         if role.active {
             #[unroll]
-            for k in 0..comptime!(places.per_column) {
+            for c in 0..per_column {
+                let channel = role.own * per_column + c;
+                let at = at + channel * comptime!(places.sizes.d_state) + role.group * per_group;
+                let da = self.da[c] * self.rates[c];
                 #[unroll]
-                for j in 0..comptime!(places.per_group) {
-                    let pair = comptime!(k * places.per_group + j);
-                    let n = role.first_state + j;
-                    partial_params[at + (role.own + k) * comptime!(places.sizes.d_state) + n] =
-                        self.da[pair] * self.rates[pair] * ln_base();
+                for j in 0..per_group {
+                    partial_params[at + j] = da.extract(j) * ln_base();
                 }
             }
         }
     }
 }
 
-/// Where a unit keeps the state of a pair at a step of a run: vectors of four, so that they move in one access.
+/// Where the unit's B of a step is shared.
 #[cube]
-fn state_place(
+fn states_place(role: &Role, step: usize, #[comptime] places: Places) -> usize {
+    let at = step * comptime!(2 * places.n_group()) + role.group;
+    within(at, comptime!(places.row_steps() * 2 * places.n_group()))
+}
+
+/// Where a unit keeps the states of channel `c` of its column before a step of a run.
+#[cube]
+fn place_before(
     #[comptime] step: usize,
+    #[comptime] c: usize,
     unit: usize,
-    #[comptime] pair: usize,
     #[comptime] places: Places,
 ) -> usize {
-    let vector = step * comptime!(places.n_pair().div_ceil(VECTOR)) + comptime!(pair / VECTOR);
-    (vector * comptime!(places.units()) + unit) * VECTOR + comptime!(pair % VECTOR)
+    unit + comptime!((step * places.per_column + c) * places.units())
 }

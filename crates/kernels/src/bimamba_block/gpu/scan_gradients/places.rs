@@ -1,4 +1,4 @@
-//! How a cube divides its channels, and the floats that its units share.
+//! How a cube divides its channels, and what each of its units does.
 
 use cubecl::prelude::*;
 
@@ -20,22 +20,19 @@ pub(super) const RUN_SCALARS: usize = 4;
 /// What a unit leaves of each of its channels at each step of a run: output, gradients of input and step size.
 pub(super) const CHANNEL_SUMS: usize = 3;
 
-/// Channels of a column, where they can be divided by as many.
+/// Most channels of a column.
 const COLUMN: usize = 2;
 
 /// Most states of a group.
 const GROUP: usize = 4;
 
-/// Floats of the widest access to shared memory.
-pub(super) const VECTOR: usize = 4;
-
 /// Most units of a cube, as many as WebGPU promises.
 const UNITS: usize = 256;
 
-/// How a cube divides its channels, and the floats that its units share.
+/// How a cube divides its channels, and how much its units share.
 ///
-/// Channels are divided into columns and states into groups, and a unit has the pairs of a column and a group.
-/// Rows are padded by a vector of four floats, so that the units of a plane meet different banks.
+/// Channels are divided into columns and states into groups; a unit has the pairs of a column and a group. Both are vectors that
+/// move in one access: lengths are counted in vectors of a column's channels or of a group's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(in crate::bimamba_block::gpu) struct Places {
     pub(super) sizes: BlockSizes,
@@ -44,21 +41,23 @@ pub(in crate::bimamba_block::gpu) struct Places {
     pub(super) channels: usize,
     /// Channels of a column, a divisor of the block's channels: all of a column exist, or none.
     pub(super) per_column: usize,
-    /// States of a group.
+    /// States of a group, a divisor of dt_rank too: step-size inputs, B and C are whole vectors of a row.
     pub(super) per_group: usize,
 }
 
 impl Places {
     fn new(sizes: BlockSizes, masked: bool, channels: usize) -> Self {
-        let divides = |n: usize| sizes.d_inner.is_multiple_of(n) && channels.is_multiple_of(n);
-        let per_column = if divides(COLUMN) { COLUMN } else { 1 };
-        let per_group = (1..=GROUP).rev().find(|&n| sizes.d_state.is_multiple_of(n));
+        let power_of_two = |most: usize, numbers: [usize; 2]| {
+            let divides = |n: &usize| numbers.iter().all(|number| number.is_multiple_of(*n));
+            let powers = std::iter::successors(Some(most), |n| Some(n / 2));
+            powers.take_while(|&n| n > 0).find(divides).unwrap_or(1)
+        };
         Self {
             sizes,
             masked,
             channels,
-            per_column,
-            per_group: per_group.unwrap_or(1),
+            per_column: power_of_two(COLUMN, [sizes.d_inner, channels]),
+            per_group: power_of_two(GROUP, [sizes.d_state, sizes.dt_rank]),
         }
     }
 
@@ -83,9 +82,19 @@ impl Places {
         self.n_column() * self.n_group()
     }
 
-    /// Pairs of channel and state that a unit walks.
-    pub(super) fn n_pair(&self) -> usize {
-        self.per_column * self.per_group
+    /// Columns of all channels.
+    pub(super) fn n_column_of_all(&self) -> usize {
+        self.sizes.d_inner / self.per_column
+    }
+
+    /// Vectors of a row's step-size inputs.
+    pub(super) fn n_input(&self) -> usize {
+        self.sizes.dt_rank / self.per_group
+    }
+
+    /// Vectors of a row: step-size inputs, B and C.
+    pub(super) fn row_len(&self) -> usize {
+        self.n_input() + 2 * self.n_group()
     }
 
     /// Steps, of as many as `steps`, at which a unit owns its column's channels.
@@ -93,9 +102,14 @@ impl Places {
         steps.div_ceil(self.n_group())
     }
 
+    /// Whether every unit owns [`n_own`](Self::n_own) of as many as `steps` steps.
+    pub(super) fn own_all(&self, steps: usize) -> bool {
+        steps.is_multiple_of(self.n_group())
+    }
+
     /// Rounds in which the units load the rows of `steps` steps.
     pub(super) fn row_turns(&self, steps: usize) -> usize {
-        (steps * self.sizes.d_x_proj()).div_ceil(self.units())
+        (steps * self.row_len()).div_ceil(self.units())
     }
 
     /// Step-size inputs whose weights' gradients a unit adds up, at most.
@@ -103,33 +117,54 @@ impl Places {
         self.sizes.dt_rank.div_ceil(self.n_group())
     }
 
-    /// Parts in which a run's sums over channels for step-size inputs are taken, so that every unit has one.
-    pub(super) fn draw_parts(&self) -> usize {
+    /// Parts in which a run's sums over columns are taken, of which there are `n_sum`, so that many units have one.
+    fn parts(&self, n_sum: usize) -> usize {
         let mut parts = 1;
-        while 2 * parts * RUN * self.sizes.dt_rank <= self.units()
-            && self.channels.is_multiple_of(2 * parts)
-        {
+        while 2 * parts * n_sum <= self.units() && self.n_column().is_multiple_of(2 * parts) {
             parts *= 2;
         }
         parts
     }
 
-    /// Rows of two runs, the one that is walked and the next, or of a stage.
-    fn rows(&self) -> usize {
-        STAGE.max(2 * RUN) * self.sizes.d_x_proj()
+    /// Sums over columns for a run's step-size inputs.
+    pub(super) fn n_draw_sum(&self) -> usize {
+        RUN * self.sizes.dt_rank
     }
 
+    pub(super) fn draw_parts(&self) -> usize {
+        self.parts(self.n_draw_sum())
+    }
+
+    /// Sums over columns for a run's B and C, in vectors of a group.
+    pub(super) fn n_state_sum(&self) -> usize {
+        RUN * 2 * self.n_group()
+    }
+
+    pub(super) fn state_parts(&self) -> usize {
+        self.parts(self.n_state_sum())
+    }
+
+    /// Steps whose rows are shared at a time: a stage's, or those of the run that is walked and of the next.
+    pub(super) fn row_steps(&self) -> usize {
+        STAGE.max(2 * RUN)
+    }
+
+    /// Columns from a step's draws, or an input's weights, to the next. Padded, so that the units of a plane meet different banks.
     pub(super) fn draw_pitch(&self) -> usize {
-        self.channels + VECTOR
+        self.n_column() + GROUP / self.per_column
+    }
+
+    pub(super) fn draws(&self) -> usize {
+        RUN * self.draw_pitch()
     }
 
     pub(super) fn weights(&self) -> usize {
-        self.draw_pitch() * (self.sizes.dt_rank + 2)
+        (self.sizes.dt_rank + 2) * self.draw_pitch()
     }
 
-    /// From a step's scalars to the next step's, of which each channel has `n`.
+    /// Columns from a step's scalars to the next step's, of which each channel has `n`.
     pub(super) fn scalar_pitch(&self, n: usize) -> usize {
-        n * self.channels
+        n * self.n_column()
     }
 
     pub(super) fn scalars(&self) -> usize {
@@ -137,84 +172,30 @@ impl Places {
         of_a_run.max(STAGE * self.scalar_pitch(STAGE_SCALARS))
     }
 
-    /// From a step's sums over groups of states to the next step's.
-    pub(super) fn sum_pitch(&self) -> usize {
-        CHANNEL_SUMS * self.n_group() * self.channels
-    }
-
     pub(super) fn channel_sums(&self) -> usize {
-        RUN * self.sum_pitch()
+        RUN * CHANNEL_SUMS * self.units()
     }
 
-    fn before(&self) -> usize {
-        RUN * self.n_pair().next_multiple_of(VECTOR) * self.units()
+    pub(super) fn before(&self) -> usize {
+        RUN * self.per_column * self.units()
     }
 
+    /// Groups from a sum for B or C to the next; padded as draws are.
     pub(super) fn state_pitch(&self) -> usize {
-        self.n_column() + VECTOR
+        self.n_column() + 1
     }
 
-    fn state_sums(&self) -> usize {
-        RUN * 2 * self.sizes.d_state * self.state_pitch()
-    }
-
-    pub(super) fn draws(&self) -> usize {
-        RUN * self.draw_pitch()
-    }
-
-    fn draw_sums(&self) -> usize {
-        RUN * self.sizes.dt_rank * self.draw_parts()
+    pub(super) fn state_sums(&self) -> usize {
+        self.n_state_sum() * self.state_pitch()
     }
 
     fn bytes(&self) -> usize {
-        let sums = self.channel_sums() + self.state_sums() + self.draws() + self.draw_sums();
-        (self.rows() + self.scalars() + self.before() + sums + self.weights()) * size_of::<f32>()
+        let columns = self.scalars() + self.channel_sums() + self.draws() + self.weights();
+        let of_states = self.state_sums() + self.n_state_sum() * self.state_parts();
+        let groups = self.row_steps() * 2 * self.n_group() + self.before() + of_states;
+        let single = self.row_steps() * self.sizes.dt_rank + self.n_draw_sum() * self.draw_parts();
+        (columns * self.per_column + groups * self.per_group + single) * size_of::<f32>()
     }
-}
-
-/// What the units of a cube share.
-#[derive(CubeType)]
-pub(super) struct Exchange {
-    /// Step-size inputs, B and C of a stage's steps, or of two runs', one that is walked and the next.
-    pub(super) rows: Shared<[f32]>,
-    /// [`RUN_SCALARS`] of each channel at each step of a run, or [`STAGE_SCALARS`] of a stage.
-    pub(super) scalars: Shared<[f32]>,
-    /// What each group of states has of [`CHANNEL_SUMS`]; once they are added up, under a mask, the mask's gradients in place of
-    /// the first.
-    pub(super) channel_sums: Shared<[f32]>,
-    /// What each column of channels has of the gradients of B and C.
-    pub(super) state_sums: Shared<[f32]>,
-    /// The states before each step of a run, a vector a unit.
-    pub(super) before: Shared<[f32]>,
-    /// Gradients of the raw step sizes.
-    pub(super) draws: Shared<[f32]>,
-    /// What each part of the channels has of the gradients of step-size inputs.
-    pub(super) draw_sums: Shared<[f32]>,
-    /// The projection to step sizes, `[dt_rank, channel]`, then its bias and d.
-    pub(super) weights: Shared<[f32]>,
-}
-
-#[cube]
-impl Exchange {
-    pub(super) fn new(#[comptime] places: Places) -> Exchange {
-        Exchange {
-            rows: Shared::<[f32]>::new_slice(comptime!(places.rows())),
-            scalars: Shared::<[f32]>::new_slice(comptime!(places.scalars())),
-            channel_sums: Shared::<[f32]>::new_slice(comptime!(places.channel_sums())),
-            state_sums: Shared::<[f32]>::new_slice(comptime!(places.state_sums())),
-            before: Shared::<[f32]>::new_slice(comptime!(places.before())),
-            draws: Shared::<[f32]>::new_slice(comptime!(places.draws())),
-            draw_sums: Shared::<[f32]>::new_slice(comptime!(places.draw_sums())),
-            weights: Shared::<[f32]>::new_slice(comptime!(places.weights())),
-        }
-    }
-}
-
-/// The place `at` among `len`, as a number of so few bits that a compiler sees sums with it that do not wrap, and leaves what is
-/// constant in them to the instruction that reads or writes.
-#[cube]
-pub(super) fn within(at: usize, #[comptime] len: usize) -> usize {
-    at % comptime!(len.next_power_of_two())
 }
 
 /// What a unit does in its cube.
@@ -225,10 +206,7 @@ pub(super) struct Role {
     /// group as a remainder, divided by the number of groups.
     pub(super) column: usize,
     pub(super) group: usize,
-    /// The column's first channel, counted from the cube's, and the group's first state.
-    pub(super) first_channel: usize,
-    pub(super) first_state: usize,
-    /// The column's first channel among all. A unit without channels stays for the barriers, on the last, and adds nothing.
+    /// The column among all. A unit without channels stays for the barriers, on the last, and adds nothing.
     pub(super) own: usize,
     pub(super) active: bool,
 }
@@ -237,22 +215,15 @@ pub(super) struct Role {
 impl Role {
     pub(super) fn new(#[comptime] places: Places) -> Role {
         let unit = UNIT_POS_X as usize;
-        let block_first = CUBE_POS_X as usize * comptime!(places.channels);
         let column = unit % comptime!(places.n_column());
-        let group = unit / comptime!(places.n_column());
-        let first_channel = column * comptime!(places.per_column);
-        let d_inner = comptime!(places.sizes.d_inner);
+        let own = CUBE_POS_X as usize * comptime!(places.n_column()) + column;
+        let n_column = comptime!(places.n_column_of_all());
         Role {
             unit,
             column,
-            group,
-            first_channel,
-            first_state: group * comptime!(places.per_group),
-            own: clamp_max::<usize>(
-                block_first + first_channel,
-                comptime!(places.sizes.d_inner - places.per_column),
-            ),
-            active: block_first + first_channel < d_inner,
+            group: unit / comptime!(places.n_column()),
+            own: clamp_max::<usize>(own, n_column - 1),
+            active: own < n_column,
         }
     }
 }
