@@ -4,11 +4,11 @@
 //! states are recomputed in two levels: first those at the start of every run of steps, then every step of one run at
 //! a time, from the last run to the first.
 //!
-//! A unit has two parts to play. It owns one channel at some steps: step sizes, inputs and the gradients that are sums
-//! over states. And it walks pairs of channel and state, those of a few channels and a few states ([`Places`]), so
-//! that much of a sum over channels or over states is added up in its registers. What is left of a run's sums crosses
-//! between units through shared memory, four barriers a run. Sums over steps stay in registers until the chunk ends,
-//! and are added up over chunks in a fixed order by the caller.
+//! A unit has two parts to play. It walks pairs of channel and state, those of a column of channels and a group of states
+//! ([`Places`]), so that much of a sum over channels or over states is added up in its registers. And it owns the column's channels
+//! at some of the steps: step sizes, inputs and the gradients that are sums over states. What is left of a run's sums crosses
+//! between units through shared memory, three barriers a run. Sums over steps stay in registers until the cube's last chunk ends,
+//! and are added up over cubes in a fixed order by the caller.
 
 #![allow(
     clippy::manual_div_ceil,
