@@ -6,6 +6,7 @@
 
 mod channel;
 mod convolution;
+mod convolution_gradient;
 mod extent;
 mod gate;
 mod masked;
@@ -339,7 +340,7 @@ impl Block {
             )
         });
 
-        let convolved = convolution::convolve_silu_gradient(
+        let convolved = convolution_gradient::convolve_silu_gradient(
             &extent,
             &v,
             &self.params,
