@@ -7,6 +7,8 @@
 mod channel;
 mod convolution;
 mod convolution_gradient;
+#[cfg(all(test, feature = "cuda-cpp"))]
+mod cuda_source;
 mod extent;
 mod gate;
 mod masked;

@@ -33,7 +33,7 @@ const CARRY: usize = 32;
 /// Last state of each chunk, `[sequence, chunk, d_state, d_inner]`, from a state of zero, and its sum of step sizes,
 /// `[sequence, chunk, d_inner]`.
 #[cube(launch)]
-fn chunk_ends<E: Float>(
+pub(super) fn chunk_ends<E: Float>(
     u: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,
@@ -169,7 +169,7 @@ fn carry(
 
 /// Outputs of the scan at the positions asked for, `[sequence, output, d_inner]`.
 #[cube(launch)]
-fn outputs<E: Float>(
+pub(super) fn outputs<E: Float>(
     u: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,

@@ -26,7 +26,7 @@ use crate::native_math::power;
 
 /// G before the first step of each chunk, from a G of zero behind its last, and the chunk's sum of step sizes.
 #[cube(launch)]
-fn chunk_adjoints<E: Float>(
+pub(super) fn chunk_adjoints<E: Float>(
     dy: &Tensor<E>,
     projected: &Tensor<f32>,
     params: &Tensor<f32>,

@@ -34,7 +34,8 @@ use self::ahead::{Ahead, Scan};
 use self::exchange::Exchange;
 use self::own::OwnChannels;
 use self::pairs::Pairs;
-use self::places::{Places, RUN, Role, STAGE};
+pub(super) use self::places::Places;
+use self::places::{RUN, Role, STAGE};
 use self::rows::{share_parts, sum_mask, sum_parts};
 use super::channel::{direction_stride, element};
 use super::extent::{Cover, Extent};
@@ -43,7 +44,7 @@ use super::scan::{CHUNK, ScanTensors, channel_blocks};
 use crate::bimamba_block::layout::BlockSizes;
 
 /// Shared memory that a cube uses at most, where the device has it: several cubes then share a processor.
-const SHARED_BYTES: usize = 56 * 1024;
+pub(super) const SHARED_BYTES: usize = 56 * 1024;
 
 /// Cubes that fill a device several times over; few in tests, so that a cube of theirs takes several chunks too.
 const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
@@ -58,7 +59,7 @@ const MOST_CHUNKS: usize = 8;
 /// the `chunks` chunks of each cube, in the order of the parameters, `[sequence, cube, ..]`; `partial_mask` that of each position's mask in each
 /// block of channels and direction, `[channel block, direction, batch, length]`, and nothing without a mask.
 #[cube(launch)]
-fn chunk_gradients<E: Float, N: Size, S: Size>(
+pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
     dy: &Tensor<Vector<E, N>>,
     u: &Tensor<Vector<E, N>>,
     projected: &Tensor<Vector<f32, S>>,

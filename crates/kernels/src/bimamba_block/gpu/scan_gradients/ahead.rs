@@ -31,7 +31,7 @@ pub(super) struct Scan {
 pub(super) struct Ahead<E: Float, N: Size, S: Size> {
     pub(super) values: Array<Vector<E, N>>,
     pub(super) douts: Array<Vector<E, N>>,
-    /// The mask at each step, 0 without a channel.
+    /// The mask at each step.
     pub(super) presents: Array<f32>,
     rows: Array<Vector<f32, S>>,
 }
@@ -63,7 +63,6 @@ impl<E: Float, N: Size, S: Size> Ahead<E, N, S> {
     ) {
         let row_len = comptime!(places.row_len());
         let n_column = comptime!(places.n_column_of_all());
-        let counted = select(role.active, 1.0f32, 0.0f32);
         let row = scan.first_row + first;
         #[unroll]
         for turn in 0..comptime!(places.row_turns(steps)) {
@@ -82,7 +81,7 @@ impl<E: Float, N: Size, S: Size> Ahead<E, N, S> {
                 let at = position(first + i, scan.length, scan.direction);
                 let at = scan.batch_index * scan.length + at;
                 self.values[k] = u[(row + i) * n_column + role.own];
-                self.presents[k] = counted * presence(mask, at, comptime!(places.masked));
+                self.presents[k] = presence(mask, at, comptime!(places.masked));
             }
         }
     }

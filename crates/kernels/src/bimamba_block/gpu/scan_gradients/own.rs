@@ -91,10 +91,11 @@ impl<N: Size> OwnChannels<N> {
         for k in 0..comptime!(places.n_own(STAGE)) {
             let i = k * comptime!(places.n_group()) + role.group;
             if comptime!(places.own_all(STAGE)) || i < STAGE {
+                let present = select(role.active, stage.presents[k], 0.0f32);
                 let mut deltas = Vector::<f32, N>::zeroed();
                 #[unroll]
                 for c in 0..comptime!(places.per_column) {
-                    deltas.insert(c, softplus(raws[k].extract(c)) * stage.presents[k]);
+                    deltas.insert(c, softplus(raws[k].extract(c)) * present);
                 }
                 let at = i * comptime!(places.scalar_pitch(STAGE_SCALARS)) + role.column;
                 let at = within(at, comptime!(places.scalars()));
@@ -120,14 +121,15 @@ impl<N: Size> OwnChannels<N> {
         for k in 0..comptime!(places.n_own(RUN)) {
             let i = k * comptime!(places.n_group()) + role.group;
             if comptime!(places.own_all(RUN)) || i < RUN {
+                let present = select(role.active, run.presents[k], 0.0f32);
                 let mut deltas = Vector::<f32, N>::zeroed();
                 let mut slopes = Vector::<f32, N>::zeroed();
                 let mut wholes = Vector::<f32, N>::zeroed();
                 #[unroll]
                 for c in 0..comptime!(places.per_column) {
                     let (whole, slope) = softplus_and_slope(raws[k].extract(c));
-                    deltas.insert(c, whole * run.presents[k]);
-                    slopes.insert(c, slope * run.presents[k]);
+                    deltas.insert(c, whole * present);
+                    slopes.insert(c, slope * present);
                     wholes.insert(c, select(role.active, whole, 0.0f32));
                 }
                 self.values[k] = Vector::<f32, N>::cast_from(run.values[k]);

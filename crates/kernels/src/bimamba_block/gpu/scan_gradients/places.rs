@@ -40,9 +40,9 @@ pub(in crate::bimamba_block::gpu) struct Places {
     pub(super) masked: bool,
     pub(super) channels: usize,
     /// Channels of a column, a divisor of the block's channels: all of a column exist, or none.
-    pub(super) per_column: usize,
+    pub(in crate::bimamba_block::gpu) per_column: usize,
     /// States of a group, a divisor of dt_rank too: step-size inputs, B and C are whole vectors of a row.
-    pub(super) per_group: usize,
+    pub(in crate::bimamba_block::gpu) per_group: usize,
 }
 
 impl Places {
@@ -62,7 +62,11 @@ impl Places {
     }
 
     /// As many channels as a cube has, at most, whose shared memory fits in `bytes`.
-    pub(super) fn that_fit(sizes: BlockSizes, masked: bool, bytes: usize) -> Self {
+    pub(in crate::bimamba_block::gpu) fn that_fit(
+        sizes: BlockSizes,
+        masked: bool,
+        bytes: usize,
+    ) -> Self {
         let mut places = Self::new(sizes, masked, CHANNELS);
         while places.channels > 1 && (places.bytes() > bytes || places.units() > UNITS) {
             places = Self::new(sizes, masked, places.channels / 2);
@@ -78,7 +82,7 @@ impl Places {
         self.sizes.d_state / self.per_group
     }
 
-    pub(super) fn units(&self) -> usize {
+    pub(in crate::bimamba_block::gpu) fn units(&self) -> usize {
         self.n_column() * self.n_group()
     }
 
