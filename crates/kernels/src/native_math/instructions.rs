@@ -45,7 +45,7 @@ impl OpToCPP<Cuda> for Exp2Op {
         instruction(
             "ex2.approx.ftz.f32",
             &out,
-            &self.input(ctx).name(ctx).to_string(),
+            self.input(ctx).name(ctx).as_ref(),
         )
     }
 }
@@ -66,7 +66,7 @@ impl OpToCPP<Cuda> for ReciprocalOp {
         instruction(
             "rcp.approx.ftz.f32",
             &out,
-            &self.input(ctx).name(ctx).to_string(),
+            self.input(ctx).name(ctx).as_ref(),
         )
     }
 }
