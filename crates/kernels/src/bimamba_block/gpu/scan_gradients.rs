@@ -155,6 +155,7 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
             let next_first = first + next * RUN;
             let n_next = clamp_max::<usize>(end - next_first, RUN);
             pairs.walk_run::<N>(&mut exchange, &role, shared, places);
+            // Early enough to arrive, and late enough that registers do not run out (`scripts/kernel-code`).
             next_run.load_inputs(
                 u, projected, mask, &scan, &role, next_first, n_next, RUN, places,
             );
