@@ -16,7 +16,7 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use super::channel::{
-    CHANNELS, STAGE, direction_stride, element, load_channel, position, presence, rate,
+    CHANNELS, STAGE, direction_stride, element, load_channel, output_row, position, presence, rate,
     raw_step_size, softplus, stage_rows,
 };
 use super::extent::Extent;
@@ -248,8 +248,8 @@ pub(super) fn outputs<E: Float>(
                 sum += h[n] * rows[i * width + rank + n_state + n];
             }
             if active && step >= from {
-                let output = at - out_start;
-                y[(sequence * n_out + output) * d_inner + channel] = E::cast_from(sum);
+                let row = output_row(at, sequence, out_start, n_out);
+                y[row * d_inner + channel] = E::cast_from(sum);
             }
         }
         sync_cube();

@@ -47,17 +47,14 @@ pub(in crate::bimamba_block::gpu) struct Places {
 
 impl Places {
     fn new(sizes: BlockSizes, masked: bool, channels: usize) -> Self {
-        let power_of_two = |most: usize, numbers: [usize; 2]| {
-            let divides = |n: &usize| numbers.iter().all(|number| number.is_multiple_of(*n));
-            let powers = std::iter::successors(Some(most), |n| Some(n / 2));
-            powers.take_while(|&n| n > 0).find(divides).unwrap_or(1)
-        };
+        // The largest power of two that divides both numbers, or `most`, another one.
+        let divisor = |most: usize, a: usize, b: usize| most.min(1 << (a | b).trailing_zeros());
         Self {
             sizes,
             masked,
             channels,
-            per_column: power_of_two(COLUMN, [sizes.d_inner, channels]),
-            per_group: power_of_two(GROUP, [sizes.d_state, sizes.dt_rank]),
+            per_column: divisor(COLUMN, sizes.d_inner, channels),
+            per_group: divisor(GROUP, sizes.d_state, sizes.dt_rank),
         }
     }
 
