@@ -9,7 +9,7 @@ mod cpu_backward;
 #[cfg(test)]
 mod golden_tests;
 #[cfg(feature = "gpu")]
-mod gpu;
+pub(crate) mod gpu;
 mod kept_pass;
 pub mod layout;
 mod mask_taps;
@@ -17,12 +17,12 @@ pub mod masked;
 #[cfg(test)]
 mod masked_tests;
 #[cfg(test)]
+mod operation_tests;
+#[cfg(test)]
 mod output_tests;
 pub mod plan;
 pub mod products;
 pub mod reference;
-#[cfg(test)]
-mod storage_tests;
 mod sweep;
 #[cfg(test)]
 mod tests;

@@ -35,7 +35,7 @@ pub use beta_mask::{
 pub use bimamba_block::masked::masked_bimamba_block;
 pub use bimamba_block::plan::{BlockOptions, Numerics, Precision, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
-pub use device_buffer::largest_buffer_bytes;
+pub use device_buffer::{largest_buffer_bytes, widest_block_temporary};
 pub use hyena_operator::{HyenaArguments, hyena_operator};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;

@@ -1,5 +1,6 @@
 //! What a network costs before it runs: floating-point operations and memory.
 
+use kernels::bimamba_block::layout::BlockSizes;
 use model::NetworkConfig;
 use model::config::{BackboneInput, EnformerConfig, EpinformerConfig, HyenaConfig, MambaConfig};
 
@@ -19,17 +20,8 @@ pub struct Cost {
     train_floats_per_base: u64,
     /// What its blocks move; none for networks whose traffic is not counted.
     traffic: Option<Traffic>,
-    /// Its largest tensors on a device; none for networks without blocks, whose are not counted.
-    largest: Option<LargestTensors>,
-}
-
-/// Floats per base of the largest tensors that a device allocates in one piece.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct LargestTensors {
-    /// Of one window inside a block, whose windows may be computed in turn.
-    of_window: u64,
-    /// Of every window of a batch, between blocks.
-    of_batch: u64,
+    /// Its blocks' sizes, which say what a device allocates; none for networks without blocks, whose tensors are not counted.
+    block: Option<BlockSizes>,
 }
 
 /// Bytes between a device and its memory, per base, when every launch of the device's kernels reads its inputs and writes
@@ -132,16 +124,20 @@ impl Cost {
         let streams = (n_blocks + LIVE_STREAMS) * d_model;
         let d_inner = mamba.d_inner(d_model);
         let inner = INNER_BUFFERS * d_inner;
+        let block = BlockSizes {
+            d_model,
+            d_inner,
+            d_state: mamba.d_state,
+            d_conv: mamba.d_conv,
+            dt_rank: mamba.dt_rank(d_model),
+        };
         Self {
             forward_flops_per_base: (n_blocks * block_flops(mamba, d_model) + embedding) as u64,
             n_transforms: 0,
             n_branches: 1,
             train_floats_per_base: (streams + inner) as u64,
             traffic: Some(Traffic::of(mamba, d_model, n_blocks)),
-            largest: Some(LargestTensors {
-                of_window: (2 * d_inner.max(mamba.dt_rank(d_model) + 2 * mamba.d_state)) as u64,
-                of_batch: d_model as u64,
-            }),
+            block: Some(block),
         }
     }
 
@@ -163,7 +159,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: (config.n_layer * kept + LIVE_STREAMS * d_model) as u64,
             traffic: None,
-            largest: None,
+            block: None,
         }
     }
 
@@ -188,7 +184,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: (ENFORMER_KEPT_HALVES * half) as u64,
             traffic: None,
-            largest: None,
+            block: None,
         }
     }
 
@@ -211,7 +207,7 @@ impl Cost {
             n_branches: 1,
             train_floats_per_base: spread(EPINFORMER_KEPT),
             traffic: None,
-            largest: None,
+            block: None,
         }
     }
 
@@ -260,13 +256,22 @@ impl Cost {
         4 * self.n_branches * self.forward_flops(length, batch)
     }
 
-    /// Bytes of the largest tensor that a device allocates in one piece; none for networks without blocks.
-    pub fn largest_tensor_bytes(&self, length: usize, batch: usize) -> Option<u64> {
-        let LargestTensors {
-            of_window,
-            of_batch,
-        } = self.largest?;
-        Some(FLOAT * length as u64 * of_window.max(of_batch * batch as u64))
+    /// Sizes of the network's blocks, if it has any.
+    pub fn block(&self) -> Option<BlockSizes> {
+        self.block
+    }
+
+    /// Bytes of the largest tensor that a device allocates in one piece: inside a block, which may compute windows in turn,
+    /// `of_window` floats a position ([`kernels::widest_block_temporary`]), between blocks `d_model` of every window. None
+    /// for networks without blocks.
+    pub fn largest_tensor_bytes(
+        &self,
+        length: usize,
+        batch: usize,
+        of_window: usize,
+    ) -> Option<u64> {
+        let of_batch = self.block?.d_model * batch;
+        Some(FLOAT * (length * of_window.max(of_batch)) as u64)
     }
 
     /// Bytes that one training step needs at its peak: each block's saved input, the streams and buffers beside them.
@@ -339,9 +344,10 @@ mod tests {
     fn largest_tensor_is_a_blocks_own_until_a_batch_is_larger() {
         // Both directions of d_inner 256 in one window, or d_model 128 of every window.
         let cost = Cost::of(&NetworkKind::Seq2ExpSoft.preset());
-        assert_eq!(cost.largest_tensor_bytes(1000, 1), Some(4 * 1000 * 512));
-        assert_eq!(cost.largest_tensor_bytes(1000, 4), Some(4 * 1000 * 512));
-        assert_eq!(cost.largest_tensor_bytes(1000, 8), Some(4 * 1000 * 1024));
+        for (batch, floats) in [(1, 512), (4, 512), (8, 1024)] {
+            let bytes = cost.largest_tensor_bytes(1000, batch, 512);
+            assert_eq!(bytes, Some(4 * 1000 * floats));
+        }
     }
 
     #[test]

@@ -162,8 +162,14 @@ impl OpenDevice {
         length: usize,
         batch: usize,
     ) -> Result<(), RunError> {
-        match kernels::largest_buffer_bytes(&self.device) {
-            Some(limit) => check_buffers(&self.name, limit, network, length, batch),
+        let cost = Cost::of(network);
+        let widest = |sizes| kernels::widest_block_temporary(&self.device, sizes);
+        let limit = kernels::largest_buffer_bytes(&self.device);
+        match limit.zip(cost.block().and_then(widest)) {
+            Some((limit, of_window)) => {
+                let needed = |length, batch| cost.largest_tensor_bytes(length, batch, of_window);
+                check_buffers(&self.name, limit, needed, length, batch)
+            }
             None => Ok(()),
         }
     }
@@ -186,16 +192,15 @@ impl OpenDevice {
     }
 }
 
-/// Refuses what needs a tensor of more than `limit` bytes.
+/// Refuses what needs a tensor of more than `limit` bytes; `needed` has the bytes of a length and a batch.
 fn check_buffers(
     device: &str,
     limit: u64,
-    network: &NetworkConfig,
+    needed: impl Fn(usize, usize) -> Option<u64>,
     length: usize,
     batch: usize,
 ) -> Result<(), RunError> {
-    let cost = Cost::of(network);
-    let needed = |length, batch| cost.largest_tensor_bytes(length, batch).unwrap_or(0);
+    let needed = |length, batch| needed(length, batch).unwrap_or(0);
     if needed(length, batch) <= limit {
         return Ok(());
     }
@@ -318,7 +323,9 @@ mod tests {
     #[test]
     fn what_no_buffer_holds_is_refused_with_what_fits() {
         let network = model::NetworkKind::Seq2ExpSoft.preset();
-        let check = |length, batch| check_buffers("gpu:0", 2 << 30, &network, length, batch);
+        let cost = Cost::of(&network);
+        let needed = |length, batch| cost.largest_tensor_bytes(length, batch, 512);
+        let check = |length, batch| check_buffers("gpu:0", 2 << 30, needed, length, batch);
         // A block's own tensor has 2,048 bytes a base, d_model of a batch 512 bytes a base and window.
         assert!(check(200_000, 8).is_ok());
         assert!(check(1 << 20, 4).is_ok());

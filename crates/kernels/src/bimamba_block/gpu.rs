@@ -21,7 +21,7 @@ mod scan_backward;
 mod scan_gradients;
 mod taps;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::ops::Range;
 
@@ -38,6 +38,7 @@ use self::products::{
     cast, product, reshape, slice_first, sum_axis, sum_of_outer_products, transposed,
 };
 use self::scan::ScanTensors;
+use self::scan_gradients::Places;
 use super::autodiff::{BimambaBackend, BimambaKernel};
 use super::layout::BlockSizes;
 use super::plan::BlockPlan;
@@ -86,6 +87,13 @@ fn join(mut tensors: Vec<CubeTensor>) -> CubeTensor {
     } else {
         CubeBackend::float_cat(tensors, 0)
     }
+}
+
+/// Floats a position of the largest temporary of a block, on a device with so much shared memory: both directions' channels, or
+/// the parts of the gradients of step-size inputs, B and C, of which each cube's block of channels has one.
+pub(crate) fn widest(sizes: BlockSizes, shared_bytes: usize) -> usize {
+    let n_block = Places::that_fit(sizes, false, shared_bytes).n_block();
+    2 * sizes.d_inner.max(n_block * sizes.d_x_proj())
 }
 
 /// Parameters on the device and what is computed with them.
@@ -212,8 +220,8 @@ impl Block {
         x: CubeTensor,
     ) -> impl Iterator<Item = (CubeTensor, Option<DeviceMask>)> + use<'_> {
         let [batch, length, _] = x.shape().dims::<3>();
-        let widest = 2 * self.sizes.d_inner.max(self.sizes.d_x_proj());
-        let bytes = length * widest * size_of::<f32>();
+        let shared_bytes = x.client.properties().hardware.max_shared_memory_size;
+        let bytes = length * widest(self.sizes, shared_bytes) * size_of::<f32>();
         let group = (self.buffer_bytes / bytes).clamp(1, batch);
         let x = into_contiguous(x);
         (0..batch).step_by(group).map(move |start| {

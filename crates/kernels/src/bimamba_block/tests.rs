@@ -270,40 +270,6 @@ fn run_block(x: &Tensor<3>, params: &Tensor<1>, sizes: BlockSizes) -> Tensor<3> 
 }
 
 #[test]
-fn operation_through_burn_autodiff_agrees_with_reference() {
-    let sizes = PRIME;
-    let (batch, length) = (2, 37);
-    let mut numbers = Numbers(11);
-    let params = random_params(sizes, &mut numbers);
-    let x = numbers.vec(batch * length * sizes.d_model, 1.0);
-    let dout = numbers.vec(x.len(), 1.0);
-
-    let device = Device::flex().autodiff();
-    let shape = [batch, length, sizes.d_model];
-    let x_tensor =
-        Tensor::<3>::from_data(TensorData::new(x.clone(), shape), &device).require_grad();
-    let params_tensor =
-        Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device)
-            .require_grad();
-    let dout_tensor = Tensor::<3>::from_data(TensorData::new(dout.clone(), shape), &device);
-    let out = run_block(&x_tensor, &params_tensor, sizes);
-    let gradients = (out.clone() * dout_tensor).sum().backward();
-    let dx = to_vec(x_tensor.grad(&gradients).expect("x is tracked"));
-    let dparams = to_vec(
-        params_tensor
-            .grad(&gradients)
-            .expect("parameters are tracked"),
-    );
-
-    let (x, params, dout) = (to_f64(&x), to_f64(&params), to_f64(&dout));
-    let expected = bimamba_block_reference(&x, &params, sizes, length);
-    assert_close("out", &to_vec(out), &expected, F32_SHARE);
-    let (expected_dx, expected_dparams) = bimamba_block_backward(&x, &params, sizes, length, &dout);
-    assert_close("dx", &dx, &expected_dx, F32_SHARE);
-    assert_params_close("params", sizes, &dparams, &expected_dparams, F32_SHARE);
-}
-
-#[test]
 fn reference_backward_agrees_with_finite_differences() {
     let sizes = PRIME;
     let (batch, length) = (2, 5);
@@ -380,29 +346,6 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
-fn results_do_not_depend_on_batch_mates() {
-    let (sizes, batch, length) = (PRIME, 3, TILE + 7);
-    let mut numbers = Numbers(9);
-    let params = random_params(sizes, &mut numbers);
-    let x = numbers.vec(batch * length * sizes.d_model, 1.0);
-    let dout = numbers.vec(x.len(), 1.0);
-    let together = run_cpu(SimdLevel::detect(), &x, &params, sizes, length, &dout);
-    let n = length * sizes.d_model;
-    let mut sum = vec![0.0f64; params.len()];
-    for row in 0..batch {
-        let part = row * n..(row + 1) * n;
-        let (x, dout) = (&x[part.clone()], &dout[part.clone()]);
-        let alone = run_cpu(SimdLevel::detect(), x, &params, sizes, length, dout);
-        assert_eq!(alone.out, together.out[part.clone()]);
-        assert_eq!(alone.dx, together.dx[part]);
-        for (sum, value) in sum.iter_mut().zip(alone.dparams) {
-            *sum += f64::from(value);
-        }
-    }
-    assert_params_close("batch", sizes, &together.dparams, &sum, F32_SHARE);
-}
-
-#[test]
 fn inference_saves_nothing_and_returns_the_same_bits() {
     let (sizes, length) = (PRIME, TILE + 7);
     let mut numbers = Numbers(21);
@@ -423,36 +366,44 @@ fn inference_saves_nothing_and_returns_the_same_bits() {
     assert!(states.iter().all(|v| v.is_finite()));
 }
 
-#[test]
-fn extreme_inputs_give_no_nan_that_the_reference_does_not_give() {
-    let (sizes, length) = (PRIME, 37);
+/// Inputs and parameters at the ends of what single precision holds, each with what is extreme of it.
+pub(super) fn extreme_cases(
+    sizes: BlockSizes,
+    x: &[f32],
+    params: &[f32],
+) -> Vec<(&'static str, Vec<f32>, Vec<f32>)> {
     let layout = sizes.layout();
-    let mut numbers = Numbers(13);
-    let params = random_params(sizes, &mut numbers);
-    let x = numbers.vec(length * sizes.d_model, 1.0);
-    let dout = numbers.vec(x.len(), 1.0);
     let scaled = |values: &[f32], factor: f32| values.iter().map(|v| v * factor).collect();
     let filled = |place: &std::ops::Range<usize>, value: f32| {
-        let mut params = params.clone();
+        let mut params = params.to_vec();
         params[place.clone()].fill(value);
         params
     };
     let forward = &layout.directions[0];
-    let mut one_huge = x.clone();
+    let mut one_huge = x.to_vec();
     one_huge[19] = 1e18;
-    let cases: Vec<(&str, Vec<f32>, Vec<f32>)> = vec![
-        ("zero input", scaled(&x, 0.0), params.clone()),
-        ("tiny input", scaled(&x, 1e-30), params.clone()),
-        ("huge input", scaled(&x, 1e15), params.clone()),
-        ("one huge value", one_huge, params.clone()),
-        ("large projections", x.clone(), scaled(&params, 8.0)),
-        ("large step", x.clone(), filled(&forward.dt_bias, 300.0)),
-        ("no step", x.clone(), filled(&forward.dt_bias, -300.0)),
-        ("fast decay", x.clone(), filled(&forward.a_log, 40.0)),
-        ("no decay", x.clone(), filled(&forward.a_log, -60.0)),
-        ("closed gate", x.clone(), filled(&layout.in_proj, -1e4)),
-    ];
-    for (what, x, params) in cases {
+    vec![
+        ("zero input", scaled(x, 0.0), params.to_vec()),
+        ("tiny input", scaled(x, 1e-30), params.to_vec()),
+        ("huge input", scaled(x, 1e15), params.to_vec()),
+        ("one huge value", one_huge, params.to_vec()),
+        ("large projections", x.to_vec(), scaled(params, 8.0)),
+        ("large step", x.to_vec(), filled(&forward.dt_bias, 300.0)),
+        ("no step", x.to_vec(), filled(&forward.dt_bias, -300.0)),
+        ("fast decay", x.to_vec(), filled(&forward.a_log, 40.0)),
+        ("no decay", x.to_vec(), filled(&forward.a_log, -60.0)),
+        ("closed gate", x.to_vec(), filled(&layout.in_proj, -1e4)),
+    ]
+}
+
+#[test]
+fn extreme_inputs_give_no_nan_that_the_reference_does_not_give() {
+    let (sizes, length) = (PRIME, 37);
+    let mut numbers = Numbers(13);
+    let params = random_params(sizes, &mut numbers);
+    let x = numbers.vec(length * sizes.d_model, 1.0);
+    let dout = numbers.vec(x.len(), 1.0);
+    for (what, x, params) in extreme_cases(sizes, &x, &params) {
         let expected = {
             let (x, params, dout) = (to_f64(&x), to_f64(&params), to_f64(&dout));
             let out = bimamba_block_reference(&x, &params, sizes, length);
@@ -491,53 +442,6 @@ fn nan_in_the_input_reaches_the_output() {
         // Every position reads position 5 through one of the two directions.
         assert!(out.iter().all(|v| v.is_nan()), "{}", level.name());
     }
-}
-
-#[test]
-fn only_tracked_inputs_receive_gradients() {
-    let (sizes, length) = (PRIME, 11);
-    let mut numbers = Numbers(2);
-    let params = random_params(sizes, &mut numbers);
-    let device = Device::flex().autodiff();
-    let shape = [1, length, sizes.d_model];
-    let x = numbers.vec(length * sizes.d_model, 1.0);
-    let x = Tensor::<3>::from_data(TensorData::new(x, shape), &device);
-    let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
-
-    let tracked = x.clone().require_grad();
-    let out = run_block(&tracked, &params, sizes);
-    let gradients = out.sum().backward();
-    assert!(tracked.grad(&gradients).is_some());
-    assert!(params.grad(&gradients).is_none());
-
-    let tracked = params.clone().require_grad();
-    let out = run_block(&x, &tracked, sizes);
-    let gradients = out.sum().backward();
-    assert!(tracked.grad(&gradients).is_some());
-    assert!(x.grad(&gradients).is_none());
-}
-
-#[test]
-fn strided_input_gives_the_same_as_a_copy() {
-    let (sizes, length) = (PRIME, 11);
-    let mut numbers = Numbers(4);
-    let device = Device::flex();
-    let params = random_params(sizes, &mut numbers);
-    let params = Tensor::<1>::from_data(TensorData::new(params.clone(), [params.len()]), &device);
-    let turned = Tensor::<3>::from_data(
-        TensorData::new(
-            numbers.vec(length * sizes.d_model, 1.0),
-            [1, sizes.d_model, length],
-        ),
-        &device,
-    )
-    .swap_dims(1, 2);
-    let copied = Tensor::<3>::from_data(
-        TensorData::new(to_vec(turned.clone()), [1, length, sizes.d_model]),
-        &device,
-    );
-    let run = |x| to_vec(run_block(&x, &params, sizes));
-    assert_eq!(run(turned), run(copied));
 }
 
 #[test]

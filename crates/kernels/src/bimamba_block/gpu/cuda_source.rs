@@ -20,7 +20,7 @@ use cubecl_cpp::target::Cuda;
 use super::channel::{CHANNELS, STAGE, element};
 use super::scan::{CHUNK, chunk_ends, outputs};
 use super::scan_backward::chunk_adjoints;
-use super::scan_gradients::{Places, SHARED_BYTES, chunk_gradients};
+use super::scan_gradients::{Places, chunk_gradients};
 use crate::bimamba_block::layout::BlockSizes;
 
 /// The folder that files are written to.
@@ -34,6 +34,9 @@ const SIZES: BlockSizes = BlockSizes {
     d_conv: 4,
     dt_rank: 8,
 };
+
+/// Shared memory of a cube at most on such a card.
+const SHARED_BYTES: usize = 227 * 1024;
 
 /// A card of compute capability 9.0; kernels ask for nothing but its fingerprint.
 fn card() -> Arc<DeviceProperties> {

@@ -158,7 +158,10 @@ fn launch(
 pub(super) fn sum_of_outer_products(left: CubeTensor, right: CubeTensor) -> CubeTensor {
     let [rows, m] = left.shape().dims::<2>();
     let [_, n] = right.shape().dims::<2>();
-    let part = PART_ROWS.max(rows.div_ceil(PARTS)).min(rows);
+    // The parts' products are one tensor, which a buffer of the device must hold.
+    let buffer_bytes = left.client.properties().memory.max_page_size as usize;
+    let most = (buffer_bytes / (m * n * size_of::<f32>())).clamp(1, PARTS);
+    let part = PART_ROWS.max(rows.div_ceil(most)).min(rows);
     let n_part = rows / part;
     let whole = n_part * part;
     let sum = |range: std::ops::Range<usize>, n_part: usize| {

@@ -40,11 +40,8 @@ use self::rows::{share_parts, sum_mask, sum_parts};
 use super::channel::{direction_stride, element};
 use super::extent::{Cover, Extent};
 use super::products::reshape;
-use super::scan::{CHUNK, ScanTensors, channel_blocks};
+use super::scan::{CHUNK, ScanTensors};
 use crate::bimamba_block::layout::BlockSizes;
-
-/// Shared memory that a cube uses at most, where the device has it: several cubes then share a processor.
-pub(super) const SHARED_BYTES: usize = 56 * 1024;
 
 /// Cubes that fill a device several times over; few in tests, so that a cube of theirs takes several chunks too.
 const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
@@ -282,9 +279,8 @@ pub(super) fn gradients_of_chunks(
     let dtype: DType = scan.u.dtype();
     let masked = scan.mask.is_some();
     let hardware = &scan.u.client.properties().hardware;
-    let shared_bytes = SHARED_BYTES.min(hardware.max_shared_memory_size);
-    let places = Places::that_fit(sizes, masked, shared_bytes);
-    let n_block = channel_blocks(sizes.d_inner, places.channels) as usize;
+    let places = Places::that_fit(sizes, masked, hardware.max_shared_memory_size);
+    let n_block = places.n_block();
     let rows = extent.n_sequence() * extent.steps();
     let new = |shape: &[usize], dtype| extent.new_tensor(&scan.u, shape, dtype);
     let y = new(

@@ -29,6 +29,9 @@ const GROUP: usize = 4;
 /// Most units of a cube, as many as WebGPU promises.
 const UNITS: usize = 256;
 
+/// Shared memory that a cube uses at most, where the device has it: several cubes then share a processor.
+pub(in crate::bimamba_block::gpu) const SHARED_BYTES: usize = 56 * 1024;
+
 /// How a cube divides its channels, and how much its units share.
 ///
 /// Channels are divided into columns and states into groups; a unit has the pairs of a column and a group. Both are vectors that
@@ -58,17 +61,24 @@ impl Places {
         }
     }
 
-    /// As many channels as a cube has, at most, whose shared memory fits in `bytes`.
+    /// As many channels as a cube has, at most, whose shared memory fits in a device's, of `device_bytes`, and in
+    /// [`SHARED_BYTES`].
     pub(in crate::bimamba_block::gpu) fn that_fit(
         sizes: BlockSizes,
         masked: bool,
-        bytes: usize,
+        device_bytes: usize,
     ) -> Self {
+        let bytes = SHARED_BYTES.min(device_bytes);
         let mut places = Self::new(sizes, masked, CHANNELS);
         while places.channels > 1 && (places.bytes() > bytes || places.units() > UNITS) {
             places = Self::new(sizes, masked, places.channels / 2);
         }
         places
+    }
+
+    /// Blocks of channels, each with its part of the rows' gradients.
+    pub(in crate::bimamba_block::gpu) fn n_block(&self) -> usize {
+        self.sizes.d_inner.div_ceil(self.channels)
     }
 
     pub(super) fn n_column(&self) -> usize {
