@@ -53,9 +53,9 @@ pub struct Bench {
     pub batch: usize,
     /// Timed repetitions, after one that is not timed.
     pub n_runs: usize,
-    /// How a training step keeps activations.
+    /// How a training step keeps activations; a forward pass keeps none.
     pub storage: Storage,
-    /// What the blocks of a training step compute in.
+    /// What the blocks compute in.
     pub precision: Precision,
 }
 
@@ -73,7 +73,8 @@ pub struct BenchRecord {
     pub flops: u64,
     /// `flops / seconds / 1e9`.
     pub gflops: f64,
-    /// Bytes of one repetition, by [`Cost`] or counted; `null` for networks whose traffic is not counted.
+    /// Bytes of one repetition between a device and its memory, by [`Cost`], or those copied or multiplied; `null` for networks on
+    /// the processor, which works through a window in tiles, and for those whose traffic is not counted.
     pub bytes: Option<u64>,
     /// `bytes / seconds / 1e9`.
     pub gbytes_per_second: Option<f64>,
@@ -88,7 +89,7 @@ pub struct BenchRecord {
     pub batch: usize,
     /// How a training step keeps activations.
     pub storage: Storage,
-    /// What the blocks of a training step compute in.
+    /// What the blocks compute in, or what was multiplied is.
     pub precision: Precision,
     /// Where it was measured.
     #[serde(flatten)]
@@ -131,16 +132,18 @@ impl Bench {
         if matches!(self.kind, BenchKind::Forward | BenchKind::Train) {
             open.check_buffers(&self.network, length, batch)?;
         }
+        let n_bytes = self.precision.n_bytes();
+        let on_device = |bytes: Option<u64>| bytes.filter(|_| !open.is_cpu());
         let (timing, flops, bytes) = match self.kind {
             BenchKind::Forward => (
-                self.time_forward(device)?,
+                self.time_forward(open)?,
                 cost.forward_flops(length, batch),
-                cost.forward_traffic_bytes(length, batch, Precision::F32.n_bytes()),
+                on_device(cost.forward_traffic_bytes(length, batch, n_bytes)),
             ),
             BenchKind::Train => (
                 self.time_train(open)?,
                 cost.train_flops(length, batch),
-                cost.train_traffic_bytes(length, batch, self.precision.n_bytes()),
+                on_device(cost.train_traffic_bytes(length, batch, n_bytes)),
             ),
             BenchKind::Copy => {
                 let length = length as u64;
@@ -179,7 +182,10 @@ impl Bench {
             length: self.length,
             batch: self.batch,
             storage: self.storage,
-            precision: self.precision,
+            precision: match self.kind {
+                BenchKind::MatmulHalf => Precision::F16,
+                _ => self.precision,
+            },
             environment,
         })
     }
@@ -211,9 +217,10 @@ impl Bench {
         })
     }
 
-    fn time_forward(&self, device: &Device) -> Result<Timing, RunError> {
-        let network = Network::init(&self.network, 2, device)?;
-        let input = self.input(device);
+    fn time_forward(&self, open: &OpenDevice) -> Result<Timing, RunError> {
+        let numerics = numerics(Storage::F32, self.precision, &self.network, open)?;
+        let network = Network::init(&self.network, 2, &open.device)?.with_numerics(numerics);
+        let input = self.input(&open.device);
         self.time(|| {
             let output = network.forward(input.clone(), &Pass::Evaluate)?;
             read_values(output.prediction).map(|_| ())
@@ -407,7 +414,10 @@ mod tests {
             };
             let record = bench.run(&OpenDevice::cpu()).expect("it runs");
             assert_eq!(record.timing.runs.len(), 3);
-            assert!(record.timing.seconds > 0.0 && record.gflops > 0.0 && record.bytes > Some(0));
+            assert!(record.timing.seconds > 0.0 && record.gflops > 0.0);
+            // A network's traffic is that of a device's kernels.
+            let counted = matches!(kind, BenchKind::Copy | BenchKind::Matmul);
+            assert_eq!(record.bytes.is_some(), counted, "{kind:?}");
         }
     }
 }

@@ -263,7 +263,7 @@ pub struct BenchArgs {
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
-    /// Experiment file (TOML) whose network is timed [default: Seq2Exp-soft as published]
+    /// Experiment file (TOML) whose network is timed; forward and train [default: Seq2Exp-soft as published]
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
     /// Window lengths in bases [default: the experiment's; without one 20000; block: 2000, 20000, 200000 and 1000000]
@@ -272,16 +272,16 @@ pub struct BenchArgs {
     /// Genes at once, for each length
     #[arg(long, value_delimiter = ',', default_value = "1")]
     pub batch: Vec<usize>,
-    /// Blocks of the generator, and as many of the predictor
+    /// Blocks of the generator, and as many of the predictor; forward and train
     #[arg(long, conflicts_with = "config", value_parser = clap::value_parser!(u16).range(1..))]
     pub layers: Option<u16>,
-    /// How a training step keeps activations for its backward pass
-    #[arg(long, value_enum, default_value_t = Storage::F32)]
-    pub storage: Storage,
-    /// What the blocks of a training step, or the block alone, compute in
+    /// How activations are kept for the backward pass; train and block [default: f32]
+    #[arg(long, value_enum)]
+    pub storage: Option<Storage>,
+    /// What blocks compute in; forward, train and block
     #[arg(long, value_enum, value_delimiter = ',', default_value = "f32")]
     pub precision: Vec<Precision>,
-    /// First compare one training pass with the CPU's, and stop when it differs
+    /// First compare one training pass with the CPU's, and stop when it differs; train
     #[arg(long)]
     pub verify: bool,
     /// Repetitions after one warm-up; the median is reported

@@ -32,6 +32,8 @@ pub struct BlockBench {
     pub d_model: usize,
     /// Sequences at once.
     pub batch: usize,
+    /// How activations are kept between the passes.
+    pub storage: Storage,
     /// What a device computes in.
     pub precision: Precision,
 }
@@ -102,6 +104,8 @@ pub struct BlockRecord {
     pub d_model: usize,
     /// Sequences at once.
     pub batch: usize,
+    /// How activations are kept between the passes.
+    pub storage: Storage,
     /// What the device computes in.
     pub precision: Precision,
     /// One entry per length.
@@ -123,7 +127,7 @@ impl BlockBench {
         for &length in &self.lengths {
             open.check_buffers(&network, length, self.batch)?;
         }
-        let numerics = numerics(Storage::F32, self.precision, &network, open)?;
+        let numerics = numerics(self.storage, self.precision, &network, open)?;
         let device = &open.device;
         let init = |device: &Device| {
             let initializer = Initializer::new(2, device);
@@ -156,6 +160,7 @@ impl BlockBench {
             device: open.name.clone(),
             d_model: self.d_model,
             batch: self.batch,
+            storage: self.storage,
             precision: self.precision,
             lengths,
             environment: Environment::here(),
@@ -267,6 +272,7 @@ mod tests {
             n_runs: 2,
             d_model: 16,
             batch: 2,
+            storage: Storage::F32,
             precision: Precision::F32,
         };
         let record = bench.run(&OpenDevice::cpu()).expect("it runs");
@@ -288,6 +294,7 @@ mod tests {
             n_runs: 1,
             d_model: 16,
             batch: 1,
+            storage: Storage::F32,
             precision: Precision::F32,
         };
         assert!(bench.run(&OpenDevice::cpu()).is_err());

@@ -1,6 +1,7 @@
 //! `seq2exp bench`.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use clap::ValueEnum;
 use model::{NetworkConfig, NetworkKind};
 
 use crate::bench::block::{BlockBench, BlockRecord, LENGTHS};
@@ -9,12 +10,14 @@ use crate::cli::{BenchArgs, BenchTarget};
 use crate::commands::{print_json, print_text};
 use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
+use crate::train::Precision;
 
 /// Length of a whole network's window unless another is asked for, in bases.
 const LENGTH: usize = 20_000;
 
 /// Times the network of an experiment file, or Seq2Exp-soft, or one of its blocks, at the published width.
 pub fn execute(args: &BenchArgs) -> Result<()> {
+    refuse_without_effect(args)?;
     let device = OpenDevice::open(args.device.device)?;
     eprintln!("device   {}", device.name);
     let kind = match args.kind {
@@ -54,12 +57,47 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
                     length,
                     batch,
                     n_runs: usize::from(args.runs),
-                    storage: args.storage,
+                    storage: args.storage.unwrap_or_default(),
                     precision,
                 };
                 time_one(&bench, &device, args)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// Refuses options that what is timed would ignore, so that no record claims them.
+fn refuse_without_effect(args: &BenchArgs) -> Result<()> {
+    use BenchTarget::{Block, Forward, Train};
+    let kind = args.kind;
+    let is_network = matches!(kind, Forward | Train);
+    let has_blocks = is_network || kind == Block;
+    let options = [
+        ("--config", args.config.is_some(), is_network),
+        ("--layers", args.layers.is_some(), is_network),
+        (
+            "--storage",
+            args.storage.is_some(),
+            matches!(kind, Train | Block),
+        ),
+        (
+            "--precision",
+            args.precision != [Precision::F32],
+            has_blocks,
+        ),
+        ("--batch", args.batch != [1], has_blocks),
+        ("--verify", args.verify, kind == Train),
+    ];
+    let refused: Vec<&str> = options
+        .iter()
+        .filter(|(_, given, has_effect)| *given && !has_effect)
+        .map(|(option, ..)| *option)
+        .collect();
+    if !refused.is_empty() {
+        let kind = kind.to_possible_value();
+        let kind = kind.as_ref().map_or("", |kind| kind.get_name());
+        bail!("`bench {kind}` takes no {}", refused.join(" and no "));
     }
     Ok(())
 }
@@ -77,6 +115,7 @@ fn time_blocks(args: &BenchArgs, device: &OpenDevice) -> Result<()> {
                 n_runs: usize::from(args.runs),
                 d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
                 batch,
+                storage: args.storage.unwrap_or_default(),
                 precision,
             };
             print_block(&bench.run(device)?, args.json)?;

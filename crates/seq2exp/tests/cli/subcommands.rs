@@ -295,8 +295,6 @@ fn bench_prints_the_documented_object() {
             "runs",
             "flops",
             "gflops",
-            "bytes",
-            "gbytes_per_second",
             "peak_rss_bytes",
             "threads",
             "simd",
@@ -306,6 +304,44 @@ fn bench_prints_the_documented_object() {
         ] {
             assert!(!value[key].is_null(), "{key} is missing: {text}");
         }
+        // The processor's traffic is not counted.
+        for key in ["bytes", "gbytes_per_second"] {
+            assert_eq!(value.get(key), Some(&serde_json::Value::Null), "{text}");
+        }
+    }
+}
+
+#[test]
+fn bench_refuses_options_that_it_would_ignore() {
+    for (arguments, refused) in [
+        (
+            &["forward", "--storage", "bf16"][..],
+            "`bench forward` takes no --storage",
+        ),
+        (
+            &["copy", "--precision", "bf16"],
+            "`bench copy` takes no --precision",
+        ),
+        (
+            &["matmul-half", "--batch", "2"],
+            "`bench matmul-half` takes no --batch",
+        ),
+        (
+            &["block", "--layers", "2", "--verify"],
+            "`bench block` takes no --layers and no --verify",
+        ),
+        (&["forward", "--precision", "f16"], "f16"),
+    ] {
+        let output = seq2exp()
+            .arg("bench")
+            .args(arguments)
+            .args(["--length", "2000", "--runs", "1", "--json"])
+            .output()
+            .expect("the binary starts");
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
+        assert!(error.contains(refused), "{arguments:?}: {error}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
     }
 }
 
