@@ -1,8 +1,10 @@
-//! Differentiable operations a tensor framework lacks: the BiMamba block, the Beta mask and Hyena's operator.
+//! Differentiable operations a tensor framework lacks: the BiMamba block, the Beta mask, Hyena's operator and a linear layer
+//! behind a norm; and the selective scan alone.
 //!
 //! Each operation lives in one file that states its contract, checks shapes and picks an implementation,
-//! beside a folder with the definition in plain `f64` loops (`reference`), the fused CPU path (`cpu`) and the
-//! registration of its backward (`autodiff`). Activations are channels-last, `[batch, length, d_model]`.
+//! beside a folder with the definition in plain `f64` loops (`reference`), the fused CPU path (`cpu`), with the feature `gpu` the
+//! kernels of a device (`gpu`; Hyena's operator and the lone scan have none), and the registration of its backward (`autodiff`;
+//! the lone scan has its gradients as a function). Activations are channels-last, `[batch, length, d_model]`.
 //! Results never depend on the number of threads: work is divided by shape and reduced in a fixed order.
 
 pub mod beta_mask;

@@ -1,6 +1,6 @@
 //! The Beta mask on a device: one unit a position each way, in single precision throughout.
 //!
-//! `docs/kernels/beta_mask.md` gives the rearrangements that single precision needs and their measured error.
+//! `docs/kernels/beta_mask.md` gives the rearrangements that single precision needs and the bounds that follow.
 
 use std::sync::Arc;
 

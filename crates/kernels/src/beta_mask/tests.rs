@@ -204,7 +204,7 @@ impl Case {
         }
     }
 
-    /// The measured errors of `docs/kernels/beta_mask.md`, twice to five times as much: a logit's rounding moves a sample
+    /// The bounds of `docs/kernels/beta_mask.md`: a logit's rounding moves a sample
     /// by 1e-5 of itself at most; terms of the divergence are of the size of its own and of the marginal's
     /// concentrations; a sample's gradient feels the rounding of its concentrations by the root of their size.
     #[cfg(feature = "gpu")]
