@@ -11,7 +11,9 @@ use crate::error::GenomeError;
 /// A file being written under a temporary name in the folder of its final one.
 ///
 /// [`commit`](Self::commit) gives it its name; dropped before that, it disappears and whatever
-/// had that name stays as it was.
+/// had that name stays as it was. Where a symbolic link has the name, all this happens to the file
+/// that it leads to, and the link stays. What has the name and is no file (a device, a pipe, a
+/// socket, `/dev/stdout`) is not replaced: it is opened and takes what is written at once.
 ///
 /// ```
 /// # let folder = tempfile::tempdir()?;
@@ -26,46 +28,32 @@ use crate::error::GenomeError;
 /// ```
 #[derive(Debug)]
 pub struct AtomicFile {
-    // Declared before `temporary`, so that it is closed before the file is removed.
+    // Declared before `pending`, so that it is closed before the file is removed.
     writer: BufWriter<File>,
-    temporary: TempPath,
+    /// Nothing when what is written cannot be taken back.
+    pending: Option<Pending>,
     path: PathBuf,
 }
 
+/// A temporary file, and the name that it gets.
+#[derive(Debug)]
+struct Pending {
+    temporary: TempPath,
+    target: PathBuf,
+}
+
 impl AtomicFile {
-    /// Opens a temporary neighbour of `path`.
+    /// Opens a temporary neighbour of `path`, or `path` itself when it is a device, a pipe or a
+    /// socket.
     ///
     /// # Errors
     /// [`GenomeError::Io`] when the folder does not exist or cannot be written to.
     pub fn create(path: impl AsRef<Path>) -> Result<Self, GenomeError> {
         let path = path.as_ref();
-        let refuse = GenomeError::io(path, "create");
-        let name = path.file_name().ok_or_else(|| {
-            refuse(io::Error::new(
-                io::ErrorKind::InvalidInput,
-                "the path has no file name",
-            ))
-        })?;
-        if path.is_dir() {
-            return Err(refuse(io::Error::new(
-                io::ErrorKind::IsADirectory,
-                "a folder has that name",
-            )));
-        }
-        let folder = folder_of(path);
-        let prefix = temporary_prefix(name);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The user's umask still applies; the default would be readable by the owner only.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let (file, temporary) = builder.tempfile_in(folder).map_err(refuse)?.into_parts();
+        let (file, pending) = open(path).map_err(GenomeError::io(path, "create"))?;
         Ok(AtomicFile {
             writer: BufWriter::with_capacity(1 << 16, file),
-            temporary,
+            pending,
             path: path.to_path_buf(),
         })
     }
@@ -80,26 +68,115 @@ impl AtomicFile {
         &self.path
     }
 
+    /// Removes the older file that [`commit`](Self::commit) would replace, if there is one.
+    ///
+    /// # Errors
+    /// [`GenomeError::Io`].
+    pub fn remove_older(&self) -> Result<(), GenomeError> {
+        let Some(Pending { target, .. }) = &self.pending else {
+            return Ok(());
+        };
+        match std::fs::remove_file(target) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(GenomeError::io(&self.path, "replace")(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Brings all bytes to the disk, then renames the file to its final name.
     ///
     /// # Errors
     /// [`GenomeError::Io`], for example when the disk is full; the temporary file is then
     /// removed and an older file of that name survives.
     pub fn commit(mut self) -> Result<(), GenomeError> {
-        self.writer
-            .flush()
-            .and_then(|()| self.writer.get_ref().sync_all())
-            .map_err(GenomeError::io(&self.path, "write to"))?;
-        self.temporary.persist(&self.path).map_err(|error| {
+        let refuse = GenomeError::io(&self.path, "write to");
+        self.writer.flush().map_err(&refuse)?;
+        let Some(Pending { temporary, target }) = self.pending else {
+            return Ok(());
+        };
+        self.writer.get_ref().sync_all().map_err(&refuse)?;
+        temporary.persist(&target).map_err(|error| {
             GenomeError::io(&self.path, "rename a temporary file to")(error.error)
         })?;
         // The rename itself is durable once the folder is; not every file system offers that.
         #[cfg(unix)]
-        if let Ok(folder) = File::open(folder_of(&self.path)) {
+        if let Ok(folder) = File::open(folder_of(&target)) {
             let _ = folder.sync_all();
         }
         Ok(())
     }
+}
+
+/// Opens what is written to: a temporary neighbour, or what is no file.
+fn open(path: &Path) -> io::Result<(File, Option<Pending>)> {
+    if path.file_name().is_none() {
+        let reason = "the path has no file name";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, reason));
+    }
+    if let Some(stream) = standard_stream(path) {
+        return Ok((stream?, None));
+    }
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            let reason = "a folder has that name";
+            return Err(io::Error::new(io::ErrorKind::IsADirectory, reason));
+        }
+        Ok(found) if !found.is_file() => {
+            return Ok((File::options().write(true).open(path)?, None));
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let target = end_of_links(path);
+    let prefix = temporary_prefix(target.file_name().unwrap_or_default());
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(TEMPORARY_SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The user's umask still applies; the default would be readable by the owner only.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let (file, temporary) = builder.tempfile_in(folder_of(&target))?.into_parts();
+    Ok((file, Some(Pending { temporary, target })))
+}
+
+/// A standard stream of this process, when the path is one of its names.
+///
+/// The stream may be a file, whose end a second opening would not know.
+#[cfg(unix)]
+fn standard_stream(path: &Path) -> Option<io::Result<File>> {
+    use std::os::fd::AsFd;
+    let stream = match path.to_str()? {
+        "/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1" => {
+            std::io::stdout().as_fd().try_clone_to_owned()
+        }
+        "/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2" => {
+            std::io::stderr().as_fd().try_clone_to_owned()
+        }
+        _ => return None,
+    };
+    Some(stream.map(File::from))
+}
+
+#[cfg(not(unix))]
+fn standard_stream(_path: &Path) -> Option<io::Result<File>> {
+    None
+}
+
+/// The path that symbolic links lead to, whether or not a file is there.
+fn end_of_links(path: &Path) -> PathBuf {
+    /// As many as Linux follows.
+    const MAX_LINKS: usize = 40;
+    let mut end = path.to_path_buf();
+    for _ in 0..MAX_LINKS {
+        let Ok(next) = std::fs::read_link(&end) else {
+            break;
+        };
+        end = folder_of(&end).join(next);
+    }
+    end
 }
 
 /// Removes the temporary neighbours of `path` that killed processes left behind.
@@ -109,10 +186,11 @@ impl AtomicFile {
 /// # Errors
 /// [`GenomeError::Io`] when the folder cannot be listed or a file of it not removed.
 pub fn remove_abandoned(path: &Path) -> Result<(), GenomeError> {
-    let Some(name) = path.file_name() else {
+    let target = end_of_links(path);
+    let Some(name) = target.file_name() else {
         return Ok(());
     };
-    let (folder, prefix) = (folder_of(path), temporary_prefix(name));
+    let (folder, prefix) = (folder_of(&target), temporary_prefix(name));
     for entry in std::fs::read_dir(folder).map_err(GenomeError::io(folder, "list"))? {
         let entry = entry.map_err(GenomeError::io(folder, "list"))?;
         let found = entry.file_name();
@@ -147,7 +225,7 @@ fn temporary_prefix(name: &std::ffi::OsStr) -> std::ffi::OsString {
 }
 
 /// Writes a file through a temporary neighbour: after success `path` holds all of it, after a
-/// failure what it held before.
+/// failure what it held before. Links and what is no file are treated as by [`AtomicFile`].
 ///
 /// # Errors
 /// [`GenomeError::Io`] with the path, also for an error that `write` returns.
@@ -252,6 +330,90 @@ mod tests {
         write_atomic(&name, |file| file.write_all(b"x")).unwrap();
         assert_eq!(std::fs::read(&name).unwrap(), b"x");
         std::fs::remove_file(&name).unwrap();
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn write_atomic_through_links_replaces_what_they_lead_to() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("data")).unwrap();
+        std::fs::write(path("data/a.txt"), "old").unwrap();
+        symlink("data/a.txt", path("first")).unwrap();
+        symlink(path("first"), path("second")).unwrap();
+        symlink("data/new.txt", path("dangling")).unwrap();
+        for (link, target) in [
+            ("first", "data/a.txt"),
+            ("second", "data/a.txt"),
+            ("dangling", "data/new.txt"),
+        ] {
+            write_atomic(path(link), |file| file.write_all(link.as_bytes())).unwrap();
+            assert!(path(link).is_symlink(), "{link}");
+            assert!(!path(target).is_symlink(), "{link}");
+            assert_eq!(std::fs::read_to_string(path(target)).unwrap(), link);
+        }
+        // A killed process leaves its temporary file beside the target.
+        std::mem::forget(AtomicFile::create(path("second")).unwrap());
+        assert_eq!(names(&path("data")).len(), 3);
+        remove_abandoned(&path("second")).unwrap();
+        assert_eq!(names(&path("data")), ["a.txt", "new.txt"]);
+        assert_eq!(
+            names(folder.path()),
+            ["dangling", "data", "first", "second"]
+        );
+
+        symlink("loop", path("loop")).unwrap();
+        symlink("data", path("folder")).unwrap();
+        for link in ["loop", "folder"] {
+            write_atomic(path(link), |_| Ok(())).unwrap_err();
+            assert!(path(link).is_symlink(), "{link}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn remove_older_takes_the_target_and_leaves_the_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("a.txt"), "old").unwrap();
+        std::os::unix::fs::symlink("a.txt", path("link")).unwrap();
+        let mut file = AtomicFile::create(path("link")).unwrap();
+        file.writer().write_all(b"new").unwrap();
+        file.remove_older().unwrap();
+        file.remove_older().unwrap();
+        assert!(!path("a.txt").exists() && path("link").is_symlink());
+        file.commit().unwrap();
+        assert_eq!(std::fs::read_to_string(path("a.txt")).unwrap(), "new");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn write_atomic_to_what_is_no_file_writes_through() {
+        use std::os::unix::fs::FileTypeExt;
+        let folder = tempfile::tempdir().unwrap();
+        // Through links, so that a failing test cannot replace the devices themselves.
+        for (name, is_written) in [("null", true), ("full", false)] {
+            let link = folder.path().join(name);
+            std::os::unix::fs::symlink(Path::new("/dev").join(name), &link).unwrap();
+            let written = write_atomic(&link, |file| file.write_all(b"x"));
+            assert_eq!(written.is_ok(), is_written, "{name}: {written:?}");
+            let kind = std::fs::metadata(&link).unwrap().file_type();
+            assert!(kind.is_char_device() && link.is_symlink(), "{name}");
+        }
+
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || std::fs::read_to_string(pipe).unwrap()
+        });
+        write_atomic(&pipe, |file| file.write_all(b"through")).unwrap();
+        assert_eq!(reader.join().unwrap(), "through");
+        let kind = std::fs::metadata(&pipe).unwrap().file_type();
+        assert!(kind.is_fifo());
+        assert_eq!(names(folder.path()), ["full", "null", "pipe"]);
     }
 
     #[cfg(unix)]

@@ -248,12 +248,7 @@ pub fn write_bed_tabix<R: Borrow<Region>>(
         .map_err(GenomeError::io(&index_path, "write to"))?;
     drop(index_writer);
 
-    match std::fs::remove_file(&index_path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(GenomeError::io(&index_path, "replace")(error));
-        }
-        _ => {}
-    }
+    index_file.remove_older()?;
     data_file.commit()?;
     index_file.commit()
 }
