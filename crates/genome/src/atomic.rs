@@ -247,6 +247,46 @@ pub fn write_atomic(
     file.commit()
 }
 
+/// Makes sure that a file to be written is none of those that are read.
+///
+/// Files are the same when the system says so, whatever their names.
+///
+/// # Errors
+/// [`GenomeError::OutputIsInput`].
+pub fn refuse_input_as_output<'a>(
+    output: &Path,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<(), GenomeError> {
+    let identity = identity_of(output);
+    match inputs
+        .into_iter()
+        .find(|input| identity.is_some() && identity_of(input) == identity)
+    {
+        None => Ok(()),
+        Some(input) => Err(GenomeError::OutputIsInput {
+            path: output.to_path_buf(),
+            input: input.to_path_buf(),
+        }),
+    }
+}
+
+/// What two names of one file have in common; nothing for what is no file.
+fn identity_of(path: &Path) -> Option<impl PartialEq + use<>> {
+    let metadata = std::fs::metadata(path)
+        .ok()
+        .filter(std::fs::Metadata::is_file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        Some((metadata.dev(), metadata.ino()))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        std::fs::canonicalize(path).ok()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -330,6 +370,38 @@ mod tests {
         write_atomic(&name, |file| file.write_all(b"x")).unwrap();
         assert_eq!(std::fs::read(&name).unwrap(), b"x");
         std::fs::remove_file(&name).unwrap();
+    }
+
+    #[test]
+    fn refuse_input_as_output_knows_a_file_by_any_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        for name in ["a.bw", "b.bw"] {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::fs::create_dir(path("x")).unwrap();
+        let (a, b) = (path("a.bw"), path("b.bw"));
+        let inputs = || [b.as_path(), a.as_path()];
+        for name in ["c.bw", "x", "x/a.bw"] {
+            refuse_input_as_output(&path(name), inputs()).unwrap();
+        }
+        refuse_input_as_output(Path::new("/dev/null"), [Path::new("/dev/null")]).unwrap();
+        std::fs::hard_link(&a, path("hard")).unwrap();
+        let mut others = vec!["a.bw", "x/../a.bw", "hard"];
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("a.bw", path("soft")).unwrap();
+            others.push("soft");
+        }
+        for name in others {
+            let error = refuse_input_as_output(&path(name), inputs()).unwrap_err();
+            let expected = format!(
+                "{}: the output would replace the input {}; give the output another name",
+                path(name).display(),
+                a.display()
+            );
+            assert_eq!(error.to_string(), expected);
+        }
     }
 
     #[cfg(unix)]

@@ -284,6 +284,15 @@ pub enum GenomeError {
         reason: String,
     },
 
+    /// A file to be written is one that is read.
+    #[error("{}: the output would replace the input {}; give the output another name", path.display(), input.display())]
+    OutputIsInput {
+        /// The file to be written.
+        path: PathBuf,
+        /// The file that is read, under the name that the user gave.
+        input: PathBuf,
+    },
+
     /// Records to be written are not in order.
     #[error("{}: row {row} ({region}) comes before the row above it; sort by chromosome, then start", path.display())]
     Unsorted {

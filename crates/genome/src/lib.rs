@@ -40,7 +40,7 @@ mod variant;
 pub use alignment::{ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
 pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
-pub use atomic::{AtomicFile, remove_abandoned, write_atomic};
+pub use atomic::{AtomicFile, refuse_input_as_output, remove_abandoned, write_atomic};
 pub use bed::{Region, for_each_region, read_regions, write_bed, write_bed_tabix};
 pub use bedpe::{RegionPair, read_pairs};
 pub use bigwig::{BigWig, BigWigRows, write_bigwig, write_bigwig_with};

@@ -5,13 +5,17 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use genome::{BigWig, PeakCaller, Region, TrackKind, read_regions, write_bed, write_bed_tabix};
+use genome::{
+    BigWig, PeakCaller, Region, TrackKind, read_regions, refuse_input_as_output, write_bed,
+    write_bed_tabix,
+};
 
 use crate::cli::PeaksArgs;
 use crate::commands::print_text;
 
 /// Calls the peaks of a bigWig, or has macs3 call those of aligned reads, and writes them as narrowPeak.
 pub fn execute(args: &PeaksArgs) -> Result<()> {
+    refuse_input_as_output(&args.output, [args.input.as_path()])?;
     let peaks = match TrackKind::of(&args.input) {
         TrackKind::BigWig => of_bigwig(args)?,
         TrackKind::Alignment => of_reads(args)?,

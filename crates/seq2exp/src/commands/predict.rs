@@ -1,22 +1,27 @@
 //! `seq2exp predict`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
 use dataset::{
-    DataConfig, ExampleReader, ExampleSource, MissingExpression, PreparedReader, SplitConfig,
+    DATA_FILE_NAME, DataConfig, ExampleReader, ExampleSource, MANIFEST_FILE_NAME,
+    MissingExpression, PreparedReader, SplitConfig,
 };
+use genome::refuse_input_as_output;
 
 use crate::cli::PredictArgs;
 use crate::commands::machine;
 use crate::ensemble::EnsemblePredictions;
 use crate::experiment::Experiment;
 use crate::predictions_table::write_predictions_table;
+use crate::run_folder::CONFIG_FILE;
+use crate::train::BEST_FILE;
 
 /// Predicts the genes of a run, or of another gene table in the same genome and tracks.
 pub fn execute(args: &PredictArgs) -> Result<()> {
     let experiment = Experiment::reopen(&args.folder, machine(args.device)?)?;
+    check_output(&experiment, args)?;
     let prepared = experiment.prepare()?;
     let networks = experiment.networks()?;
     let provenance = experiment.provenance(&networks, &prepared);
@@ -34,6 +39,25 @@ pub fn execute(args: &PredictArgs) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Makes sure that the predictions replace none of the files that they are made from.
+fn check_output(experiment: &Experiment, args: &PredictArgs) -> Result<()> {
+    let config = experiment.config();
+    let mut of_run = vec![experiment.path().join(CONFIG_FILE)];
+    for name in [DATA_FILE_NAME, MANIFEST_FILE_NAME] {
+        of_run.push(experiment.data_folder().join(name));
+    }
+    for &seed in &config.seeds {
+        of_run.push(experiment.seed_folder(seed).join(BEST_FILE));
+    }
+    let sources = config.data.source_files();
+    let inputs = sources
+        .iter()
+        .map(|(_, path)| *path)
+        .chain(of_run.iter().map(PathBuf::as_path))
+        .chain(args.genes.as_deref());
+    Ok(refuse_input_as_output(&args.output, inputs)?)
 }
 
 /// Genes of another table, standardised as the run's training genes were; expression is shown where it is known.

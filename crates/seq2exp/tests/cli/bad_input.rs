@@ -295,6 +295,32 @@ fn folder_in_use_by_another_run_is_refused() {
     );
 }
 
+#[test]
+fn output_that_is_an_input_is_refused_and_the_input_survives() {
+    let experiment = TinyExperiment::new();
+    let track = std::fs::read(experiment.path("h3k27ac.bw")).expect("the track");
+    let arguments = ["peaks", "h3k27ac.bw", "-c", "2", "-o", "./h3k27ac.bw"];
+    fails(
+        &experiment,
+        &arguments,
+        &["would replace the input h3k27ac.bw"],
+    );
+    assert!(track == std::fs::read(experiment.path("h3k27ac.bw")).expect("the track"));
+
+    seq2exp()
+        .current_dir(experiment.folder())
+        .args(["train", "experiment.toml", "-o", "result"])
+        .assert()
+        .success();
+    experiment.write("new.tsv", "gene_id\tchrom\ttss\tstrand\nEDGE\tchrT\t5\t-\n");
+    for input in ["new.tsv", "genome.fa", "result/config.toml"] {
+        let before = std::fs::read(experiment.path(input)).expect(input);
+        let arguments = ["predict", "result", "--genes", "new.tsv", "-o", input];
+        fails(&experiment, &arguments, &["would replace the input", input]);
+        assert!(before == std::fs::read(experiment.path(input)).expect(input));
+    }
+}
+
 /// A limit on the size of written files stands in for a full disk: the write fails in the middle.
 #[cfg(target_os = "linux")]
 #[test]
