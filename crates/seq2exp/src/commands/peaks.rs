@@ -36,11 +36,17 @@ pub fn execute(args: &PeaksArgs) -> Result<()> {
         write_bed(&args.output, &peaks)?;
     }
     let n_bases: u64 = peaks.iter().map(|peak| peak.interval.len()).sum();
-    print_text(&format!(
+    let summary = format!(
         "{}: {} peaks, {n_bases} bases\n",
         args.output.display(),
         peaks.len()
-    ))
+    );
+    // Standard output may be where the peaks went.
+    if args.output.starts_with("/dev") {
+        eprint!("{summary}");
+        return Ok(());
+    }
+    print_text(&summary)
 }
 
 fn of_bigwig(args: &PeaksArgs) -> Result<Vec<Region>> {

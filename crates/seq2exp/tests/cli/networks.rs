@@ -51,6 +51,18 @@ fn peaks_become_the_mask_of_a_network() {
     assert!(experiment.path("result/elements.bed.gz").is_file());
 }
 
+#[cfg(unix)]
+#[test]
+fn peaks_go_to_standard_output_alone() {
+    let experiment = TinyExperiment::new();
+    let peaks = ["peaks", "h3k27ac.bw", "-c", "2", "-o"];
+    let run = |output| succeeds(&experiment, &[&peaks[..], &[output]].concat());
+    run("peaks.narrowPeak");
+    let (peaks, messages) = run("/dev/stdout");
+    assert_eq!(peaks, experiment.read("peaks.narrowPeak"));
+    assert!(messages.contains(" peaks, "), "{messages}");
+}
+
 #[test]
 fn peaks_refuse_what_they_cannot_do_with_a_remedy() {
     let experiment = TinyExperiment::new();
