@@ -1,6 +1,6 @@
 //! Regions of BED files under the genome's chromosome names.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,10 @@ pub struct RegionsLeftOut {
     pub n_chroms: usize,
     /// The first of these chromosomes in the file, under its name there.
     pub first_chrom: String,
+    /// Those of these chromosomes that the genome has under another name: name in the file → name in
+    /// the genome.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named_otherwise: BTreeMap<String, String>,
 }
 
 impl fmt::Display for RegionsLeftOut {
@@ -36,6 +40,18 @@ impl fmt::Display for RegionsLeftOut {
             self.n_regions,
             self.n_chroms,
             self.first_chrom
+        )?;
+        let mut names = self.named_otherwise.iter();
+        let Some((name, chrom)) = names.next() else {
+            return Ok(());
+        };
+        write!(f, "; {name:?} is called {chrom:?} in the genome")?;
+        if names.len() > 0 {
+            write!(f, " (and so for {} more)", names.len())?;
+        }
+        write!(
+            f,
+            ": rename the regions, or give --chrom-alias {name}={chrom}"
         )
     }
 }
@@ -72,7 +88,8 @@ fn read_region_file(
 ) -> Result<Option<RegionsLeftOut>, DatasetError> {
     let n_before = kept.len();
     let mut first: Option<(Option<u64>, String)> = None;
-    let mut unknown: BTreeSet<String> = BTreeSet::new();
+    // Each with the name that the genome may have for it.
+    let mut unknown: BTreeMap<String, Option<&str>> = BTreeMap::new();
     let mut n_left_out = 0;
     for_each_region(path, |line, region| {
         let (start, end) = (region.interval.start(), region.interval.end());
@@ -81,8 +98,8 @@ fn read_region_file(
             let name = region.interval.chrom();
             n_left_out += 1;
             first.get_or_insert_with(|| (line, name.to_string()));
-            if !unknown.contains(name) {
-                unknown.insert(name.to_string());
+            if !unknown.contains_key(name) {
+                unknown.insert(name.to_string(), sizes.similar_name(name));
             }
             return Ok(());
         };
@@ -110,6 +127,10 @@ fn read_region_file(
             n_regions: n_left_out,
             n_chroms: unknown.len(),
             first_chrom: chrom,
+            named_otherwise: unknown
+                .into_iter()
+                .filter_map(|(name, chrom)| Some((name, chrom?.to_string())))
+                .collect(),
         }));
     }
     let path = path.to_path_buf();

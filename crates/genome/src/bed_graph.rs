@@ -23,7 +23,15 @@ pub(crate) struct BedGraphRows<'a> {
     previous: Option<Interval>,
     /// Chromosomes that came before the one of `previous`.
     finished: HashSet<Arc<str>>,
-    left_out: BTreeMap<String, u64>,
+    left_out: BTreeMap<String, LeftOutRows>,
+}
+
+/// The rows of a chromosome that has no known length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LeftOutRows {
+    pub(crate) n_rows: u64,
+    /// The line of the first of them, from 1.
+    pub(crate) first_line: u64,
 }
 
 impl<'a> BedGraphRows<'a> {
@@ -39,8 +47,8 @@ impl<'a> BedGraphRows<'a> {
         })
     }
 
-    /// Chromosomes that have no known length, each with its number of rows so far.
-    pub(crate) fn left_out(&self) -> &BTreeMap<String, u64> {
+    /// Chromosomes that have no known length, each with its rows so far.
+    pub(crate) fn left_out(&self) -> &BTreeMap<String, LeftOutRows> {
         &self.left_out
     }
 
@@ -60,7 +68,12 @@ impl<'a> BedGraphRows<'a> {
             }
             let row = parse_row(&self.path, line, text)?;
             let Some(length) = self.chrom_sizes.get(row.chrom) else {
-                *self.left_out.entry(row.chrom.to_string()).or_default() += 1;
+                let rows = self.left_out.entry(row.chrom.to_string());
+                let none = LeftOutRows {
+                    n_rows: 0,
+                    first_line: line,
+                };
+                rows.or_insert(none).n_rows += 1;
                 continue;
             };
             let refuse = |reason: String| GenomeError::InvalidLine {
@@ -177,8 +190,8 @@ mod tests {
 
     use super::*;
 
-    /// Rows by interval, and the number of rows left out by chromosome.
-    type Rows = (Vec<(String, f32)>, Vec<(String, u64)>);
+    /// Rows by interval, and by chromosome the number of rows left out and the line of the first.
+    type Rows = (Vec<(String, f32)>, Vec<(String, u64, u64)>);
 
     fn read_all(text: &[u8]) -> Result<Rows, String> {
         let folder = tempfile::tempdir().unwrap();
@@ -191,8 +204,9 @@ mod tests {
             while let Some((interval, value)) = rows.next_row()? {
                 found.push((interval.to_string(), value));
             }
-            let left_out = rows.left_out().clone().into_iter().collect();
-            Ok((found, left_out))
+            let left_out = rows.left_out().clone().into_iter();
+            let left_out = left_out.map(|(chrom, rows)| (chrom, rows.n_rows, rows.first_line));
+            Ok((found, left_out.collect()))
         };
         read().map_err(|error: GenomeError| {
             error
@@ -204,7 +218,8 @@ mod tests {
     #[test]
     fn next_row_both_ends_headers_crlf_and_left_out() {
         let text = b"browser position chr1:1-9\r\ntrack type=bedGraph\r\n#c\r\n\r\n\
-            chr1\t0\t1\t-1.5\r\nchr1 1 100 2e1\r\nchrUn\t5\t9\t1\r\nHLA-A*01:01\t0\t1\t0\r\n";
+            chr1\t0\t1\t-1.5\r\nchr1 1 100 2e1\r\nchrUn\t5\t9\t1\r\nHLA-A*01:01\t0\t1\t0\r\n\
+            chrUn\t1\t2\t1\r\n";
         let (rows, left_out) = read_all(text).unwrap();
         let expected = [
             ("chr1:1-1".to_string(), -1.5),
@@ -212,7 +227,7 @@ mod tests {
             ("HLA-A*01:01:1-1".to_string(), 0.0),
         ];
         assert_eq!(rows, expected);
-        assert_eq!(left_out, [("chrUn".to_string(), 1)]);
+        assert_eq!(left_out, [("chrUn".to_string(), 2, 7)]);
         assert_eq!(read_all(b"").unwrap(), (Vec::new(), Vec::new()));
     }
 

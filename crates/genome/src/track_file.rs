@@ -2,10 +2,11 @@
 
 mod conversion;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::alignment::{AlignmentFile, ReadFilter};
-use crate::bed_graph::BedGraphRows;
+use crate::bed_graph::{BedGraphRows, LeftOutRows};
 use crate::bigwig::{BigWig, write_bigwig_with};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
@@ -71,7 +72,9 @@ impl TrackFile {
     /// # Errors
     /// As [`BigWig::open`]; for a bedGraph the path and line of a row that is out of order,
     /// overlaps another, is past the end of its chromosome or has no finite value, and
-    /// [`GenomeError::UnknownChrom`] when no row lies on the genome; for reads the number of a
+    /// [`GenomeError::UnknownChrom`] when no row lies on the genome,
+    /// [`GenomeError::UnknownChromOnLine`] when some lie on one of its chromosomes by another name;
+    /// for reads the number of a
     /// record that is out of order or damaged, and [`GenomeError::Empty`] without a read.
     pub fn open(
         path: impl AsRef<Path>,
@@ -129,6 +132,45 @@ impl TrackFile {
     }
 }
 
+/// Refuses a bedGraph that uses two namings, so that rows would be left out of chromosomes that the
+/// genome does have.
+///
+/// A file without a row on the genome is refused elsewhere.
+fn refuse_other_naming(
+    path: &Path,
+    chrom_sizes: &ChromSizes,
+    found: &[(String, u64)],
+    left_out: &BTreeMap<String, LeftOutRows>,
+) -> Result<(), GenomeError> {
+    let named_otherwise = left_out
+        .iter()
+        .filter_map(|(chrom, rows)| {
+            Some((rows.first_line, chrom, chrom_sizes.similar_name(chrom)?))
+        })
+        .min();
+    let Some((line, chrom, name)) = named_otherwise.filter(|_| !found.is_empty()) else {
+        return Ok(());
+    };
+    // Two names of one chromosome in one file cannot both be declared.
+    let has_both = found.iter().any(|(found, _)| found == name);
+    let hint = match has_both {
+        true => format!(
+            "it is called {name:?} there, a name that other rows of this file have; rename these \
+             rows, or remove them"
+        ),
+        false => format!(
+            "it is called {name:?} there, and other rows of this file are named as there; rename \
+             these rows, or declare the name with --chrom-alias {chrom}={name}"
+        ),
+    };
+    Err(GenomeError::UnknownChromOnLine {
+        path: path.to_path_buf(),
+        line,
+        chrom: chrom.clone(),
+        hint,
+    })
+}
+
 /// Writes a bedGraph as a bigWig of the chromosomes that have a row; says what was left out.
 ///
 /// The file is read twice: the first time every row is checked and the order of the chromosomes
@@ -150,6 +192,7 @@ fn convert_bed_graph(
         }
     }
     let left_out = rows.left_out();
+    refuse_other_naming(path, chrom_sizes, &found, left_out)?;
     if found.is_empty() {
         return Err(match left_out.keys().next() {
             Some(chrom) => GenomeError::UnknownChrom {
@@ -165,7 +208,7 @@ fn convert_bed_graph(
     }
     let mut note = format!("{n_rows} rows");
     if let Some((first, _)) = left_out.first_key_value() {
-        let n_left_out: u64 = left_out.values().sum();
+        let n_left_out: u64 = left_out.values().map(|rows| rows.n_rows).sum();
         note += &format!(
             "; {n_left_out} rows on {} chromosomes that the genome does not have, {first} among \
              them, were left out",

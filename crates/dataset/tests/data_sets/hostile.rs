@@ -1,5 +1,6 @@
 //! Input that is odd but right, and values that no instrument measures.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use dataset::{
@@ -127,6 +128,7 @@ fn regions_on_chromosomes_that_the_genome_lacks_are_counted() {
         n_regions,
         n_chroms,
         first_chrom: "chrUn".to_string(),
+        named_otherwise: BTreeMap::new(),
     };
     let expected = [
         row("tss_peaks", "sites.bed", 1, 1),
@@ -147,6 +149,33 @@ fn regions_on_chromosomes_that_the_genome_lacks_are_counted() {
         "the manifest tells it"
     );
     assert_eq!(prepared.len(), reader.len());
+}
+
+#[test]
+fn regions_under_another_name_of_a_chromosome_are_said_to_be() {
+    let tiny = TinyGenome::write();
+    let exclude = std::fs::read_to_string(tiny.path("exclude.bed")).unwrap();
+    let note = |more: &str| {
+        std::fs::write(tiny.path("exclude.bed"), format!("{exclude}{more}")).unwrap();
+        let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+        reader.regions_left_out()[0].to_string()
+    };
+    let cases = [
+        (
+            "chrUn\t0\t5\n2\t3\t9\n",
+            "the first is \"chrUn\"; \"2\" is called \"chr2\" in the genome: rename the regions, or \
+             give --chrom-alias 2=chr2",
+        ),
+        (
+            "2\t0\t5\n1\t3\t9\n",
+            "the first is \"2\"; \"1\" is called \"chr1\" in the genome (and so for 1 more): rename \
+             the regions, or give --chrom-alias 1=chr1",
+        ),
+    ];
+    for (more, expected) in cases {
+        let found = note(more);
+        assert!(found.ends_with(expected), "{found}");
+    }
 }
 
 /// Code of a letter by hand: 0 A, 1 C, 2 G, 3 T, else 4, lower case as upper case.

@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tempfile::TempDir;
 
+use crate::atomic::write_atomic;
 use crate::bigwig::BigWig;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
@@ -32,7 +34,8 @@ pub struct Conversion {
     pub bigwig: PathBuf,
     /// Where that is.
     pub place: ConversionPlace,
-    /// What was read, for example the number of reads; empty when it was found.
+    /// What was read, for example the number of reads; kept beside the bigWig for later runs, empty
+    /// where it is not there.
     pub note: String,
 }
 
@@ -41,10 +44,11 @@ impl fmt::Display for Conversion {
         let (source, bigwig) = (self.source.display(), self.bigwig.display());
         match self.place {
             ConversionPlace::Found => {
-                write!(
-                    f,
-                    "{source} was converted before; its values are read from {bigwig}"
-                )
+                write!(f, "{source} was converted before")?;
+                if !self.note.is_empty() {
+                    write!(f, " ({})", self.note)?;
+                }
+                write!(f, "; its values are read from {bigwig}")
             }
             ConversionPlace::Written => write!(
                 f,
@@ -172,10 +176,12 @@ pub(super) fn open_in(
         Ok((values, converted))
     };
     if beside.exists() {
-        return finish(beside, ConversionPlace::Found, String::new(), None);
+        let note = read_note(&beside);
+        return finish(beside, ConversionPlace::Found, note, None);
     }
     if is_writable {
         let note = convert(&beside)?;
+        write_atomic(note_path(&beside), |file| writeln!(file, "{note}"))?;
         return finish(beside, ConversionPlace::Written, note, None);
     }
     let temporary = TempDir::with_prefix("seq2exp-").map_err(GenomeError::io(
@@ -185,4 +191,15 @@ pub(super) fn open_in(
     let target = temporary.path().join(&name);
     let note = convert(&target)?;
     finish(target, ConversionPlace::Temporary, note, Some(temporary))
+}
+
+/// Where the note about a bigWig is kept: beside it.
+fn note_path(bigwig: &Path) -> PathBuf {
+    bigwig.with_extension("note.txt")
+}
+
+/// The note about a bigWig of an earlier run; empty when it is not there.
+fn read_note(bigwig: &Path) -> String {
+    let note = std::fs::read_to_string(note_path(bigwig)).unwrap_or_default();
+    note.trim_end().to_string()
 }

@@ -79,6 +79,11 @@ fn bed_graph_is_converted_once() {
         let found = found.conversion().unwrap();
         assert_eq!(found.place, ConversionPlace::Found);
         assert_eq!(found.bigwig, written.bigwig);
+        // What was left out is told by every run.
+        assert_eq!(found.note, written.note);
+        let told = found.to_string();
+        let part = "was converted before (3 rows; 1 rows on 1 chromosomes that the genome";
+        assert!(told.contains(part), "{told}");
 
         // Another file of that name is converted anew, and so is the same one for another genome.
         std::fs::write(&path, "chr1\t0\t1\t4\n").unwrap();
@@ -88,6 +93,37 @@ fn bed_graph_is_converted_once() {
         let filter = ReadFilter::default();
         let longer = TrackFile::open(&path, &longer, Path::new("none.fa"), &filter).unwrap();
         assert_eq!(longer.chrom_sizes().get("chr1"), Some(101));
+    }
+}
+
+#[test]
+fn bed_graph_of_two_namings_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bedGraph");
+    // file, and the message behind its name
+    let cases = [
+        (
+            "chr1\t0\t9\t1\nchrUn\t0\t9\t1\n2\t0\t9\t1\n2\t9\t10\t1\n",
+            Some(
+                ":3: no chromosome \"2\" in the genome; it is called \"chr2\" there, and other rows \
+                 of this file are named as there; rename these rows, or declare the name with \
+                 --chrom-alias 2=chr2",
+            ),
+        ),
+        (
+            "2\t0\t9\t1\n1\t0\t9\t1\nchr2\t9\t10\t1\n",
+            Some(
+                ":1: no chromosome \"2\" in the genome; it is called \"chr2\" there, a name that \
+                 other rows of this file have; rename these rows, or remove them",
+            ),
+        ),
+        ("chr1\t0\t9\t1\nchr22\t0\t9\t1\n", None),
+    ];
+    for (text, expected) in cases {
+        std::fs::write(&path, text).unwrap();
+        let message = open(&path).err().map(|error| error.to_string());
+        let expected = expected.map(|part| format!("{}{part}", path.display()));
+        assert_eq!(message, expected);
     }
 }
 
