@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::chrom_alias::ChromAlias;
 use crate::error::DatasetError;
 
-/// Regions of one file that are left out, because the genome does not have their chromosomes.
+/// Regions of one file that are left out, because the genome does not have their chromosomes; or that
+/// the file has no region at all, where that may be meant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionsLeftOut {
@@ -18,11 +19,11 @@ pub struct RegionsLeftOut {
     pub role: String,
     /// Where it was.
     pub path: PathBuf,
-    /// Number of its regions that are left out.
+    /// Number of its regions that are left out; 0 for a file without a region.
     pub n_regions: usize,
     /// Number of the chromosomes that they lie on.
     pub n_chroms: usize,
-    /// The first of these chromosomes in the file, under its name there.
+    /// The first of these chromosomes in the file, under its name there; empty without a region.
     pub first_chrom: String,
     /// Those of these chromosomes that the genome has under another name: name in the file → name in
     /// the genome.
@@ -32,6 +33,10 @@ pub struct RegionsLeftOut {
 
 impl fmt::Display for RegionsLeftOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.n_regions == 0 {
+            let path = self.path.display();
+            return write!(f, "{} {path}: there is no {REGION} in the file", self.role);
+        }
         write!(
             f,
             "{} {}: {} regions left out, on {} chromosomes that the genome does not have; the first is {:?}",
@@ -56,14 +61,20 @@ impl fmt::Display for RegionsLeftOut {
     }
 }
 
+/// What a file of regions holds.
+const REGION: &str = "region";
+
+/// The role of a file that may hold no region: there may be nothing to exclude.
+const MAY_BE_EMPTY: &str = "exclude";
+
 /// Reads the regions of any number of files of one role under the genome's names.
 ///
 /// Regions on chromosomes that the genome does not have are left out and added to `left_out`, unless
-/// those are all of a file.
+/// those are all of a file. So is a file of `exclude` that has no region.
 ///
 /// # Errors
-/// [`DatasetError::Genome`] naming the line: a file that cannot be read, none of whose regions lies
-/// on the genome, or one of whose regions reaches over the end of its chromosome.
+/// [`DatasetError::Genome`] naming the line: a file that cannot be read, that has no region, none of
+/// whose regions lies on the genome, or one of whose regions reaches over the end of its chromosome.
 pub(crate) fn read_region_files<'a>(
     role: &str,
     paths: impl IntoIterator<Item = &'a PathBuf>,
@@ -118,7 +129,22 @@ fn read_region_file(
         Ok(())
     })?;
     let Some((line, chrom)) = first else {
-        return Ok(None);
+        return match kept.len() > n_before {
+            true => Ok(None),
+            false if role == MAY_BE_EMPTY => Ok(Some(RegionsLeftOut {
+                role: role.to_string(),
+                path: path.to_path_buf(),
+                n_regions: 0,
+                n_chroms: 0,
+                first_chrom: String::new(),
+                named_otherwise: BTreeMap::new(),
+            })),
+            false => Err(GenomeError::Empty {
+                path: path.to_path_buf(),
+                what: REGION,
+            }
+            .into()),
+        };
     };
     if kept.len() > n_before {
         return Ok(Some(RegionsLeftOut {

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use dataset::{DataConfig, ExampleReader, FileTable};
+use dataset::{DataConfig, DataDescription, ExampleReader, FileTable};
 
 use crate::tiny_genome::{CHROMS, TinyGenome, fasta};
 
@@ -143,6 +143,45 @@ fn open_bad_input_names_file_line_and_remedy() {
             source = inner.source();
         }
         assert!(message.contains(part), "{name}: {message}");
+    }
+}
+
+#[test]
+fn files_without_a_region_are_errors_but_for_exclude() {
+    let empty = "length = 40\npeaks = [\"include.bed\", \"empty.bed\"]";
+    let cases = [
+        ("peaks", "length = 40", empty),
+        (
+            "tss_peaks",
+            "length = 40",
+            "length = 40\ntss_peaks = { path = \"empty.bed\" }",
+        ),
+        (
+            "candidates",
+            "length = 40",
+            "length = 90\ncandidates = { elements = \"empty.bed\", element_length = 4 }",
+        ),
+        ("include", "\"include.bed\"", "\"empty.bed\""),
+        ("exclude", "\"exclude.bed\"", "\"empty.bed\""),
+    ];
+    let tiny = TinyGenome::write();
+    for text in ["", "# chrom\tstart\tend\ntrack name=peaks\n\n"] {
+        std::fs::write(tiny.path("empty.bed"), text).unwrap();
+        let path = tiny.path("empty.bed").display().to_string();
+        for (role, from, to) in cases {
+            let found = ExampleReader::open(&tiny.config_with(&[(from, to)]));
+            let found = match found {
+                Ok(reader) => Ok(DataDescription::without_sources(&reader).notes()),
+                Err(error) => Err(error.to_string()),
+            };
+            if role == "exclude" {
+                let note = format!("exclude {path}: there is no region in the file");
+                assert!(found.as_ref().unwrap().contains(&note), "{found:?}");
+            } else {
+                let message = "no region in the file; is it the right one, and whole?";
+                assert_eq!(found, Err(format!("{path}: {message}")), "{role}");
+            }
+        }
     }
 }
 
