@@ -69,6 +69,7 @@ impl ExampleReader {
     /// Opens every file of the configuration; features are standardised as `scaling` says.
     ///
     /// For genes that a trained model has not seen: they must be scaled as its training genes were.
+    /// None of them needs to have a coding transcript.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -136,6 +137,10 @@ impl ExampleReader {
         };
 
         let (mrna, transcript_choices) = read_mrna(config, &selection.genes, &genome, &alias)?;
+        // Genes that a scaling is brought for may all be without one; training genes may not.
+        if scaling.is_none() {
+            mrna.check(config, &selection.genes)?;
+        }
         let scaling = scaling
             .copied()
             .unwrap_or_else(|| mrna.scaling_of(&selection.splits));
@@ -427,6 +432,22 @@ impl Mrna {
         }
     }
 
+    /// Makes sure that some gene has a coding transcript, when the configuration names where to look.
+    fn check(&self, config: &DataConfig, genes: &[Gene]) -> Result<(), DatasetError> {
+        let path = config.mrna_features.as_ref().or(config.annotation.as_ref());
+        match (path, genes.first()) {
+            (Some(path), Some(first)) if !(0..genes.len()).any(|index| self.has(index)) => {
+                Err(DatasetError::NoMrna {
+                    path: path.clone(),
+                    genes: config.genes.clone(),
+                    symbol: first.symbol.clone(),
+                    gene_id: first.gene_id.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The scaling by the training genes.
     fn scaling_of(&self, splits: &[Split]) -> FeatureScaling {
         let is_training = |index: &usize| splits.get(*index) == Some(&Split::Train);
@@ -492,57 +513,38 @@ fn read_mrna(
         && let Some(table) = read_standardised_mrna(path)?
     {
         let find = |gene: &Gene| table.get(&gene.gene_id).or_else(|| table.get(&gene.symbol));
-        let values: Vec<_> = genes.iter().map(|gene| find(gene).copied()).collect();
-        return match genes.first() {
-            Some(gene) if values.iter().all(Option::is_none) => Err(no_mrna(path, config, gene)),
-            _ => Ok((Mrna::Standardised(values), choices)),
-        };
+        let values = genes.iter().map(|gene| find(gene).copied()).collect();
+        return Ok((Mrna::Standardised(values), choices));
     }
-    let (path, features): (_, Vec<Option<MrnaFeatures>>) =
-        match (&config.mrna_features, &config.annotation) {
-            (None, None) => return Ok((Mrna::Raw(vec![None; genes.len()]), choices)),
-            (Some(path), _) => {
-                let table = read_mrna_table(path)?;
-                let find = |gene: &Gene| {
-                    table
-                        .get(&gene.symbol)
-                        .or_else(|| table.get(&gene.gene_id))
-                        .copied()
-                };
-                (path, genes.iter().map(find).collect())
-            }
-            (None, Some(path)) => {
-                let annotation = read_annotation(path)?;
-                let features = genes
-                    .iter()
-                    .map(|gene| {
-                        let found = mrna_of(gene, &annotation, genome, alias)?;
-                        if let Some((_, chosen_by)) = &found {
-                            *choices.entry(*chosen_by).or_insert(0) += 1;
-                        }
-                        Ok(found.map(|(features, _)| features))
-                    })
-                    .collect::<Result<_, DatasetError>>()?;
-                (path, features)
-            }
-        };
-    let features: Vec<_> = features
-        .into_iter()
-        .map(|mrna| mrna.filter(|mrna| mrna.cds_len > 0))
-        .collect();
-    match genes.first() {
-        Some(gene) if features.iter().all(Option::is_none) => Err(no_mrna(path, config, gene)),
-        _ => Ok((Mrna::Raw(features), choices)),
-    }
-}
-
-fn no_mrna(path: &Path, config: &DataConfig, first: &Gene) -> DatasetError {
-    DatasetError::NoMrna {
-        path: path.to_path_buf(),
-        genes: config.genes.clone(),
-        symbol: first.symbol.clone(),
-        gene_id: first.gene_id.clone(),
-    }
+    let features: Vec<Option<MrnaFeatures>> = match (&config.mrna_features, &config.annotation) {
+        (None, None) => vec![None; genes.len()],
+        (Some(path), _) => {
+            let table = read_mrna_table(path)?;
+            let find = |gene: &Gene| {
+                table
+                    .get(&gene.symbol)
+                    .or_else(|| table.get(&gene.gene_id))
+                    .copied()
+            };
+            genes.iter().map(find).collect()
+        }
+        (None, Some(path)) => {
+            let annotation = read_annotation(path)?;
+            genes
+                .iter()
+                .map(|gene| {
+                    let found = mrna_of(gene, &annotation, genome, alias)?;
+                    if let Some((_, chosen_by)) = &found {
+                        *choices.entry(*chosen_by).or_insert(0) += 1;
+                    }
+                    Ok(found.map(|(features, _)| features))
+                })
+                .collect::<Result<_, DatasetError>>()?
+        }
+    };
+    let is_coding = |mrna: Option<MrnaFeatures>| mrna.filter(|mrna| mrna.cds_len > 0);
+    let features = features.into_iter().map(is_coding).collect();
+    Ok((Mrna::Raw(features), choices))
 }
 
 /// Computes the features of a gene's representative transcript, which the annotation may list

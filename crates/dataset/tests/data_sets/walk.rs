@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use dataset::{
-    DataDescription, ExampleReader, ExampleSource, NO_BASE, RegionCode, SkipReason, Split,
+    DataDescription, DatasetError, ExampleReader, ExampleSource, NO_BASE, RegionCode, SkipReason,
+    Split,
 };
 
 use genome::{ChromSizes, Interval, write_bigwig};
@@ -192,6 +193,22 @@ fn options_change_what_they_say() {
         ExampleReader::read(&scaled, 0).unwrap().features(),
         ExampleReader::read(&open(&[]), 0).unwrap().features()
     );
+
+    // Genes that a scaling is brought for may all be without a coding transcript.
+    let linc = [
+        ("by = \"column\"", "by = \"all\""),
+        ("length = 40", "length = 40\ngene_types = [\"lincRNA\"]"),
+    ];
+    let scaled = ExampleReader::open_with_scaling(&tiny.config_with(&linc), &scaling).unwrap();
+    assert_eq!(
+        ExampleReader::read(&scaled, 0).unwrap().features(),
+        ExampleReader::read(&open(&[]), 4).unwrap().features()
+    );
+    let notes = DataDescription::without_sources(&scaled).notes();
+    let note = "1 genes have no coding transcript, so their mRNA features are the mean";
+    assert!(notes.iter().any(|text| text.starts_with(note)), "{notes:?}");
+    let error = ExampleReader::open(&tiny.config_with(&linc)).unwrap_err();
+    assert!(matches!(error, DatasetError::NoMrna { .. }), "{error}");
 
     // Windows of 40. Training: LEFT (3), PLUS (100), LINC (2000); validation: MINUS (100), SHORT on
     // chr2; test: MIDDLE (1500), RIGHT (2999). Only MINUS shares bases, with PLUS.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use dataset::{
-    DATA_FILE_NAME, DataConfig, ExampleReader, ExampleSource, MANIFEST_FILE_NAME,
+    DATA_FILE_NAME, DataConfig, DataDescription, ExampleReader, ExampleSource, MANIFEST_FILE_NAME,
     MissingExpression, PreparedReader, SplitConfig,
 };
 use genome::refuse_input_as_output;
@@ -61,6 +61,8 @@ fn check_output(experiment: &Experiment, args: &PredictArgs) -> Result<()> {
 }
 
 /// Genes of another table, standardised as the run's training genes were; expression is shown where it is known.
+///
+/// What a reader of the predictions must know about them goes to standard error.
 fn other_genes(
     config: &DataConfig,
     genes: &Path,
@@ -73,8 +75,10 @@ fn other_genes(
         gene_types: None,
         ..config.clone()
     };
-    Ok(ExampleReader::open_with_scaling(
-        &config,
-        &prepared.manifest().description.features,
-    )?)
+    let scaling = &prepared.manifest().description.features;
+    let reader = ExampleReader::open_with_scaling(&config, scaling)?;
+    for note in DataDescription::without_sources(&reader).notes() {
+        eprintln!("note     {note}");
+    }
+    Ok(reader)
 }
