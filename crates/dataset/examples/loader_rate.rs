@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .collect();
     let n_examples = order.len();
     let before = cpu_seconds()?;
-    for example in Loader::new(Arc::clone(&prepared), order, 1, 4) {
+    for example in Loader::start(Arc::clone(&prepared), order, 1, 4)? {
         std::hint::black_box(example?);
     }
     let seconds = cpu_seconds()? - before;

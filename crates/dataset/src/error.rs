@@ -280,6 +280,18 @@ pub enum DatasetError {
         source: std::io::Error,
     },
 
+    /// The operating system refused a thread that reads examples.
+    #[error("cannot start thread {} of {n_threads} that read examples: {source}; lower loader_threads", n_started + 1)]
+    NoThread {
+        /// Threads that were started before.
+        n_started: usize,
+        /// Threads that were to be started.
+        n_threads: usize,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+
     /// A preparation was asked to stop; what it wrote is kept.
     #[error("the preparation was stopped; the same command continues it")]
     Stopped,

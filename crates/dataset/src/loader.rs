@@ -40,18 +40,22 @@ impl Loader {
     /// Starts `n_threads` threads (at least one) that read the examples of `order` from `source`.
     ///
     /// At most `prefetch` examples (at least one) are held or being read ahead of the consumer.
-    pub fn new(
+    ///
+    /// # Errors
+    /// [`DatasetError::NoThread`] when the system refuses one of them.
+    pub fn start(
         source: Arc<dyn ExampleSource>,
         order: Vec<usize>,
         n_threads: usize,
         prefetch: usize,
-    ) -> Self {
+    ) -> Result<Self, DatasetError> {
         let (jobs, backlog) = unbounded::<Job>();
-        let threads = (0..n_threads.max(1))
-            .map(|_| {
+        let n_threads = n_threads.max(1);
+        let threads = (0..n_threads)
+            .map(|n_started| {
                 let source = Arc::clone(&source);
                 let backlog = backlog.clone();
-                std::thread::spawn(move || {
+                let read_jobs = move || {
                     for job in backlog {
                         // A reader must not panic; if one does, only its own example is lost.
                         let index = job.index;
@@ -62,9 +66,18 @@ impl Loader {
                         // The consumer may be gone; then nobody needs the example.
                         let _ = job.reply.send(delivery);
                     }
-                })
+                };
+                let refuse = |source| DatasetError::NoThread {
+                    n_started,
+                    n_threads,
+                    source,
+                };
+                let name = format!("loader {n_started}");
+                let thread = std::thread::Builder::new().name(name);
+                thread.spawn(read_jobs).map_err(refuse)
             })
-            .collect();
+            // Those that were started end with `jobs`.
+            .collect::<Result<Vec<_>, _>>()?;
         let mut loader = Loader {
             order: order.into_iter(),
             pending: VecDeque::new(),
@@ -74,7 +87,7 @@ impl Loader {
             threads,
         };
         loader.ask_ahead();
-        loader
+        Ok(loader)
     }
 
     fn ask_ahead(&mut self) {
@@ -222,7 +235,7 @@ mod tests {
             order in prop::collection::vec(0_usize..12, 0..40),
             n_threads in 0_usize..5, prefetch in 0_usize..9,
         ) {
-            let loader = Loader::new(Numbers::new(10), order.clone(), n_threads, prefetch);
+            let loader = Loader::start(Numbers::new(10), order.clone(), n_threads, prefetch).unwrap();
             prop_assert_eq!(loader.len(), order.len());
             let found: Vec<Result<u64, String>> = loader.map(outcome).collect();
             let expected: Vec<Result<u64, String>> = order
@@ -241,7 +254,7 @@ mod tests {
     #[test]
     fn dropped_loader_stops_reading() {
         let source = Numbers::new(10);
-        let mut loader = Loader::new(source.clone(), vec![1; 10_000], 2, 64);
+        let mut loader = Loader::start(source.clone(), vec![1; 10_000], 2, 64).unwrap();
         assert!(loader.next().is_some());
         drop(loader);
         let n_reads = source.n_reads.load(Ordering::SeqCst);
@@ -251,7 +264,8 @@ mod tests {
 
     #[test]
     fn panicking_read_is_an_error_in_its_place() {
-        let found: Vec<_> = Loader::new(Numbers::new(20), vec![3, 13, 4], 2, 2)
+        let found: Vec<_> = Loader::start(Numbers::new(20), vec![3, 13, 4], 2, 2)
+            .unwrap()
             .map(outcome)
             .collect();
         let expected = [
@@ -264,7 +278,8 @@ mod tests {
 
     #[test]
     fn panics_of_every_thread_do_not_block_the_rest() {
-        let found: Vec<_> = Loader::new(Numbers::new(20), vec![13, 13, 3], 1, 3)
+        let found: Vec<_> = Loader::start(Numbers::new(20), vec![13, 13, 3], 1, 3)
+            .unwrap()
             .map(outcome)
             .collect();
         assert!(found[0].is_err() && found[1].is_err());

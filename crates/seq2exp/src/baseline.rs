@@ -75,12 +75,12 @@ impl Baselines {
     ) -> Result<Option<Self>, RunError> {
         let training = source.indices_of(Split::Train);
         let mut genes = Vec::with_capacity(training.len());
-        for example in Loader::new(
+        for example in Loader::start(
             Arc::clone(source),
             training,
             loader_threads,
             2 * loader_threads.max(1),
-        ) {
+        )? {
             let example = example?;
             genes.extend(example.target().map(|target| (*example.features(), target)));
         }

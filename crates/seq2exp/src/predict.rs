@@ -52,12 +52,12 @@ pub fn predict(
     progress: &mut Progress,
 ) -> Result<Vec<Prediction>, RunError> {
     let batch_size = config.batch.max(1);
-    let mut loader = Loader::new(
+    let mut loader = Loader::start(
         Arc::clone(source),
         gene_indices.to_vec(),
         config.loader_threads,
         2 * batch_size,
-    );
+    )?;
     let mut predictions = Vec::with_capacity(gene_indices.len());
     for indices in gene_indices.chunks(batch_size) {
         if let Some(signal) = interrupt.requested() {

@@ -406,7 +406,8 @@ fn loader_reads_the_same_from_files_and_from_the_prepared_data_set() {
     let prepared = PreparedReader::open(tiny.path("prepared")).unwrap();
     let order = vec![6, 0, 3, 3, 1, 5, 2, 4];
     let read = |source: Arc<dyn ExampleSource>, n_threads| -> Vec<_> {
-        Loader::new(source, order.clone(), n_threads, 3)
+        Loader::start(source, order.clone(), n_threads, 3)
+            .unwrap()
             .map(|example| example.unwrap())
             .collect()
     };

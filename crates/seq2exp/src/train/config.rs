@@ -70,7 +70,7 @@ pub struct TrainConfig {
     pub validation_every: Option<u64>,
     /// Steps between checkpoints that an interrupted run continues from; default 100. Every validation saves one too.
     pub checkpoint_every: u64,
-    /// Threads that read examples ahead of training; default 2. Results do not depend on it.
+    /// Threads that read examples ahead of training; default 2, at most 256. Results do not depend on it.
     pub loader_threads: usize,
 }
 
@@ -110,6 +110,9 @@ impl TrainConfig {
     /// Fields that may differ between a run and its continuation, because no result depends on them.
     pub const FREE_FIELDS: [&str; 2] = ["loader_threads", "checkpoint_every"];
 
+    /// More threads than this read no faster on any machine, and each takes memory.
+    const MAX_LOADER_THREADS: usize = 256;
+
     /// Every problem of the settings, empty when they are sound.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
@@ -129,6 +132,14 @@ impl TrainConfig {
         for (name, count) in counts {
             require(count > 0, format!("{name} is 0; it must be at least 1"));
         }
+        require(
+            self.loader_threads <= Self::MAX_LOADER_THREADS,
+            format!(
+                "loader_threads is {}; it must be at most {}, and as many as the machine has cores are enough",
+                self.loader_threads,
+                Self::MAX_LOADER_THREADS
+            ),
+        );
         let positive = [
             ("lr", self.lr),
             ("eps", self.eps),
@@ -346,6 +357,20 @@ mod tests {
         }
         let problems = config(30, 3).validate();
         assert!(problems.len() == 1 && problems[0].contains("random_mask_steps is 30"));
+    }
+
+    #[test]
+    fn loader_threads_are_1_to_256() {
+        for (loader_threads, n_problems) in [(0, 1), (1, 0), (256, 0), (257, 1), (1_000_000, 1)] {
+            let config = TrainConfig {
+                loader_threads,
+                ..TrainConfig::default()
+            };
+            let problems = config.validate();
+            let start = format!("loader_threads is {loader_threads}; it must be at ");
+            assert_eq!(problems.len(), n_problems, "{problems:?}");
+            assert!(problems.iter().all(|problem| problem.starts_with(&start)));
+        }
     }
 
     #[test]

@@ -155,12 +155,12 @@ impl TrainRun<'_> {
             steps_before * genes_per_step,
             self.config.steps * genes_per_step,
         );
-        let mut loader = Loader::new(
+        let mut loader = Loader::start(
             Arc::clone(self.source),
             visits.iter().map(|visit| visit.gene_index).collect(),
             self.config.loader_threads,
             2 * self.config.batch,
-        );
+        )?;
         let interval = self.config.validation_interval(order.n_genes());
         let epoch_of = |step: u64| (step * genes_per_step) as f64 / order.n_genes() as f64;
         let label = format!("train seed {}", self.meta.seed);

@@ -321,6 +321,29 @@ fn output_that_is_an_input_is_refused_and_the_input_survives() {
     }
 }
 
+/// A limit on the address space stands in for a machine that has no room for another thread's stack.
+#[cfg(target_os = "linux")]
+#[test]
+fn thread_that_the_system_refuses_is_an_error_with_a_remedy() {
+    let experiment = TinyExperiment::new();
+    experiment.replace(
+        "experiment.toml",
+        "batch = 4",
+        "batch = 4\nloader_threads = 256",
+    );
+    let command = "ulimit -v 900000; exec \"$0\" -t 1 train experiment.toml -o result";
+    let output = std::process::Command::new("bash")
+        .current_dir(experiment.folder())
+        .args(["-c", command, env!("CARGO_BIN_EXE_seq2exp")])
+        .output()
+        .expect("bash is there");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    for part in ["error: cannot start thread ", "lower loader_threads"] {
+        assert!(message.contains(part), "{message}");
+    }
+}
+
 /// A limit on the size of written files stands in for a full disk: the write fails in the middle.
 #[cfg(target_os = "linux")]
 #[test]
