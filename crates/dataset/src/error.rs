@@ -1,8 +1,10 @@
 //! Why an example or a data set could not be made.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use genome::GenomeError;
+
+use crate::prepared::MANIFEST_FILE_NAME;
 
 /// Why a data set, a window or an example was refused.
 ///
@@ -296,17 +298,24 @@ pub enum DatasetError {
     #[error("the preparation was stopped; the same command continues it")]
     Stopped,
 
-    /// A folder holds no complete prepared data set.
-    #[error("{}: {reason}; prepare the data set again", path.display())]
+    /// A folder holds no manifest, so no preparation was completed there.
+    #[error("{}: there is no manifest, so no preparation was completed here; run seq2exp prepare", path.display())]
+    NoManifest {
+        /// Where it should be.
+        path: PathBuf,
+    },
+
+    /// A file of a prepared data set is missing or cannot be read.
+    #[error("{}: {reason}; {}", path.display(), prepare_again(path))]
     NotPrepared {
-        /// The folder or file.
+        /// The data file or the manifest.
         path: PathBuf,
         /// What is missing or wrong.
         reason: String,
     },
 
     /// A prepared data set of a version that this program does not read.
-    #[error("{}: written in format version {found}, this program reads version {expected}; prepare the data set again", path.display())]
+    #[error("{}: written in format version {found}, this program reads version {expected}; {}", path.display(), prepare_again(path))]
     PreparedVersion {
         /// The manifest.
         path: PathBuf,
@@ -317,7 +326,7 @@ pub enum DatasetError {
     },
 
     /// The data file is not the one its manifest describes.
-    #[error("{}: the file is not the one that manifest.json describes ({what}: {found} instead of {expected}); prepare the data set again", path.display())]
+    #[error("{}: the file is not the one that manifest.json describes ({what}: {found} instead of {expected}); {}", path.display(), prepare_again(path))]
     PreparedDigest {
         /// The data file.
         path: PathBuf,
@@ -330,7 +339,7 @@ pub enum DatasetError {
     },
 
     /// A row of the data file breaks the format.
-    #[error("{}: row {row}: {reason}; the file is damaged, prepare the data set again", path.display())]
+    #[error("{}: row {row}: {reason}; the file is damaged, {}", path.display(), prepare_again(path))]
     CorruptRow {
         /// The data file.
         path: PathBuf,
@@ -341,7 +350,7 @@ pub enum DatasetError {
     },
 
     /// The data file cannot be read or written as an Arrow file.
-    #[error("cannot {action} {} as an Arrow file: {source}; {}", path.display(), arrow_remedy(action))]
+    #[error("cannot {action} {} as an Arrow file: {source}; {}", path.display(), arrow_remedy(path, action))]
     Arrow {
         /// The data file.
         path: PathBuf,
@@ -392,10 +401,20 @@ fn count_more(n_more: usize) -> String {
     }
 }
 
-fn arrow_remedy(action: &str) -> &'static str {
+/// What to do about a prepared data set, one of whose files is at `path`: without its manifest it is
+/// prepared anew.
+fn prepare_again(path: &Path) -> String {
+    let manifest = path.with_file_name(MANIFEST_FILE_NAME);
+    format!(
+        "delete {} and run seq2exp prepare again",
+        manifest.display()
+    )
+}
+
+fn arrow_remedy(path: &Path, action: &str) -> String {
     match action {
-        "write" => "the same command continues where it stopped",
-        _ => "the file is damaged, prepare the data set again",
+        "write" => "the same command continues where it stopped".to_string(),
+        _ => format!("the file is damaged, {}", prepare_again(path)),
     }
 }
 
@@ -407,7 +426,7 @@ fn list_files(missing: &[(String, PathBuf)]) -> String {
 impl DatasetError {
     /// Returns a closure that wraps a system error with the file and what was tried.
     pub(crate) fn io<'a>(
-        path: &'a std::path::Path,
+        path: &'a Path,
         action: &'static str,
     ) -> impl Fn(std::io::Error) -> DatasetError + 'a {
         move |source| DatasetError::Io {
@@ -419,7 +438,7 @@ impl DatasetError {
 
     /// Returns a closure that wraps an error of the Arrow library with the file and what was tried.
     pub(crate) fn arrow<'a>(
-        path: &'a std::path::Path,
+        path: &'a Path,
         action: &'static str,
     ) -> impl Fn(arrow_schema::ArrowError) -> DatasetError + 'a {
         move |source| DatasetError::Arrow {

@@ -46,8 +46,8 @@ impl PreparedReader {
     /// Opens the data set in `folder`.
     ///
     /// # Errors
-    /// [`DatasetError::NotPrepared`] when a file is missing or the manifest unreadable, as after an
-    /// interrupted preparation; [`DatasetError::PreparedVersion`];
+    /// [`DatasetError::NoManifest`] as after an interrupted preparation; [`DatasetError::NotPrepared`]
+    /// when the data file is missing or the manifest unreadable; [`DatasetError::PreparedVersion`];
     /// [`DatasetError::PreparedDigest`] when the data file is not the one that was written;
     /// [`DatasetError::Arrow`], [`DatasetError::CorruptRow`].
     pub fn open(folder: impl AsRef<Path>) -> Result<Self, DatasetError> {
@@ -199,9 +199,7 @@ fn read_manifest(folder: &Path) -> Result<Manifest, DatasetError> {
         reason,
     };
     let bytes = std::fs::read(&path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => {
-            refuse("there is no manifest, so no preparation was completed here".to_string())
-        }
+        io::ErrorKind::NotFound => DatasetError::NoManifest { path: path.clone() },
         _ => DatasetError::io(&path, "read")(error),
     })?;
     let unreadable = |error: serde_json::Error| refuse(format!("no manifest: {error}"));

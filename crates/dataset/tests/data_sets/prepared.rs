@@ -173,6 +173,10 @@ fn open_incomplete_or_changed_data_set_is_an_error() {
     write_prepared(&reader, &folder, &mut silent).unwrap();
     let good_data = std::fs::read(&data).unwrap();
     let good_manifest = std::fs::read_to_string(&manifest).unwrap();
+    let remedy = format!(
+        "delete {} and run seq2exp prepare again",
+        manifest.display()
+    );
 
     let mut flipped = good_data.clone();
     flipped[good_data.len() / 2] ^= 1;
@@ -183,18 +187,11 @@ fn open_incomplete_or_changed_data_set_is_an_error() {
     ] {
         std::fs::write(&data, bytes).unwrap();
         assert!(message().contains(part), "{}", message());
-        assert!(
-            message().ends_with("prepare the data set again"),
-            "{}",
-            message()
-        );
+        assert!(message().ends_with(&remedy), "{}", message());
     }
     std::fs::remove_file(&data).unwrap();
-    assert!(
-        message().contains("the data file is missing"),
-        "{}",
-        message()
-    );
+    let missing = format!("the data file is missing; {remedy}");
+    assert!(message().ends_with(&missing), "{}", message());
     std::fs::write(&data, &good_data).unwrap();
 
     for (from, to, part) in [
@@ -212,6 +209,7 @@ fn open_incomplete_or_changed_data_set_is_an_error() {
     ] {
         std::fs::write(&manifest, good_manifest.replacen(from, to, 1)).unwrap();
         assert!(message().contains(part), "{}", message());
+        assert!(message().ends_with(&remedy), "{}", message());
     }
     std::fs::write(&manifest, &good_manifest).unwrap();
     assert!(PreparedReader::open(&folder).is_ok());

@@ -344,6 +344,40 @@ fn thread_that_the_system_refuses_is_an_error_with_a_remedy() {
     }
 }
 
+#[test]
+fn damaged_data_set_is_prepared_again_as_the_message_says() {
+    type Damage = fn(&TinyExperiment);
+    let damages: [Damage; 4] = [
+        |experiment| experiment.truncate("result/data/examples.arrow", 1000),
+        |experiment| {
+            std::fs::remove_file(experiment.path("result/data/examples.arrow"))
+                .expect("it is there");
+        },
+        |experiment| experiment.truncate("result/data/manifest.json", 100),
+        |experiment| experiment.truncate("result/data/manifest.json", 0),
+    ];
+    let experiment = TinyExperiment::new();
+    let prepare = ["prepare", "experiment.toml", "-o", "result"];
+    let prepared = || {
+        seq2exp()
+            .current_dir(experiment.folder())
+            .args(prepare)
+            .assert()
+            .success();
+        ["examples.arrow", "manifest.json"].map(|name| {
+            std::fs::read(experiment.path("result/data").join(name)).expect("it was prepared")
+        })
+    };
+    let expected = prepared();
+    for damage in damages {
+        damage(&experiment);
+        let remedy = "; delete result/data/manifest.json and run seq2exp prepare again";
+        fails(&experiment, &prepare, &[remedy]);
+        std::fs::remove_file(experiment.path("result/data/manifest.json")).expect("it is there");
+        assert!(prepared() == expected);
+    }
+}
+
 /// A limit on the size of written files stands in for a full disk: the write fails in the middle.
 #[cfg(target_os = "linux")]
 #[test]
