@@ -91,6 +91,10 @@ impl Lines {
     }
 
     /// The next line without its line end (`\n` or `\r\n`) and its number from 1.
+    ///
+    /// # Errors
+    /// With the line: compressed data that is cut off or damaged, text that is not UTF-8, a line that
+    /// is too long, a file whose lines end in `\r` alone.
     pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &str)>, GenomeError> {
         self.buffer.clear();
         let line = self.line + 1;
@@ -119,6 +123,9 @@ impl Lines {
             line,
             reason,
         };
+        if line == 1 && has_old_line_ends(&self.buffer) {
+            return Err(refuse(OLD_LINE_ENDS.to_string()));
+        }
         if self.buffer.last() == Some(&b'\n') {
             self.buffer.pop();
             if self.buffer.last() == Some(&b'\r') {
@@ -141,6 +148,14 @@ impl Lines {
             ))),
         }
     }
+}
+
+const OLD_LINE_ENDS: &str = "the lines end in a carriage return alone, as on an old Macintosh; convert \
+    the file with: tr '\\r' '\\n' < FILE > NEW_FILE";
+
+/// Whether the whole of a file, which is its first line then, has lines that end in `\r` alone.
+fn has_old_line_ends(first_line: &[u8]) -> bool {
+    !first_line.ends_with(b"\n") && first_line.trim_ascii_end().contains(&b'\r')
 }
 
 /// Refuses a BGZF file that does not end in the empty block that bgzip writes last.
@@ -477,6 +492,24 @@ mod tests {
             // Two gzip files one after the other are one file.
             assert_eq!(lines(&[gzip(text), gzip(b"")].concat()).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn next_line_old_line_ends_are_an_error() {
+        let table = b"gene\ttpm\rA\t1\rB\t2\r";
+        let bytes = [table.to_vec(), table[..14].to_vec(), gzip(table)];
+        for bytes in bytes {
+            let message = lines(&bytes).unwrap_err();
+            let part = "t.txt:1: the lines end in a carriage return alone";
+            assert!(message.starts_with(part), "{message}");
+            assert!(message.contains(r"tr '\r' '\n' <"), "{message}");
+        }
+        let one_line = b"chr22\t5\r".to_vec();
+        assert_eq!(
+            lines(&one_line).unwrap(),
+            [(1, "chr22\t5\r".to_string())],
+            "one line does not tell"
+        );
     }
 
     #[test]

@@ -265,6 +265,10 @@ fn read_gap(bytes: &Bytes, start: u64, end: u64, gap: &mut Vec<u8>) -> Result<bo
 fn last_header(gap: &[u8], after_bases: bool) -> Option<&[u8]> {
     let mut last: &[u8] = b"";
     for (index, line) in gap.split(|byte| *byte == b'\n').enumerate() {
+        let line = match index {
+            0 => line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line),
+            _ => line,
+        };
         match line.trim_ascii_end().strip_prefix(b">") {
             Some(_) if index == 0 && after_bases => return None,
             Some(header) => last = header,
@@ -353,6 +357,12 @@ impl<'a> Scan<'a> {
     /// Takes the next piece of the file: at most one line end, and that at its end.
     fn take(&mut self, piece: &[u8]) -> Result<(), GenomeError> {
         const MAX_HEADER_BYTES: usize = 1 << 16;
+        if self.line_start + self.n_bytes == 0
+            && let Some(rest) = piece.strip_prefix(BYTE_ORDER_MARK)
+        {
+            self.line_start = BYTE_ORDER_MARK.len() as u64;
+            return self.take(rest);
+        }
         if self.kind == LineKind::NotBegun {
             self.kind = match piece.first() {
                 Some(b'>') => LineKind::Header,
@@ -484,6 +494,9 @@ impl<'a> Scan<'a> {
 }
 
 const OLD_LINE_ENDS: &str = "a carriage return inside the line; write line ends as \\n or \\r\\n";
+
+/// What some editors write at the start of a text file; it belongs to no line.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 fn without_cr(text: &[u8]) -> &[u8] {
     text.strip_suffix(b"\r").unwrap_or(text)

@@ -97,6 +97,27 @@ fn read_bases_every_window_equals_the_slice() {
 }
 
 #[test]
+fn read_bases_behind_a_byte_order_mark() {
+    let regions = [("a", 0, 4), ("a", 5, 7), ("b", 0, 2)];
+    for line_end in ["\n", "\r\n"] {
+        let sequences = [("a", "ACGTNGG"), ("b", "TT")];
+        let text = format!("\u{feff}{}", fasta_text(&sequences, 5, line_end));
+        for bytes in [text.as_bytes().to_vec(), bgzip(text.as_bytes())] {
+            let bases = read(&bytes, &regions).unwrap();
+            assert_eq!(bases, ["ACGT", "GG", "TT"], "{line_end:?}");
+        }
+    }
+    for text in [
+        "\u{feff}",
+        "\u{feff}\n",
+        "\u{feff}\u{feff}>a\nA\n",
+        "\u{feff}ACGT\n",
+    ] {
+        read(text.as_bytes(), &[]).unwrap_err();
+    }
+}
+
+#[test]
 fn read_bases_outside_the_sequence_is_an_error() {
     // A reader that only seeks would return bases of b here.
     let text = b">a\nACGT\n>b\nGGGG\n";
