@@ -14,7 +14,7 @@ use crate::prepared::MANIFEST_FILE_NAME;
 pub enum DatasetError {
     /// A genome file or a coordinate was refused.
     #[error(transparent)]
-    Genome(#[from] GenomeError),
+    Genome(GenomeError),
 
     /// The configuration contradicts itself.
     #[error("the data configuration has {} problem(s): {}", problems.len(), problems.join("; "))]
@@ -421,6 +421,13 @@ fn arrow_remedy(path: &Path, action: &str) -> String {
 fn list_files(missing: &[(String, PathBuf)]) -> String {
     let named = |(role, path): &(String, PathBuf)| format!("{role} {}", path.display());
     missing.iter().map(named).collect::<Vec<_>>().join("; ")
+}
+
+impl From<GenomeError> for DatasetError {
+    /// The error, or the damage of the compressed file that it is about.
+    fn from(error: GenomeError) -> Self {
+        DatasetError::Genome(error.or_damage())
+    }
 }
 
 impl DatasetError {

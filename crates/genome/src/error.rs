@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::table::check_packed;
+
 /// Why a genome file or a coordinate was refused.
 ///
 /// Lines count from 1, bytes from 0. Messages print an interval as a region string
@@ -341,6 +343,28 @@ impl GenomeError {
             path: path.to_path_buf(),
             action,
             source,
+        }
+    }
+
+    /// This error; or, when it is about a line of a compressed text file that is damaged, that.
+    ///
+    /// A checksum stands behind the text that it is about, so that damaged text is read, and refused
+    /// for what it says, before. The whole file is unpacked to find out.
+    pub fn or_damage(self) -> Self {
+        let (GenomeError::MissingColumn { path, .. }
+        | GenomeError::FieldCount { path, .. }
+        | GenomeError::InvalidField { path, .. }
+        | GenomeError::InvalidLine { path, .. }
+        | GenomeError::Duplicate { path, .. }
+        | GenomeError::UnknownChromOnLine { path, .. }
+        | GenomeError::RegionOutsideChrom { path, .. }
+        | GenomeError::TssOutsideChrom { path, .. }) = &self
+        else {
+            return self;
+        };
+        match check_packed(path) {
+            Err(damage @ GenomeError::InvalidLine { .. }) => damage,
+            _ => self,
         }
     }
 }

@@ -96,28 +96,11 @@ impl Lines {
     /// With the line: compressed data that is cut off or damaged, text that is not UTF-8, a line that
     /// is too long, a file whose lines end in `\r` alone.
     pub(crate) fn next_line(&mut self) -> Result<Option<(u64, &str)>, GenomeError> {
-        self.buffer.clear();
-        let line = self.line + 1;
-        let n_bytes = (&mut self.reader)
-            .take(MAX_LINE_BYTES + 1)
-            .read_until(b'\n', &mut self.buffer)
-            .map_err(|error| match error.kind() {
-                // What flate2 reports for compressed data that is cut off or damaged.
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::InvalidInput
-                | io::ErrorKind::InvalidData => GenomeError::InvalidLine {
-                    path: self.path.clone(),
-                    line,
-                    reason: format!(
-                        "the compressed data is cut off or damaged here ({error}); get the file again"
-                    ),
-                },
-                _ => GenomeError::io(&self.path, "read")(error),
-            })?;
+        let n_bytes = self.fill_buffer()?;
         if n_bytes == 0 {
             return Ok(None);
         }
-        self.line = line;
+        let line = self.line;
         let refuse = |reason: String| GenomeError::InvalidLine {
             path: self.path.clone(),
             line,
@@ -148,6 +131,46 @@ impl Lines {
             ))),
         }
     }
+
+    /// Reads the next line into the buffer, with its line end; the number of its bytes is 0 at the end.
+    fn fill_buffer(&mut self) -> Result<usize, GenomeError> {
+        self.buffer.clear();
+        let line = self.line + 1;
+        let n_bytes = (&mut self.reader)
+            .take(MAX_LINE_BYTES + 1)
+            .read_until(b'\n', &mut self.buffer)
+            .map_err(|error| match error.kind() {
+                // What flate2 reports for compressed data that is cut off or damaged.
+                io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::InvalidData => GenomeError::InvalidLine {
+                    path: self.path.clone(),
+                    line,
+                    reason: format!(
+                        "the compressed data is cut off or damaged here ({error}); get the file again"
+                    ),
+                },
+                _ => GenomeError::io(&self.path, "read")(error),
+            })?;
+        if n_bytes > 0 {
+            self.line = line;
+        }
+        Ok(n_bytes)
+    }
+}
+
+/// Unpacks the whole of a compressed text file, and finds out so whether it is damaged.
+///
+/// # Errors
+/// The line where it is; nothing about a file that is not compressed.
+pub(crate) fn check_packed(path: &Path) -> Result<(), GenomeError> {
+    let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+    if Packing::of(&mut file).map_err(GenomeError::io(path, "read"))? == Packing::Plain {
+        return Ok(());
+    }
+    let mut lines = Lines::open(path)?;
+    while lines.fill_buffer()? > 0 {}
+    Ok(())
 }
 
 const OLD_LINE_ENDS: &str = "the lines end in a carriage return alone, as on an old Macintosh; convert \
@@ -530,6 +553,43 @@ mod tests {
         damaged[last] ^= 1;
         let message = lines(&damaged).unwrap_err();
         assert!(message.contains("damaged"), "{message}");
+    }
+
+    #[test]
+    fn or_damage_tells_damage_from_mistakes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.txt");
+        let packed = gzip(b"gene\ttpm\nA\t1\n");
+        let mut damaged = packed.clone();
+        // The checksum stands before the last 4 bytes.
+        let at = packed.len() - 5;
+        damaged[at] ^= 1;
+        let mistake = || GenomeError::InvalidField {
+            path: path.clone(),
+            line: 1,
+            column: "tpm".to_string(),
+            value: "x".to_string(),
+            expected: "a number",
+        };
+        for (bytes, is_damaged) in [
+            (b"gene\n".to_vec(), false),
+            (packed, false),
+            (damaged, true),
+        ] {
+            std::fs::write(&path, bytes).unwrap();
+            let message = mistake().or_damage().to_string();
+            let expected = match is_damaged {
+                true => format!("{}:3: the compressed data is cut off", path.display()),
+                false => mistake().to_string(),
+            };
+            assert!(message.starts_with(&expected), "{message}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(
+            mistake().or_damage().to_string(),
+            mistake().to_string(),
+            "a file that went away says nothing"
+        );
     }
 
     #[test]

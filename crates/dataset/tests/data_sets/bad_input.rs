@@ -267,6 +267,26 @@ fn truncated_files_are_errors() {
 }
 
 #[test]
+fn damaged_gzip_is_said_to_be_damaged_whatever_its_text_says() {
+    let tiny = TinyGenome::write();
+    tiny.edit("expression.tsv", "PLUS\t9", "PLUS\tx");
+    let text = std::fs::read(tiny.path("expression.tsv")).unwrap();
+    // RFC 1952 and 1951: one block that is stored as it is; the checksum behind it is not its own.
+    let length = (text.len() as u16).to_le_bytes();
+    let mut damaged = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255, 1];
+    damaged.extend(length);
+    damaged.extend(length.map(|byte| !byte));
+    damaged.extend(&text);
+    damaged.extend([0; 4]);
+    damaged.extend((text.len() as u32).to_le_bytes());
+    std::fs::write(tiny.path("expression.tsv.gz"), damaged).unwrap();
+    let config = tiny.config_with(&[("expression.tsv", "expression.tsv.gz")]);
+    let error = ExampleReader::open(&config).unwrap_err().to_string();
+    let part = "expression.tsv.gz:10: the compressed data is cut off or damaged here";
+    assert!(error.contains(part), "{error}");
+}
+
+#[test]
 fn file_table_lists_every_file_and_problem() {
     let tiny = TinyGenome::write();
     let good = FileTable::read(&tiny.config_with(&[]));
