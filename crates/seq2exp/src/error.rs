@@ -273,6 +273,19 @@ pub enum RunError {
         /// The checkpoint.
         path: PathBuf,
     },
+    /// Input files are no longer those that networks were trained on.
+    #[error(
+        "{}: networks here were trained on a data set whose inputs have changed since; choose another output folder with \
+         -o, or delete this one:\n  - {}",
+        path.display(),
+        changes.join("\n  - ")
+    )]
+    InputsChanged {
+        /// The output folder.
+        path: PathBuf,
+        /// Each input file or setting that differs.
+        changes: Vec<String>,
+    },
     /// A table that this tool wrote cannot be read back.
     #[error("{}:{line}: {message}", path.display())]
     BadTable {

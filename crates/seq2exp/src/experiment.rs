@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use dataset::{
     ContactSource, DataConfig, DatasetError, ExampleReader, ExampleSource, PreparedReader,
@@ -19,6 +19,7 @@ use crate::device::OpenDevice;
 use crate::discover::Provenance;
 use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
+use crate::prepared_inputs::{InputStamps, changed_inputs};
 use crate::progress::{Progress, ProgressMode};
 use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
 use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary, numerics};
@@ -52,6 +53,19 @@ pub struct Experiment {
     config: ExperimentConfig,
     folder: RunFolder,
     machine: Machine,
+    /// Set once the input files were compared with the prepared data set.
+    compared: OnceLock<()>,
+}
+
+/// What happens to a prepared data set whose input files or settings are no longer those that it was made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangedInputs {
+    /// It is written anew, with a note.
+    PrepareAnew,
+    /// It is an error: networks were trained on it.
+    Refuse,
+    /// It is used as it is, with a note: it is what the networks were trained on.
+    Keep,
 }
 
 /// One trained network per seed, with the digest of all their files.
@@ -140,6 +154,7 @@ impl Experiment {
             config,
             folder,
             machine,
+            compared: OnceLock::new(),
         };
         let is_begun = |seed: &u64| experiment.seed_folder(*seed).join(STATE_FILE).exists();
         if resume == Resume::No && experiment.config.seeds.iter().any(is_begun) {
@@ -184,17 +199,48 @@ impl Experiment {
         self.folder.file(DATA_FOLDER)
     }
 
-    /// Opens the prepared data set, which is written first when it is absent or incomplete.
+    /// Opens the prepared data set, which is written first when it is absent or incomplete, or when its input files have
+    /// changed.
     ///
     /// # Errors
-    /// What the input files cause, or a write that fails.
+    /// What the input files cause, or a write that fails; [`RunError::InputsChanged`] when input files have changed and
+    /// networks were trained on what they were.
     pub fn prepare(&self) -> Result<PreparedReader, RunError> {
+        self.open_data(match self.is_trained() {
+            true => ChangedInputs::Refuse,
+            false => ChangedInputs::PrepareAnew,
+        })
+    }
+
+    /// As [`prepare`](Self::prepare), to use networks that were trained: the data set is then used as it is, with a note when
+    /// input files have changed since.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare), without [`RunError::InputsChanged`].
+    pub fn prepared(&self) -> Result<PreparedReader, RunError> {
+        self.open_data(match self.is_trained() {
+            true => ChangedInputs::Keep,
+            false => ChangedInputs::PrepareAnew,
+        })
+    }
+
+    fn open_data(&self, changed: ChangedInputs) -> Result<PreparedReader, RunError> {
+        let folder = self.data_folder();
+        let is_compared = self.compared.set(()).is_err();
+        // Once for each process: its steps all use the same data set.
+        if is_compared && folder.join(dataset::MANIFEST_FILE_NAME).exists() {
+            return Ok(PreparedReader::open(&folder)?);
+        }
         let Machine {
             interrupt,
             progress,
             ..
         } = &self.machine;
-        prepare_data(&self.config.data, &self.data_folder(), interrupt, *progress)
+        prepare_data(&self.config.data, &folder, changed, interrupt, *progress)
+    }
+
+    fn is_trained(&self) -> bool {
+        is_trained(self.path(), &self.config.seeds)
     }
 
     /// Trains one network per seed, or continues where an earlier process stopped.
@@ -237,7 +283,7 @@ impl Experiment {
     /// [`RunError::NotTrained`] when one is missing; [`RunError::OtherData`] when it was trained on other data;
     /// what a damaged checkpoint causes.
     pub fn networks(&self) -> Result<TrainedNetworks, RunError> {
-        let data_digest = self.prepare()?.manifest().description.digest();
+        let data_digest = self.prepared()?.manifest().description.digest();
         let device = &self.machine.device.device;
         TrainedNetworks::load(&self.config.seeds, self.path(), |path| {
             let (network, meta) = checkpoint::load_for(path, &self.config.model, device)?;
@@ -306,19 +352,52 @@ pub(crate) fn open_folder(config: &ExperimentConfig, output: &Path) -> Result<Ru
     RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)
 }
 
+/// Whether the training of one of these seeds has left a network or a state in the run at `folder`.
+pub(crate) fn is_trained(folder: &Path, seeds: &[u64]) -> bool {
+    let has = |seed: u64, file: &str| seed_folder(folder, seed).join(file).exists();
+    seeds
+        .iter()
+        .any(|&seed| has(seed, STATE_FILE) || has(seed, BEST_FILE))
+}
+
 /// Opens the prepared data set in `folder`, which is written first when it is absent or incomplete.
 ///
 /// # Errors
-/// What the input files cause, or a write that fails; [`RunError::Interrupted`].
+/// What the input files cause, or a write that fails; [`RunError::InputsChanged`] as `changed` says;
+/// [`RunError::Interrupted`].
 pub(crate) fn prepare_data(
     data: &DataConfig,
     folder: &Path,
+    changed: ChangedInputs,
     interrupt: &Interrupt,
     mode: ProgressMode,
 ) -> Result<PreparedReader, RunError> {
     if folder.join(dataset::MANIFEST_FILE_NAME).exists() {
-        return Ok(PreparedReader::open(folder)?);
+        let reader = PreparedReader::open(folder)?;
+        let changes = changed_inputs(folder, &reader.manifest().description, data);
+        if changes.is_empty() {
+            return Ok(reader);
+        }
+        if changed == ChangedInputs::Refuse {
+            return Err(RunError::InputsChanged {
+                path: folder.parent().unwrap_or(folder).to_path_buf(),
+                changes,
+            });
+        }
+        let (done, is_kept) = match changed {
+            ChangedInputs::Keep => ("the networks and their results are of what it was", true),
+            _ => ("the data set is prepared anew", false),
+        };
+        if mode != ProgressMode::Silent {
+            for change in &changes {
+                eprintln!("note     {change}; {done}");
+            }
+        }
+        if is_kept {
+            return Ok(reader);
+        }
     }
+    let stamps = InputStamps::of(data);
     let reader = ExampleReader::open(data)?;
     if mode != ProgressMode::Silent {
         for conversion in reader.conversions() {
@@ -349,7 +428,7 @@ pub(crate) fn prepare_data(
                 remedy: "run the same command again; it continues".to_string(),
             });
         }
-        written => written?,
+        written => stamps.save(folder, &written?.description),
     };
     Ok(PreparedReader::open(folder)?)
 }

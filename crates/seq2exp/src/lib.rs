@@ -29,6 +29,7 @@ pub mod parity;
 pub mod pool;
 pub mod predict;
 pub mod predictions_table;
+mod prepared_inputs;
 pub mod progress;
 pub mod recovery;
 pub mod report;

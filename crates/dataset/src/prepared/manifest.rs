@@ -97,6 +97,22 @@ pub struct SourceFile {
     pub sha256: String,
 }
 
+impl SourceFile {
+    /// Reads the file, or the files of the folder, at `path` once, for its digest.
+    ///
+    /// # Errors
+    /// [`DatasetError::Io`] when it cannot be read.
+    pub fn read(role: String, path: &Path) -> Result<Self, DatasetError> {
+        let (size_bytes, sha256) = digest_source(path)?;
+        Ok(Self {
+            role,
+            path: path.to_path_buf(),
+            size_bytes,
+            sha256,
+        })
+    }
+}
+
 /// Where the contact of a data set comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,15 +162,7 @@ pub fn describe_data(reader: &ExampleReader) -> Result<DataDescription, DatasetE
         .config()
         .source_files()
         .into_par_iter()
-        .map(|(role, path)| {
-            let (size_bytes, sha256) = digest_source(path)?;
-            Ok(SourceFile {
-                role,
-                path: path.to_path_buf(),
-                size_bytes,
-                sha256,
-            })
-        })
+        .map(|(role, path)| SourceFile::read(role, path))
         .collect::<Result<Vec<SourceFile>, DatasetError>>()?;
     Ok(DataDescription {
         sources,

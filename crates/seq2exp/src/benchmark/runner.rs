@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use dataset::Manifest;
 use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
@@ -14,8 +15,9 @@ use crate::device::DeviceChoice;
 use crate::ensemble::METRICS_FILE;
 use crate::error::RunError;
 use crate::evaluate::write_json;
-use crate::experiment::{DATA_FOLDER, open_folder, prepare_data};
+use crate::experiment::{ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data};
 use crate::interrupt::Interrupt;
+use crate::prepared_inputs::{INPUTS_FILE, changed_inputs};
 use crate::progress::ProgressMode;
 use crate::run_folder::CONFIG_FILE;
 
@@ -247,7 +249,13 @@ impl Runner<'_> {
         if let Err(error) = open_folder(&cell.config_in(self.folder), &folder) {
             return CellState::Failed(error.to_string());
         }
-        if folder.join(METRICS_FILE).exists() {
+        let is_finished = folder.join(METRICS_FILE).exists();
+        if (is_finished || is_trained(&folder, &cell.config.seeds))
+            && let Err(error) = self.compare_inputs(cell, &folder)
+        {
+            return CellState::Failed(error.to_string());
+        }
+        if is_finished {
             return CellState::Finished {
                 seconds: before.map(|record| record.seconds),
             };
@@ -296,6 +304,30 @@ impl Runner<'_> {
             .map_err(|error| Ended::Failed(error.to_string()))
     }
 
+    /// Compares the input files with the data set that the cell's networks or results are of.
+    ///
+    /// # Errors
+    /// [`RunError::InputsChanged`].
+    fn compare_inputs(&self, cell: &Cell, folder: &Path) -> Result<(), RunError> {
+        let path = folder.join(DATA_FOLDER);
+        // What is missing or damaged there, the cell's own process says.
+        let Ok(bytes) = std::fs::read(path.join(dataset::MANIFEST_FILE_NAME)) else {
+            return Ok(());
+        };
+        let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
+            return Ok(());
+        };
+        let data = cell.config_in(self.folder).data;
+        let changes = changed_inputs(&path, &manifest.description, &data);
+        match changes.is_empty() {
+            true => Ok(()),
+            false => Err(RunError::InputsChanged {
+                path: folder.to_path_buf(),
+                changes,
+            }),
+        }
+    }
+
     /// Makes the cell's prepared data set, or links that of another cell with the same `[data]`.
     fn prepare(&self, cell: &Cell, folder: &Path) -> Result<(), Ended> {
         let data_folder = cell.data_folder(self.folder);
@@ -304,6 +336,7 @@ impl Runner<'_> {
         let prepared = prepare_data(
             &cell.config_in(self.folder).data,
             &data_folder,
+            ChangedInputs::PrepareAnew,
             self.interrupt,
             ProgressMode::Lines,
         );
@@ -315,11 +348,30 @@ impl Runner<'_> {
         let own = folder.join(DATA_FOLDER);
         let failed = |error: std::io::Error| Ended::Failed(format!("{}: {error}", own.display()));
         std::fs::create_dir_all(&own).map_err(failed)?;
-        // The manifest makes a data set complete, so it comes last.
-        for name in [dataset::DATA_FILE_NAME, dataset::MANIFEST_FILE_NAME] {
-            let link = own.join(name);
-            if !link.exists() {
-                std::fs::hard_link(data_folder.join(name), link).map_err(failed)?;
+        let manifest = |folder: &Path| std::fs::read(folder.join(dataset::MANIFEST_FILE_NAME)).ok();
+        let has_data = own.join(dataset::DATA_FILE_NAME).exists();
+        if has_data && manifest(&own) == manifest(&data_folder) {
+            return Ok(());
+        }
+        // The manifest makes a data set complete, so an old one goes first and the new one comes last.
+        let names = [
+            dataset::MANIFEST_FILE_NAME,
+            dataset::DATA_FILE_NAME,
+            INPUTS_FILE,
+        ];
+        for name in names {
+            match std::fs::remove_file(own.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(failed(error));
+                }
+                _ => {}
+            }
+        }
+        for name in names.into_iter().rev() {
+            let file = data_folder.join(name);
+            // What the comparison of inputs goes by may be missing.
+            if name != INPUTS_FILE || file.exists() {
+                std::fs::hard_link(file, own.join(name)).map_err(failed)?;
             }
         }
         Ok(())

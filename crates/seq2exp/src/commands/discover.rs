@@ -27,7 +27,7 @@ pub fn execute(args: &FolderArgs) -> Result<()> {
 
 /// Writes elements, masks and `masks.tsv` of every gene; nothing for a network without a mask.
 pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
-    let prepared = experiment.prepare()?;
+    let prepared = experiment.prepared()?;
     let networks = experiment.networks()?;
     let config = experiment.config();
     if !config.model.has_mask() {

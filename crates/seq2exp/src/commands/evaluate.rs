@@ -66,7 +66,7 @@ pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
 }
 
 fn evaluate_networks(experiment: &Experiment, networks: &TrainedNetworks) -> Result<MetricsFile> {
-    let prepared = experiment.prepare()?;
+    let prepared = experiment.prepared()?;
     let provenance = experiment.provenance(networks, &prepared);
     let source: Arc<dyn ExampleSource> = Arc::new(prepared);
     let baselines = Baselines::fit(&source, experiment.config().train.loader_threads)?;

@@ -22,7 +22,7 @@ use crate::train::BEST_FILE;
 pub fn execute(args: &PredictArgs) -> Result<()> {
     let experiment = Experiment::reopen(&args.folder, machine(args.device)?)?;
     check_output(&experiment, args)?;
-    let prepared = experiment.prepare()?;
+    let prepared = experiment.prepared()?;
     let networks = experiment.networks()?;
     let provenance = experiment.provenance(&networks, &prepared);
     let source: Arc<dyn ExampleSource> = match &args.genes {

@@ -35,7 +35,7 @@ pub fn execute(args: &FolderArgs) -> Result<()> {
 
 /// Writes `report.html` from what the earlier steps left in the folder.
 pub fn report(experiment: &Experiment) -> Result<()> {
-    let prepared = experiment.prepare()?;
+    let prepared = experiment.prepared()?;
     let networks = experiment.networks()?;
     let metrics = read_metrics(experiment.path())?;
     let discovery = match experiment.path().join(ELEMENTS_FILE).exists() {

@@ -54,7 +54,7 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
     };
     for (index, folder) in args.folders.iter().enumerate() {
         let experiment = Experiment::reopen(folder, machine(args.device)?)?;
-        let prepared = experiment.prepare()?;
+        let prepared = experiment.prepared()?;
         let genes = prepared.indices_of(Split::Test);
         if genes
             .iter()

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod benchmark;
+mod changed_input;
 mod discovery;
 mod networks;
 mod real_data;
