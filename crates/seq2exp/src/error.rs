@@ -74,6 +74,16 @@ pub enum RunError {
         /// The output folder.
         path: PathBuf,
     },
+    /// The output folder holds something that the command would write over or mix with.
+    #[error("{}: holds {found}, so {kind} cannot go there; choose a new folder or an empty one", path.display())]
+    FolderOfOther {
+        /// The output folder.
+        path: PathBuf,
+        /// The file or folder in it, and what it is of where that is known.
+        found: String,
+        /// What would be written.
+        kind: &'static str,
+    },
     /// The output folder or checkpoint belongs to a run of another configuration.
     #[error(
         "{}: belongs to a run with other settings; go back to them or choose another output folder with -o:\n  - {}",

@@ -25,6 +25,7 @@ pub mod experiment;
 pub mod interrupt;
 pub mod metric;
 pub mod optimizer;
+pub mod output_folder;
 pub mod parity;
 pub mod pool;
 pub mod predict;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::difference::differing_fields;
 use crate::error::RunError;
+use crate::output_folder::FolderKind;
 
 /// The resolved configuration inside a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -41,6 +42,7 @@ impl RunFolder {
     /// - [`RunError::FolderInUse`] when another process runs in it
     /// - [`RunError::OtherConfig`] with the differing fields when it holds a run of another configuration
     /// - [`RunError::FolderOccupied`] when it holds a run of this configuration and `existing` is `Refuse`
+    /// - [`RunError::FolderOfOther`] when it holds another result, or a file that a run would write over
     /// - [`RunError::Io`] when it cannot be made, read or written
     pub fn open(
         path: impl Into<PathBuf>,
@@ -49,6 +51,7 @@ impl RunFolder {
         ignored: &[&str],
     ) -> Result<Self, RunError> {
         let path = path.into();
+        FolderKind::Run.check_free(&path)?;
         fs::create_dir_all(&path).map_err(|source| RunError::Io {
             path: path.clone(),
             source,

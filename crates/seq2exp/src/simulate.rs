@@ -16,6 +16,7 @@ pub use self::landscape::{PlantedClass, PlantedElement};
 
 use self::landscape::Locus;
 use crate::error::RunError;
+use crate::output_folder::FolderKind;
 
 /// What a simulation wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ pub struct SimulationSummary {
 ///
 /// # Errors
 /// [`RunError::Io`] and [`RunError::Genome`] for a folder that cannot be written to; [`RunError::ConfigInvalid`] for
-/// settings that [`SimulationConfig::validate`] refuses.
+/// settings that [`SimulationConfig::validate`] refuses; [`RunError::FolderOfOther`] for a folder that holds anything
+/// but a simulation.
 pub fn simulate(config: &SimulationConfig, folder: &Path) -> Result<SimulationSummary, RunError> {
     let problems = config.validate();
     if !problems.is_empty() {
@@ -44,6 +46,7 @@ pub fn simulate(config: &SimulationConfig, folder: &Path) -> Result<SimulationSu
             problems,
         });
     }
+    FolderKind::Simulation.check_free(folder)?;
     let loci: Vec<Locus> = (0..config.n_genes)
         .map(|index| Locus::draw(config, index))
         .collect();

@@ -6,6 +6,7 @@ use model::NetworkConfig;
 use sha2::{Digest, Sha256};
 
 use crate::config::ExperimentConfig;
+use crate::output_folder::CELLS_FOLDER;
 
 /// One run of a benchmark.
 #[derive(Debug, Clone)]
@@ -64,7 +65,7 @@ impl Cell {
 
     /// The cell's output folder, inside that of the benchmark.
     pub fn folder(&self, benchmark: &Path) -> PathBuf {
-        let mut folder = benchmark.join("cells").join(&self.dataset);
+        let mut folder = benchmark.join(CELLS_FOLDER).join(&self.dataset);
         if let Some(fold) = self.fold {
             folder.push(format!("fold_{fold}"));
         }

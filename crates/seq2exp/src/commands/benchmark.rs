@@ -13,10 +13,8 @@ use crate::commands::print_text;
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
+use crate::output_folder::{FolderKind, REPORT_FILE};
 use crate::report::write_benchmark_report;
-
-/// File of the page, in the benchmark's folder.
-const REPORT_FILE: &str = "report.html";
 
 /// Runs the cells of a benchmark file and writes the table.
 pub fn execute(args: &BenchmarkArgs) -> Result<()> {
@@ -33,6 +31,7 @@ pub fn run_plan(plan: &Plan, args: &CellArgs, command: &str) -> Result<()> {
     let output = args.output.clone().unwrap_or_else(|| plan.default_output());
     let folder = std::path::absolute(&output)
         .with_context(|| format!("{}: no absolute path", output.display()))?;
+    FolderKind::Benchmark.check_free(&folder)?;
     let (mut states, signal) = match args.dry_run {
         true => (cell_states(plan, &folder), None),
         false => run(plan, args, &folder)?,

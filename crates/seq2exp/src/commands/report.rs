@@ -15,15 +15,13 @@ use crate::ensemble::{METRICS_FILE, MetricsFile, mean_mask};
 use crate::evaluate::{Evaluation, Scores};
 use crate::experiment::{Experiment, TrainedNetworks};
 use crate::metric::BootstrapConfig;
+use crate::output_folder::REPORT_FILE;
 use crate::predictions_table::{PREDICTIONS_FILE, PredictionRow, read_predictions_table};
 use crate::report::{
     FactGroup, GenePicture, MetricKind, MetricRow, Neighbour, PredictionPoint, ReportInput,
     TrainingCurve, TrainingStep, ValidationStep, choose_genes, write_report,
 };
 use crate::train::{RECORD_FILE, Record, read_records};
-
-/// File of the report, in the output folder.
-const REPORT_FILE: &str = "report.html";
 
 /// Genes whose masks are drawn.
 const N_PICTURES: usize = 6;

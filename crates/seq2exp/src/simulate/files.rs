@@ -47,6 +47,14 @@ pub(super) fn write(
         path: folder.to_path_buf(),
         source,
     })?;
+    let settings = toml::to_string(config).map_err(|error| RunError::ConfigSyntax {
+        path: folder.join(SETTINGS_FILE),
+        message: error.to_string(),
+    })?;
+    // First, so that the folder of a simulation that was stopped can be written to again.
+    write_atomic(folder.join(SETTINGS_FILE), |out| {
+        out.write_all(settings.as_bytes())
+    })?;
     let n = loci.len();
     let bounds = [0, n * 70 / 100, n * 85 / 100, n];
     let chroms: Vec<Chrom<'_>> = CHROMS
@@ -97,15 +105,10 @@ pub(super) fn write(
         &pixels(config, loci),
     )?;
     write_truth(&folder.join(TRUTH_FILE), config, &chroms)?;
-    let settings = toml::to_string(config).map_err(|error| RunError::ConfigSyntax {
-        path: folder.join(SETTINGS_FILE),
-        message: error.to_string(),
-    })?;
     for (file, text) in [
         ("genes.tsv", gene_table(config, &chroms)),
         ("expression.tsv", expression_table(&chroms)),
         ("mrna_features.tsv", mrna_table(&chroms)),
-        (SETTINGS_FILE, settings),
         (EXPERIMENT_FILE, experiment(config, &SOFT)),
         (DELTA_FILE, experiment(config, &DELTA)),
     ] {
