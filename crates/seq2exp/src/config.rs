@@ -129,9 +129,9 @@ impl ExperimentConfig {
     /// Every problem of the configuration, empty when it is sound.
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
-        if self.name.is_empty() || self.name.contains(['/', '\\']) {
+        if !is_folder_name(&self.name) {
             problems.push(format!(
-                "name \"{}\" must be usable as a folder name",
+                "name {:?} must be usable as a folder name: not empty, no leading dot, none of / \\ : * ? \" < > |",
                 self.name
             ));
         }
@@ -264,6 +264,12 @@ impl ExperimentConfig {
             problems: vec![source.to_string()],
         })
     }
+}
+
+/// Whether a name can be that of a folder on every system.
+pub(crate) fn is_folder_name(name: &str) -> bool {
+    let is_plain = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);
+    !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
 /// The absolute folder of a file, which the paths inside it are relative to.
@@ -431,6 +437,34 @@ mod tests {
             let table = overridden(text, item).expect(item);
             let written = toml::to_string(&table).expect("a table is TOML");
             assert!(written.contains(expected), "{item}: {written}");
+        }
+    }
+
+    #[test]
+    fn name_that_is_no_folder_of_out_is_refused() {
+        for (name, is_sound) in [
+            ("k562", true),
+            ("K562 soft.2", true),
+            ("", false),
+            (".", false),
+            ("..", false),
+            (".hidden", false),
+            ("a/b", false),
+            ("../a", false),
+            ("/a", false),
+            ("a\\b", false),
+        ] {
+            assert_eq!(is_folder_name(name), is_sound, "{name:?}");
+        }
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../configs/seq2exp_soft_k562.toml"
+        );
+        for name in ["..", ".", "a/b"] {
+            let error = ExperimentConfig::read(Path::new(path), &[format!("name={name}")])
+                .expect_err(name)
+                .to_string();
+            assert!(error.contains("usable as a folder name"), "{error}");
         }
     }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::published::PublishedData;
+use crate::config::is_folder_name;
 use crate::error::RunError;
 
 /// One benchmark: every model is trained on every data set, fold and seed.
@@ -209,12 +210,6 @@ impl BenchmarkConfig {
 /// The line, from 1, of a byte of a text.
 pub(super) fn line_of(text: &str, byte: usize) -> usize {
     1 + text.bytes().take(byte).filter(|&b| b == b'\n').count()
-}
-
-/// Whether a name can be that of a folder on every system.
-fn is_folder_name(name: &str) -> bool {
-    let is_plain = |c: char| !c.is_control() && !"/\\:*?\"<>|".contains(c);
-    !name.is_empty() && !name.starts_with('.') && name.chars().all(is_plain)
 }
 
 fn repeated(values: &[u64]) -> Option<u64> {
