@@ -42,5 +42,6 @@ pub mod simulate;
 mod synthetic;
 mod track_settings;
 pub mod train;
+pub mod trained_genes;
 
 pub use error::RunError;

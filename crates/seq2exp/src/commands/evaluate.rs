@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use dataset::{ExampleSource, Split};
+use dataset::{ExampleSource, PreparedReader, Split};
 
 use crate::baseline::Baselines;
 use crate::cli::{DeviceArgs, EvaluateArgs};
@@ -13,10 +13,11 @@ use crate::commands::{machine, print_json, print_text};
 use crate::config::ExperimentConfig;
 use crate::ensemble::{EnsemblePredictions, METRICS_FILE, MetricsFile, Spread};
 use crate::evaluate::{Scores, write_json};
-use crate::experiment::{Experiment, Resume, TrainedNetworks, read_config};
+use crate::experiment::{DATA_FOLDER, Experiment, Resume, TrainedNetworks, read_config};
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::pool::{PoolReport, pool};
 use crate::predictions_table::{PREDICTIONS_FILE, write_predictions_table};
+use crate::trained_genes::TrainedGenes;
 
 /// Scores one run, or pools the test genes of several.
 pub fn execute(args: &EvaluateArgs) -> Result<()> {
@@ -57,7 +58,27 @@ fn evaluate_on(device: DeviceArgs, folder: &Path, on: &Path, output: &Path) -> R
         ..ExperimentConfig::read(on, &[])?
     };
     let experiment = Experiment::open(config, output, Resume::Yes, machine(device)?)?;
-    evaluate_networks(&experiment, &experiment.networks_of(folder)?)
+    let networks = experiment.networks_of(folder)?;
+    let metrics = evaluate_networks(&experiment, &networks)?;
+    note_trained_genes(folder, &experiment)?;
+    Ok(metrics)
+}
+
+/// Says how many test genes of an experiment the networks of the run in `folder` have seen.
+fn note_trained_genes(folder: &Path, experiment: &Experiment) -> Result<()> {
+    let data = folder.join(DATA_FOLDER);
+    if !data.join(dataset::MANIFEST_FILE_NAME).exists() {
+        eprintln!(
+            "note     {} is not there, so it cannot be said which genes the networks were trained on",
+            data.display()
+        );
+        return Ok(());
+    }
+    let seen = TrainedGenes::new(&PreparedReader::open(data)?);
+    if let Some(note) = seen.note(&experiment.prepared()?) {
+        eprintln!("note     {note}");
+    }
+    Ok(())
 }
 
 /// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json`.

@@ -17,6 +17,7 @@ use crate::experiment::Experiment;
 use crate::predictions_table::write_predictions_table;
 use crate::run_folder::CONFIG_FILE;
 use crate::train::BEST_FILE;
+use crate::trained_genes::{Relabelled, TrainedGenes};
 
 /// Predicts the genes of a run, or of another gene table in the same genome and tracks.
 pub fn execute(args: &PredictArgs) -> Result<()> {
@@ -26,7 +27,14 @@ pub fn execute(args: &PredictArgs) -> Result<()> {
     let networks = experiment.networks()?;
     let provenance = experiment.provenance(&networks, &prepared);
     let source: Arc<dyn ExampleSource> = match &args.genes {
-        Some(genes) => Arc::new(other_genes(&experiment.config().data, genes, &prepared)?),
+        Some(genes) => {
+            let seen = TrainedGenes::new(&prepared);
+            let source = other_genes(&experiment.config().data, genes, &prepared)?;
+            if let Some(note) = seen.note(&source) {
+                eprintln!("note     {note}; column split says which");
+            }
+            Arc::new(Relabelled::new(source, &seen))
+        }
         None => Arc::new(prepared),
     };
     let predictions = EnsemblePredictions::new(&experiment, &networks, &source)?;
