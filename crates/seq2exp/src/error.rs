@@ -268,6 +268,43 @@ pub enum RunError {
         /// The missing checkpoint.
         path: PathBuf,
     },
+    /// The best network of a run, from which its training has gone on, is not there any more.
+    #[error(
+        "{}: not there, although the network was trained; delete {} and train again, with --resume for the seeds that are left",
+        path.display(),
+        folder.display()
+    )]
+    LostNetwork {
+        /// The missing checkpoint.
+        path: PathBuf,
+        /// The folder of its seed.
+        folder: PathBuf,
+    },
+    /// A checkpoint of a run is damaged, or not one of its networks.
+    #[error("{source}; if the file is damaged, delete {} and train again, with --resume for the seeds that are left", folder.display())]
+    BadNetwork {
+        /// The folder of its seed.
+        folder: PathBuf,
+        /// What is wrong, with the file.
+        #[source]
+        source: model::ModelError,
+    },
+    /// A checkpoint lies in the folder of another seed.
+    #[error(
+        "{}: the network of seed {found}, not of seed {expected}; put the right file back, or delete {} and train again",
+        path.display(),
+        folder.display()
+    )]
+    OtherSeed {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The seed that it was trained with.
+        found: u64,
+        /// The seed of its folder.
+        expected: u64,
+        /// The folder of its seed.
+        folder: PathBuf,
+    },
     /// A trained network that another one takes parts of does not fit.
     #[error("{}: {source}", path.display())]
     OtherNetwork {

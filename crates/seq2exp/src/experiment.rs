@@ -9,8 +9,8 @@ use dataset::{
     ContactSource, DataConfig, DatasetError, ExampleReader, ExampleSource, PreparedReader,
     write_prepared,
 };
-use model::Network;
 use model::checkpoint::{self, CheckpointMeta};
+use model::{ModelError, Network};
 use sha2::{Digest, Sha256};
 
 use crate::allocator::keep_freed_memory;
@@ -87,11 +87,19 @@ impl TrainedNetworks {
         let mut digest = Sha256::new();
         let mut networks = Vec::with_capacity(seeds.len());
         for &seed in seeds {
-            let path = seed_folder(folder, seed).join(BEST_FILE);
+            let seed_folder = seed_folder(folder, seed);
+            let path = seed_folder.join(BEST_FILE);
             if !path.exists() {
-                return Err(RunError::NotTrained { path });
+                return Err(match seed_folder.join(STATE_FILE).exists() {
+                    true => RunError::LostNetwork {
+                        path,
+                        folder: seed_folder,
+                    },
+                    false => RunError::NotTrained { path },
+                });
             }
-            let network = load(&path)?;
+            check_seed(&path, seed, &seed_folder)?;
+            let network = load(&path).map_err(|error| with_remedy(error, &seed_folder))?;
             let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
             digest.update(&bytes);
             networks.push((seed, network));
@@ -102,6 +110,38 @@ impl TrainedNetworks {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Self { networks, digest })
+    }
+}
+
+/// Refuses the network of another seed; one that was imported has none.
+///
+/// # Errors
+/// [`RunError::OtherSeed`]; [`RunError::BadNetwork`] for a damaged file.
+pub(crate) fn check_seed(path: &Path, seed: u64, folder: &Path) -> Result<(), RunError> {
+    let meta = checkpoint::read_meta(path).map_err(|error| with_remedy(error.into(), folder))?;
+    if meta.manifest_digest.is_some() && meta.seed != seed {
+        return Err(RunError::OtherSeed {
+            path: path.to_path_buf(),
+            found: meta.seed,
+            expected: seed,
+            folder: folder.to_path_buf(),
+        });
+    }
+    Ok(())
+}
+
+/// Says what to do about a file that cannot be a network of the run.
+pub(crate) fn with_remedy(error: RunError, folder: &Path) -> RunError {
+    match error {
+        RunError::Model(
+            source @ (ModelError::Format { .. }
+            | ModelError::Io { .. }
+            | ModelError::StateDict { .. }),
+        ) => RunError::BadNetwork {
+            folder: folder.to_path_buf(),
+            source,
+        },
+        other => other,
     }
 }
 
@@ -281,7 +321,8 @@ impl Experiment {
     ///
     /// # Errors
     /// [`RunError::NotTrained`] when one is missing; [`RunError::OtherData`] when it was trained on other data;
-    /// what a damaged checkpoint causes.
+    /// [`RunError::LostNetwork`], [`RunError::BadNetwork`] and [`RunError::OtherSeed`] when its file was lost, damaged
+    /// or taken from another seed.
     pub fn networks(&self) -> Result<TrainedNetworks, RunError> {
         let data_digest = self.prepared()?.manifest().description.digest();
         let device = &self.machine.device.device;
@@ -300,7 +341,7 @@ impl Experiment {
     /// Loads the best network of every seed of another run, to be used on the data of this one.
     ///
     /// # Errors
-    /// [`RunError::NotARun`], [`RunError::NotTrained`]; [`RunError::Model`] when its networks are not those of this
+    /// [`RunError::NotARun`], and of its networks as [`networks`](Self::networks); [`RunError::Model`] when its networks are not those of this
     /// experiment, but for what depends on the window.
     pub fn networks_of(&self, run: &Path) -> Result<TrainedNetworks, RunError> {
         let device = &self.machine.device.device;

@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::batch::{Batch, read_values};
 use crate::device::OpenDevice;
 use crate::error::RunError;
+use crate::experiment::{check_seed, with_remedy};
 use crate::interrupt::Interrupt;
 use crate::metric::Metric;
 use crate::optimizer::{AdamW, Gradients, accumulate, clip_global_norm, global_norm, scale};
@@ -123,6 +124,8 @@ impl TrainRun<'_> {
     /// - [`RunError::EmptySplit`] without training or validation genes
     /// - [`RunError::OtherConfig`] when the folder holds a run with other settings, with the fields that differ
     /// - [`RunError::BadState`] when the state to continue from is damaged
+    /// - [`RunError::LostNetwork`], [`RunError::BadNetwork`] and [`RunError::OtherSeed`] when the best network so far was
+    ///   lost, damaged or taken from another seed
     /// - [`RunError::NotFinite`] when a loss, gradient or prediction is NaN or infinite; the inputs of a failed step are
     ///   saved beside the checkpoints
     /// - [`RunError::Interrupted`] when asked to stop; the state is then saved
@@ -135,6 +138,9 @@ impl TrainRun<'_> {
         let order = VisitOrder::new(self.genes_of(Split::Train)?, self.meta.seed);
         let validation_genes = self.genes_of(Split::Valid)?;
         let mut trainee = self.start()?;
+        if trainee.progress.best.is_some() {
+            self.check_best()?;
+        }
         let steps_before = trainee.progress.step;
         let is_kept = {
             let RunProgress {
@@ -226,6 +232,21 @@ impl TrainRun<'_> {
             best,
             n_parameters: trainee.network.n_parameters(),
         })
+    }
+
+    /// Refuses to go on without the best network so far: the state does not hold it.
+    fn check_best(&self) -> Result<(), RunError> {
+        let path = self.file(BEST_FILE);
+        if !path.exists() {
+            return Err(RunError::LostNetwork {
+                path,
+                folder: self.folder.to_path_buf(),
+            });
+        }
+        check_seed(&path, self.meta.seed, self.folder)?;
+        checkpoint::load_for(&path, &self.meta.config, &self.device.device)
+            .map_err(|error| with_remedy(error.into(), self.folder))?;
+        Ok(())
     }
 
     fn file(&self, name: &str) -> PathBuf {

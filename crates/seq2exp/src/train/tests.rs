@@ -539,6 +539,46 @@ fn damaged_state_is_refused_with_a_remedy() {
 }
 
 #[test]
+fn lost_damaged_or_foreign_best_network_is_noticed() {
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 3);
+    fixture.meta.manifest_digest = Some("digest".to_string());
+    fixture.run(folder.path()).expect("trained");
+    let best = folder.path().join(BEST_FILE);
+    let bytes = fs::read(&best).expect("saved");
+    let refused = || fixture.run(folder.path()).expect_err("refused").to_string();
+    let expected = format!("delete {}", folder.path().display());
+
+    fs::remove_file(&best).expect("removed");
+    let error = refused();
+    assert!(
+        error.contains("not there") && error.contains(&expected),
+        "{error}"
+    );
+    for n_bytes in [0, 100, bytes.len() - 4] {
+        fs::write(&best, &bytes[..n_bytes]).expect("written");
+        let error = refused();
+        assert!(
+            error.contains(BEST_FILE) && error.contains(&expected),
+            "{error}"
+        );
+    }
+    let (network, meta) = {
+        fs::write(&best, &bytes).expect("written");
+        load(&best, &Device::flex()).expect("whole")
+    };
+    let other = CheckpointMeta { seed: 22, ..meta };
+    model::checkpoint::save(&best, &network, &other).expect("saved");
+    let error = refused();
+    assert!(
+        error.contains("seed 22, not of seed 2") && error.contains(&expected),
+        "{error}"
+    );
+    fs::write(&best, &bytes).expect("written");
+    fixture.run(folder.path()).expect("nothing to do");
+}
+
+#[test]
 fn empty_split_is_an_error() {
     let mut fixture = Fixture::new(NetworkKind::Caduceus, 3);
     // Genes 0 to 2 are all training genes.
