@@ -174,6 +174,16 @@ impl Experiment {
         resume: Resume,
         machine: Machine,
     ) -> Result<Self, RunError> {
+        Self::open_existing(config, output, resume, Existing::Continue, machine)
+    }
+
+    fn open_existing(
+        config: ExperimentConfig,
+        output: &Path,
+        resume: Resume,
+        existing: Existing,
+        machine: Machine,
+    ) -> Result<Self, RunError> {
         numerics(
             config.train.storage,
             config.train.precision,
@@ -189,7 +199,7 @@ impl Experiment {
         if machine.device.is_cpu() && !config.model.has_blocks() {
             keep_freed_memory();
         }
-        let folder = open_folder(&config, output)?;
+        let folder = open_folder(&config, output, existing)?;
         let experiment = Self {
             config,
             folder,
@@ -205,13 +215,13 @@ impl Experiment {
         Ok(experiment)
     }
 
-    /// Opens the output folder of an earlier run with the settings saved in it.
+    /// Opens the output folder of an earlier run with the settings saved in it; one that cannot be written to is read.
     ///
     /// # Errors
     /// [`RunError::NotARun`] for a folder without saved settings; as [`Experiment::open`].
     pub fn reopen(output: &Path, machine: Machine) -> Result<Self, RunError> {
         let config = read_config(output)?;
-        Self::open(config, output, Resume::Yes, machine)
+        Self::open_existing(config, output, Resume::Yes, Existing::Read, machine)
     }
 
     /// The resolved settings.
@@ -222,6 +232,11 @@ impl Experiment {
     /// The output folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Whether the output folder can be written to.
+    pub fn is_writable(&self) -> bool {
+        self.folder.is_writable()
     }
 
     /// How this process runs.
@@ -387,10 +402,14 @@ impl Experiment {
 ///
 /// # Errors
 /// As [`RunFolder::open`].
-pub(crate) fn open_folder(config: &ExperimentConfig, output: &Path) -> Result<RunFolder, RunError> {
+pub(crate) fn open_folder(
+    config: &ExperimentConfig,
+    output: &Path,
+    existing: Existing,
+) -> Result<RunFolder, RunError> {
     let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
     let free: Vec<&str> = free.iter().map(String::as_str).collect();
-    RunFolder::open(output, &config.to_toml()?, Existing::Continue, &free)
+    RunFolder::open(output, &config.to_toml()?, existing, &free)
 }
 
 /// Whether the training of one of these seeds has left a network or a state in the run at `folder`.

@@ -21,6 +21,8 @@ pub enum Existing {
     Refuse,
     /// Go on with it.
     Continue,
+    /// Read it; that of a folder that cannot be written to too.
+    Read,
 }
 
 /// An output folder that belongs to this process until dropped.
@@ -29,7 +31,8 @@ pub struct RunFolder {
     path: PathBuf,
     is_continued: bool,
     // Held for the lock alone; the operating system releases it when the process ends, however it ends.
-    _lock: File,
+    // None in a folder that cannot be written to, where nobody else of the same rights can write either.
+    lock: Option<File>,
 }
 
 impl RunFolder {
@@ -56,7 +59,14 @@ impl RunFolder {
             path: path.clone(),
             source,
         })?;
-        let lock = lock(&path)?;
+        let lock = match lock(&path) {
+            Err(RunError::Io { source, .. })
+                if existing == Existing::Read && is_read_only(&source) =>
+            {
+                None
+            }
+            lock => Some(lock?),
+        };
         let config_path = path.join(CONFIG_FILE);
         let found = match fs::read_to_string(&config_path) {
             Ok(found) => Some(found),
@@ -89,7 +99,7 @@ impl RunFolder {
         Ok(Self {
             path,
             is_continued,
-            _lock: lock,
+            lock,
         })
     }
 
@@ -103,10 +113,24 @@ impl RunFolder {
         self.is_continued
     }
 
+    /// Whether it can be written to; if not, it was opened to be read.
+    pub fn is_writable(&self) -> bool {
+        self.lock.is_some()
+    }
+
     /// The path of a file in it.
     pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Whether the system refused to write, for whatever reason lies in the folder.
+fn is_read_only(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem
+    )
 }
 
 /// Marks a folder, which must be there, as in use until the file is closed.

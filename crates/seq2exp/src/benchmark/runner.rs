@@ -19,7 +19,7 @@ use crate::experiment::{ChangedInputs, DATA_FOLDER, is_trained, open_folder, pre
 use crate::interrupt::Interrupt;
 use crate::prepared_inputs::{INPUTS_FILE, changed_inputs};
 use crate::progress::ProgressMode;
-use crate::run_folder::CONFIG_FILE;
+use crate::run_folder::{CONFIG_FILE, Existing};
 
 /// How the cells are run; no result depends on it.
 #[derive(Debug, Clone)]
@@ -246,7 +246,8 @@ impl Runner<'_> {
         let started = Instant::now();
         let before = read_record(&folder);
         // The settings in the folder are compared with the cell's even when it is finished.
-        if let Err(error) = open_folder(&cell.config_in(self.folder), &folder) {
+        let config = cell.config_in(self.folder);
+        if let Err(error) = open_folder(&config, &folder, Existing::Continue) {
             return CellState::Failed(error.to_string());
         }
         let is_finished = folder.join(METRICS_FILE).exists();

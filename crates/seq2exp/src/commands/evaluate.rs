@@ -81,7 +81,7 @@ fn note_trained_genes(folder: &Path, experiment: &Experiment) -> Result<()> {
     Ok(())
 }
 
-/// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json`.
+/// Predicts and scores all genes; writes `predictions.tsv` and `metrics.json` into a folder that can be written to.
 pub fn evaluate(experiment: &Experiment) -> Result<MetricsFile> {
     evaluate_networks(experiment, &experiment.networks()?)
 }
@@ -97,15 +97,23 @@ fn evaluate_networks(experiment: &Experiment, networks: &TrainedNetworks) -> Res
         baselines.as_ref(),
         BootstrapConfig::default(),
     );
-    genome::write_atomic(experiment.path().join(PREDICTIONS_FILE), |out| {
-        write_predictions_table(
-            out,
-            source.as_ref(),
-            &predictions,
-            baselines.as_ref(),
-            &provenance,
-        )
-    })?;
+    let is_writable = experiment.is_writable();
+    if is_writable {
+        genome::write_atomic(experiment.path().join(PREDICTIONS_FILE), |out| {
+            write_predictions_table(
+                out,
+                source.as_ref(),
+                &predictions,
+                baselines.as_ref(),
+                &provenance,
+            )
+        })?;
+    } else {
+        eprintln!(
+            "note     {} cannot be written to, so {PREDICTIONS_FILE} and {METRICS_FILE} stay as they are",
+            experiment.path().display()
+        );
+    }
     let metrics = MetricsFile {
         version: provenance.version,
         device: experiment.machine().device.name.clone(),
@@ -115,7 +123,9 @@ fn evaluate_networks(experiment: &Experiment, networks: &TrainedNetworks) -> Res
         over_seeds,
         seeds,
     };
-    write_json(&experiment.path().join(METRICS_FILE), &metrics)?;
+    if is_writable {
+        write_json(&experiment.path().join(METRICS_FILE), &metrics)?;
+    }
     Ok(metrics)
 }
 
