@@ -47,11 +47,16 @@ impl ExperimentConfig {
     /// malformed TOML, a wrong type or an unknown key, [`RunError::Override`] for an override that does not
     /// fit, [`RunError::ConfigInvalid`] with every problem that validation finds.
     pub fn read(path: &Path, overrides: &[String]) -> Result<Self, RunError> {
-        let mut table = Self::read_table(path)?;
-        for item in overrides {
-            apply_override(&mut table, item)?;
-        }
-        let config = Self::from_table(table, path, overrides)?;
+        let table = Self::read_table(path)?;
+        let parse = |overrides: &[String]| {
+            let mut table = table.clone();
+            for item in overrides {
+                apply_override(&mut table, item)?;
+            }
+            Self::from_table(table, path, overrides)
+        };
+        let config = parse(overrides)
+            .map_err(|error| name_override(error, overrides, |some| parse(some).err()))?;
         let problems = config.validate();
         if problems.is_empty() {
             Ok(config)
@@ -348,6 +353,35 @@ pub(crate) fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<Stri
     Ok(())
 }
 
+/// Names the one override of a [`RunError::Override`] about all of them, where it can be told: without it there is no
+/// error, or alone it causes the same one. `error_of` is the error of some of the overrides.
+pub(crate) fn name_override(
+    error: RunError,
+    overrides: &[String],
+    error_of: impl Fn(&[String]) -> Option<RunError>,
+) -> RunError {
+    let RunError::Override { item, message } = error else {
+        return error;
+    };
+    let is_needed = |index: &usize| {
+        let mut others = overrides.to_vec();
+        others.remove(*index);
+        error_of(&others).is_none()
+    };
+    let is_same = |index: &usize| {
+        let alone = error_of(&overrides[*index..=*index]);
+        matches!(alone, Some(RunError::Override { message: alone, .. }) if alone == message)
+    };
+    let indices = || 0..overrides.len();
+    let only = |found: Vec<usize>| (found.len() == 1).then(|| found[0]);
+    let culprit = only(indices().filter(is_needed).collect())
+        .or_else(|| only(indices().filter(is_same).collect()));
+    RunError::Override {
+        item: culprit.map_or(item, |index| overrides[index].clone()),
+        message,
+    }
+}
+
 /// Sets `a.b.0.c=value` in `table`; list items are addressed by index, and a value that is not TOML is a string.
 pub(crate) fn apply_override(table: &mut toml::Table, item: &str) -> Result<(), RunError> {
     let fail = |message: String| RunError::Override {
@@ -531,6 +565,44 @@ mod tests {
             let text = "name = 'x'\n[[track]]\npath = 'a'\n";
             let error = overridden(text, item).expect_err(item).to_string();
             assert!(error.contains(item), "{error}");
+        }
+    }
+
+    #[test]
+    fn override_that_does_not_fit_is_named_among_others() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../configs/seq2exp_soft_k562.toml"
+        );
+        // overrides → what is named, and what is not
+        let cases: [(&[&str], &str, &str); 4] = [
+            (
+                &["train.steps=100", "train.stepz=4", "seeds=[3]"],
+                "--set train.stepz=4: ",
+                "seeds=[3]",
+            ),
+            (
+                &["train.steps=many", "train.batch=2"],
+                "--set train.steps=many: ",
+                "batch=2",
+            ),
+            (&["train.batchz=1"], "--set train.batchz=1: ", "steps=1"),
+            // Two are wrong: the message is about one of them.
+            (
+                &["train.steps=100", "data.lengthz=2", "train.stepz=4"],
+                "z=",
+                "steps=100",
+            ),
+        ];
+        for (items, named, unnamed) in cases {
+            let overrides: Vec<String> = items.iter().map(|item| item.to_string()).collect();
+            let error = ExperimentConfig::read(Path::new(path), &overrides)
+                .expect_err("it does not fit")
+                .to_string();
+            assert!(
+                error.contains(named) && !error.contains(unnamed),
+                "{items:?}: {error}"
+            );
         }
     }
 

@@ -41,6 +41,14 @@ pub enum RunError {
         /// Why it does not fit.
         message: String,
     },
+    /// A value of the command line is not what its option takes.
+    #[error("{argument}: {message}")]
+    Argument {
+        /// The option with its value.
+        argument: String,
+        /// What it takes.
+        message: String,
+    },
     /// A row of a truth file does not say what it is.
     #[error("{}: {region}: {reason}; is it the truth.bed.gz of simulate?", path.display())]
     NoTruth {

@@ -9,7 +9,7 @@ use crate::error::RunError;
 /// Empty lines, lines that start with `#` and further columns are skipped.
 ///
 /// # Errors
-/// [`RunError::Override`] for text that is neither; [`RunError::Io`]; [`RunError::ConfigInvalid`]
+/// [`RunError::Argument`] for text that is neither; [`RunError::Io`]; [`RunError::ConfigInvalid`]
 /// with the line of the file that is no pair.
 pub(super) fn read_argument(text: &str) -> Result<Vec<(String, String)>, RunError> {
     let path = Path::new(text);
@@ -29,8 +29,8 @@ pub(super) fn read_argument(text: &str) -> Result<Vec<(String, String)>, RunErro
         Some((alias, chrom)) if !alias.is_empty() && !chrom.is_empty() => {
             Ok(vec![(alias.to_string(), chrom.to_string())])
         }
-        _ => Err(RunError::Override {
-            item: format!("--chrom-alias {text}"),
+        _ => Err(RunError::Argument {
+            argument: format!("--chrom-alias {text}"),
             message: "it is neither NAME=CHROM, for example 22=chr22, nor a file".to_string(),
         }),
     }
@@ -76,6 +76,8 @@ mod tests {
         assert!(message.contains("alias.tsv:2"), "{message}");
         for text in ["22", "=chr22", "22=", ""] {
             let message = read_argument(text).expect_err(text).to_string();
+            let expected = format!("--chrom-alias {text}: ");
+            assert!(message.starts_with(&expected), "{message}");
             assert!(message.contains("22=chr22"), "{message}");
         }
     }

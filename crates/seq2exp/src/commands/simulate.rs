@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use crate::cli::SimulateArgs;
-use crate::config::apply_override;
+use crate::config::{apply_override, name_override};
 use crate::error::RunError;
 use crate::simulate::{
     DELTA_FILE, EXPERIMENT_FILE, SETTINGS_FILE, SimulationConfig, TRUTH_FILE, simulate,
@@ -40,16 +40,20 @@ fn read_settings(path: Option<&Path>, overrides: &[String]) -> Result<Simulation
     };
     // The text itself is read first, so that its mistakes are reported with line and column.
     toml::from_str::<SimulationConfig>(&text).map_err(syntax)?;
-    let mut table: toml::Table = toml::from_str(&text).map_err(syntax)?;
-    for item in overrides {
-        apply_override(&mut table, item)?;
-    }
-    table
-        .try_into()
-        .map_err(|source: toml::de::Error| RunError::Override {
-            item: overrides.join(" "),
-            message: source.to_string().trim_end().to_string(),
-        })
+    let table: toml::Table = toml::from_str(&text).map_err(syntax)?;
+    let parse = |overrides: &[String]| -> Result<SimulationConfig, RunError> {
+        let mut table = table.clone();
+        for item in overrides {
+            apply_override(&mut table, item)?;
+        }
+        table
+            .try_into()
+            .map_err(|source: toml::de::Error| RunError::Override {
+                item: overrides.join(" "),
+                message: source.to_string().trim_end().to_string(),
+            })
+    };
+    parse(overrides).map_err(|error| name_override(error, overrides, |some| parse(some).err()))
 }
 
 #[cfg(test)]
@@ -84,9 +88,8 @@ mod tests {
             error.contains("a.toml") && error.contains("n_gene") && error.contains("line 2"),
             "{error}"
         );
-        let error = read_settings(None, &["motif_copys=1".to_string()])
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("motif_copys"), "{error}");
+        let overrides = ["seed=4", "motif_copys=1"].map(str::to_string);
+        let error = read_settings(None, &overrides).unwrap_err().to_string();
+        assert!(error.starts_with("--set motif_copys=1: "), "{error}");
     }
 }
