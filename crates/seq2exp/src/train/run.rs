@@ -14,7 +14,7 @@ use crate::batch::{Batch, read_values};
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::experiment::{check_seed, with_remedy};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Signal};
 use crate::metric::Metric;
 use crate::optimizer::{AdamW, Gradients, accumulate, clip_global_norm, global_norm, scale};
 use crate::predict::{PredictConfig, mean_mask_ratio, predict};
@@ -50,7 +50,7 @@ pub struct TrainRun<'a> {
     pub folder: &'a Path,
     /// Where the network lives, without autodiff.
     pub device: &'a OpenDevice,
-    /// Raised to stop after the current step.
+    /// Raised to stop after the current pass; an update that it was part of is made again later.
     pub interrupt: &'a Interrupt,
     /// How progress is shown.
     pub progress: ProgressMode,
@@ -182,8 +182,14 @@ impl TrainRun<'_> {
         }
         for visits in visits.chunks(self.config.genes_per_step()) {
             let lr = self.config.schedule().at(trainee.progress.step);
-            let (losses, gradient_norm) =
-                self.step(&mut trainee, lr, visits, &order, &mut loader)?;
+            let updated = self.step(&mut trainee, lr, visits, &order, &mut loader)?;
+            let Some((losses, gradient_norm)) = updated else {
+                self.save(&trainee)?;
+                return Err(RunError::Interrupted {
+                    signal: self.interrupt.requested().unwrap_or(Signal::Interrupt),
+                    remedy: self.how_to_continue(trainee.progress.step),
+                });
+            };
             let step = trainee.progress.step;
             records.append(&Record::Step(StepRecord {
                 step,
@@ -360,7 +366,8 @@ impl TrainRun<'_> {
         })
     }
 
-    /// One update; returns the losses before it and the gradient's norm before clipping.
+    /// One update; returns the losses before it and the gradient's norm before clipping. None when it was asked to stop
+    /// between two passes of the update, which then has changed nothing.
     fn step(
         &self,
         trainee: &mut Trainee,
@@ -368,13 +375,17 @@ impl TrainRun<'_> {
         visits: &[Visit],
         order: &VisitOrder,
         loader: &mut Loader,
-    ) -> Result<(Losses, f64), RunError> {
+    ) -> Result<Option<(Losses, f64)>, RunError> {
         let device = self.device.device.clone().autodiff();
         let step = trainee.progress.step + 1;
         let mut total = Gradients::new();
         let mut losses = Losses::default();
+        let mut statistics = Vec::new();
         let weight = 1.0 / self.config.accumulation as f64;
-        for visits in visits.chunks(self.config.batch) {
+        for (pass, visits) in visits.chunks(self.config.batch).enumerate() {
+            if pass > 0 && self.interrupt.requested().is_some() {
+                return Ok(None);
+            }
             let examples: Vec<Example> = loader
                 .by_ref()
                 .take(visits.len())
@@ -409,12 +420,15 @@ impl TrainRun<'_> {
                 *losses.random_mask.get_or_insert(0.0) += weight * value;
             }
             for statistic in output.statistics {
-                trainee.blend(&statistic.name, &read_values(statistic.value)?);
+                statistics.push((statistic.name, read_values(statistic.value)?));
             }
             if !global_norm(&gradients).is_finite() {
                 return Err(self.not_finite("the gradient", trainee, &batch, &seeds));
             }
             accumulate(&mut total, gradients);
+        }
+        for (name, values) in &statistics {
+            trainee.blend(name, values);
         }
         if self.config.accumulation > 1 {
             scale(&mut total, weight as f32);
@@ -424,7 +438,7 @@ impl TrainRun<'_> {
         let network = trainee.network.clone();
         trainee.network = network.with_parameters(trainee.values.clone())?;
         trainee.progress.step = step;
-        Ok((losses, norm))
+        Ok(Some((losses, norm)))
     }
 
     /// The error of a step that gave NaN or infinity, after what it was computed from is saved.

@@ -3,9 +3,11 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::tensor::{Device, Tensor, TensorData};
-use dataset::ExampleSource;
+use dataset::{DatasetError, Example, ExampleSource, Split};
+use genome::Gene;
 use model::checkpoint::{CheckpointMeta, load};
 use model::{ModelInput, Network, NetworkConfig, NetworkKind, NetworkSize, Pass};
 
@@ -205,9 +207,11 @@ fn run_continued_after_every_step_equals_uninterrupted_bit_for_bit() {
         let (whole, parts) = (folder(), folder());
         let mut fixture = Fixture::new(kind, 7);
         fixture.config.random_mask_steps = random_mask_steps;
+        fixture.config.accumulation = 1;
         let summary = fixture.run(whole.path()).expect("trained");
         assert_eq!((summary.steps, summary.steps_before), (7, 0));
-        // Each attempt is asked to stop at once: it does one step, saves and stops. Thread counts change on the way.
+        // Each attempt is asked to stop at once: it does one step of one pass, saves and stops. Thread counts change on the
+        // way.
         for attempt in 1..=7 {
             fixture.config.loader_threads = 1 + attempt % 3;
             fixture.interrupt.request(Signal::Terminate);
@@ -238,6 +242,83 @@ fn run_continued_after_every_step_equals_uninterrupted_bit_for_bit() {
     }
 }
 
+/// A source that asks the run to stop when so many examples were read.
+struct StoppingSource {
+    source: SyntheticSource,
+    interrupt: Interrupt,
+    n_left: AtomicUsize,
+}
+
+impl ExampleSource for StoppingSource {
+    fn len(&self) -> usize {
+        self.source.len()
+    }
+
+    fn gene(&self, index: usize) -> &Gene {
+        self.source.gene(index)
+    }
+
+    fn split(&self, index: usize) -> Split {
+        self.source.split(index)
+    }
+
+    fn length(&self) -> usize {
+        self.source.length()
+    }
+
+    fn n_tracks(&self) -> usize {
+        self.source.n_tracks()
+    }
+
+    fn read(&self, index: usize) -> Result<Example, DatasetError> {
+        if self.n_left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.interrupt.request(Signal::Terminate);
+        }
+        self.source.read(index)
+    }
+}
+
+#[test]
+fn run_stopped_between_the_passes_of_an_update_makes_it_again() {
+    // Networks without and with running statistics of their batches.
+    for kind in [NetworkKind::Seq2ExpSoft, NetworkKind::Epinformer] {
+        let (whole, parts) = (folder(), folder());
+        let mut fixture = Fixture::new(kind, 4);
+        fixture.config.batch = 2;
+        fixture.config.accumulation = 5;
+        fixture.run(whole.path()).expect("trained");
+        // Asked before it begins, an update ends after its first pass.
+        fixture.interrupt.request(Signal::Terminate);
+        let error = fixture.run(parts.path()).expect_err("stopped").to_string();
+        assert!(error.contains("step 0 of 4 is saved"), "{error}");
+        let records = read_records(&parts.path().join(RECORD_FILE)).expect("written");
+        assert!(records.is_empty());
+        let mut stops = Vec::new();
+        for n_read in [7, 13, 18, 9, 16] {
+            fixture.interrupt = Interrupt::new();
+            let source: Arc<dyn ExampleSource> = Arc::new(StoppingSource {
+                source: fixture.source.clone(),
+                interrupt: fixture.interrupt.clone(),
+                n_left: AtomicUsize::new(n_read),
+            });
+            let run = TrainRun {
+                config: &fixture.config,
+                meta: &fixture.meta,
+                source: &source,
+                folder: parts.path(),
+                device: &OpenDevice::cpu(),
+                interrupt: &fixture.interrupt,
+                progress: ProgressMode::Silent,
+            };
+            stops.push(run.run().err().map(|error| error.to_string()));
+        }
+        fixture.interrupt = Interrupt::new();
+        fixture.run(parts.path()).expect("finished");
+        assert_same_files(whole.path(), parts.path());
+        assert!(stops.iter().flatten().count() > 1, "{stops:?}");
+    }
+}
+
 #[test]
 fn random_masks_alone_teach_the_predictor_and_leave_the_generator_its_own() {
     let trained = |random_mask_steps| {
@@ -247,6 +328,7 @@ fn random_masks_alone_teach_the_predictor_and_leave_the_generator_its_own() {
         // One norm for all gradients would let one part feel the other.
         fixture.config.clip_norm = 1e9;
         fixture.config.checkpoint_every = 1;
+        fixture.config.accumulation = 1;
         fixture.interrupt.request(Signal::Terminate);
         fixture
             .run(folder.path())
@@ -440,6 +522,7 @@ fn run_with_other_settings_is_refused_with_the_fields() {
 fn failed_write_keeps_what_was_saved_and_the_run_can_go_on() {
     let (whole, failed) = (folder(), folder());
     let mut fixture = Fixture::new(NetworkKind::Caduceus, 5);
+    fixture.config.accumulation = 1;
     fixture.run(whole.path()).expect("trained");
     // Stop after the first step, then let a folder stand where the next checkpoint is to be written.
     fixture.interrupt.request(Signal::Interrupt);
