@@ -5,6 +5,7 @@ mod benchmark;
 mod changed_input;
 mod discovery;
 mod networks;
+mod output_folder;
 mod real_data;
 mod released;
 mod subcommands;
