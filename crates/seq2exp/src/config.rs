@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::discover::DiscoverConfig;
 use crate::error::RunError;
+use crate::setting_limits::size_problems;
 use crate::track_settings::connect_tracks;
 use crate::train::TrainConfig;
 
@@ -155,19 +156,23 @@ impl ExperimentConfig {
                 .into_iter()
                 .map(|p| format!("[data] {p}")),
         );
-        problems.extend(
-            self.model
-                .validate()
-                .into_iter()
-                .map(|p| format!("[model] {p}")),
-        );
+        let sizes = size_problems(&self.model);
+        let is_too_large = !sizes.is_empty();
+        // What follows from such sizes cannot be computed.
+        let model = match is_too_large {
+            true => sizes,
+            false => self.model.validate(),
+        };
+        problems.extend(model.into_iter().map(|p| format!("[model] {p}")));
         problems.extend(
             self.train
                 .validate()
                 .into_iter()
                 .map(|p| format!("[train] {p}")),
         );
-        problems.extend(self.disagreements());
+        if !is_too_large {
+            problems.extend(self.disagreements());
+        }
         problems.extend(
             self.discover
                 .validate()

@@ -37,6 +37,7 @@ pub mod report;
 pub mod ridge;
 pub mod run_folder;
 pub mod schedule;
+mod setting_limits;
 pub mod simulate;
 #[cfg(test)]
 mod synthetic;

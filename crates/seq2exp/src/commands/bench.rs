@@ -10,10 +10,14 @@ use crate::cli::{BenchArgs, BenchTarget};
 use crate::commands::{print_json, print_text};
 use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
+use crate::setting_limits::size_problems;
 use crate::train::Precision;
 
 /// Length of a whole network's window unless another is asked for, in bases.
 const LENGTH: usize = 20_000;
+
+/// Bytes of the largest tensor that is tried: 1 TiB.
+const MOST_TENSOR_BYTES: u128 = 1 << 40;
 
 /// Times the network of an experiment file, or Seq2Exp-soft, or one of its blocks, at the published width.
 pub fn execute(args: &BenchArgs) -> Result<()> {
@@ -39,11 +43,16 @@ pub fn execute(args: &BenchArgs) -> Result<()> {
         config.n_layer_generator = usize::from(n_layers);
         config.n_layer_predictor = usize::from(n_layers);
     }
+    let problems = size_problems(&network);
+    if !problems.is_empty() {
+        bail!("bench: {}", problems.join("; "));
+    }
     device.note_parts_without_kernel(&network);
     let lengths = match args.length.is_empty() {
         true => vec![own_length],
         false => args.length.clone(),
     };
+    refuse_too_large(args, &lengths, network.d_model())?;
     for &precision in &args.precision {
         for &length in &lengths {
             let mut network = network.clone();
@@ -102,18 +111,49 @@ fn refuse_without_effect(args: &BenchArgs) -> Result<()> {
     Ok(())
 }
 
+/// Refuses lengths and batches of nothing, and those whose largest tensor no machine holds.
+fn refuse_too_large(args: &BenchArgs, lengths: &[usize], d_model: usize) -> Result<()> {
+    for (option, values) in [("--length", lengths), ("--batch", &args.batch)] {
+        if values.contains(&0) {
+            bail!("{option} is 0; it must be at least 1");
+        }
+    }
+    for &length in lengths {
+        for &batch in &args.batch {
+            // Floats of the largest tensor; of a network that is a block's, twice as wide as the residual stream.
+            let (length, batch) = (length as u128, batch as u128);
+            let n_values = match args.kind {
+                BenchTarget::Copy => Some(length),
+                BenchTarget::Matmul | BenchTarget::MatmulHalf => length.checked_mul(length),
+                BenchTarget::Forward | BenchTarget::Train | BenchTarget::Block => length
+                    .checked_mul(batch)
+                    .and_then(|n_positions| n_positions.checked_mul(2 * d_model as u128)),
+            };
+            let n_bytes = n_values.and_then(|n_values| n_values.checked_mul(4));
+            if n_bytes.is_none_or(|n_bytes| n_bytes > MOST_TENSOR_BYTES) {
+                bail!(
+                    "--length {length} with --batch {batch} needs a tensor of more than 1 TiB; lower one of the two"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Times one block at every length, for each precision and batch.
 fn time_blocks(args: &BenchArgs, device: &OpenDevice) -> Result<()> {
     let lengths = match args.length.is_empty() {
         true => LENGTHS.to_vec(),
         false => args.length.clone(),
     };
+    let d_model = NetworkKind::Seq2ExpSoft.preset().d_model();
+    refuse_too_large(args, &lengths, d_model)?;
     for &precision in &args.precision {
         for &batch in &args.batch {
             let bench = BlockBench {
                 lengths: lengths.clone(),
                 n_runs: usize::from(args.runs),
-                d_model: NetworkKind::Seq2ExpSoft.preset().d_model(),
+                d_model,
                 batch,
                 storage: args.storage.unwrap_or_default(),
                 precision,

@@ -50,6 +50,9 @@ pub struct SimulationConfig {
     pub expression_noise: f64,
 }
 
+/// Most bases of a simulated genome: more than a human one has, and the most that its files can name.
+const MOST_BASES: u64 = u32::MAX as u64;
+
 /// Fewest and most elements per gene; every number between is equally likely.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -127,14 +130,20 @@ impl SimulationConfig {
                 self.n_genes
             ),
         );
+        let n_bases = (self.n_genes as u64).checked_mul(self.length);
+        require(
+            n_bases.is_some_and(|n_bases| n_bases <= MOST_BASES),
+            format!(
+                "n_genes {} times length {} is a genome of more than {MOST_BASES} bases; lower one of the two",
+                self.n_genes, self.length
+            ),
+        );
         require(self.bin > 0, "bin is 0; it must be at least 1".to_string());
+        let twice_bin = self.bin.saturating_mul(2);
         for (name, value) in [("length", self.length), ("promoter", self.promoter)] {
             require(
-                value > 0 && self.bin > 0 && value.is_multiple_of(2 * self.bin),
-                format!(
-                    "{name} is {value}; it must be a multiple of twice bin, {}",
-                    2 * self.bin
-                ),
+                value > 0 && self.bin > 0 && value.is_multiple_of(twice_bin),
+                format!("{name} is {value}; it must be a multiple of twice bin, {twice_bin}"),
             );
         }
         require(
@@ -233,6 +242,31 @@ mod tests {
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<SimulationConfig>(&text).unwrap(), config);
         assert_eq!(toml::from_str::<SimulationConfig>("").unwrap(), config);
+    }
+
+    #[test]
+    fn genome_larger_than_any_is_refused() {
+        for (n_genes, length) in [
+            (usize::MAX / 2, 1024),
+            (600, 1 << 60),
+            (1_000_000_000, 1024),
+        ] {
+            let config = SimulationConfig {
+                n_genes,
+                length,
+                ..SimulationConfig::default()
+            };
+            let problems = config.validate();
+            assert!(
+                problems.len() == 1 && problems[0].contains("4294967295 bases"),
+                "{problems:?}"
+            );
+        }
+        let config = SimulationConfig {
+            bin: u64::MAX / 2 + 1,
+            ..SimulationConfig::default()
+        };
+        assert!(!config.validate().is_empty());
     }
 
     #[test]

@@ -74,6 +74,11 @@ pub struct TrainConfig {
     pub loader_threads: usize,
 }
 
+/// Bounds that no training meets, within which nothing overflows.
+const MOST_STEPS: u64 = 1 << 40;
+const MOST_GENES: u64 = 1 << 16;
+const MOST_GENES_PER_STEP: u64 = 1 << 20;
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
@@ -138,6 +143,25 @@ impl TrainConfig {
                 "loader_threads is {}; it must be at most {}, and as many as the machine has cores are enough",
                 self.loader_threads,
                 Self::MAX_LOADER_THREADS
+            ),
+        );
+        let limits = [
+            ("steps", self.steps, MOST_STEPS),
+            ("batch", self.batch as u64, MOST_GENES),
+            ("accumulation", self.accumulation as u64, MOST_GENES),
+        ];
+        for (name, count, most) in limits {
+            require(
+                count <= most,
+                format!("{name} is {count}; it must be at most {most}"),
+            );
+        }
+        let n_genes = (self.batch as u64).saturating_mul(self.accumulation as u64);
+        require(
+            n_genes <= MOST_GENES_PER_STEP || self.batch.max(self.accumulation) as u64 > MOST_GENES,
+            format!(
+                "batch {} times accumulation {} is {n_genes} genes an update; it must be at most {MOST_GENES_PER_STEP}",
+                self.batch, self.accumulation
             ),
         );
         let positive = [
@@ -269,12 +293,12 @@ impl TrainConfig {
 
     /// Genes that one update sees.
     pub fn genes_per_step(&self) -> usize {
-        self.batch * self.accumulation
+        self.batch.saturating_mul(self.accumulation)
     }
 
     /// Steps between validations when one epoch has `n_train` genes.
     pub fn validation_interval(&self, n_train: usize) -> u64 {
-        let half_epoch = n_train / (2 * self.genes_per_step()).max(1);
+        let half_epoch = n_train / self.genes_per_step().saturating_mul(2).max(1);
         self.validation_every.unwrap_or(half_epoch as u64).max(1)
     }
 }
@@ -331,6 +355,49 @@ mod tests {
             assert!(
                 problems.iter().any(|p| p.starts_with(word)),
                 "{word} missing from {problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn validate_bounds_every_count() {
+        let most = i64::MAX as usize;
+        let sound = TrainConfig::default();
+        for (config, expected) in [
+            (
+                TrainConfig {
+                    steps: most as u64,
+                    ..sound.clone()
+                },
+                "steps is 9223372036854775807; it must be at most 1099511627776",
+            ),
+            (
+                TrainConfig {
+                    batch: most,
+                    ..sound.clone()
+                },
+                "batch is 9223372036854775807; it must be at most 65536",
+            ),
+            (
+                TrainConfig {
+                    accumulation: most,
+                    ..sound.clone()
+                },
+                "accumulation is 9223372036854775807; it must be at most 65536",
+            ),
+            (
+                TrainConfig {
+                    batch: 4096,
+                    accumulation: 4096,
+                    ..sound
+                },
+                "batch 4096 times accumulation 4096 is 16777216 genes an update",
+            ),
+        ] {
+            let problems = config.validate();
+            assert!(
+                problems.len() == 1 && problems[0].starts_with(expected),
+                "{expected}: {problems:?}"
             );
         }
     }

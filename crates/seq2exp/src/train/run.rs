@@ -34,6 +34,9 @@ pub const STATE_FILE: &str = "resume.safetensors";
 /// One JSON object per step and validation.
 pub const RECORD_FILE: &str = "metrics.jsonl";
 
+/// Visits whose order is held at a time, as far as whole updates have so few; tests cross its end.
+const VISITS_AT_ONCE: u64 = if cfg!(test) { 16 } else { 1 << 16 };
+
 /// One training run: what is trained on what, and where its files go.
 ///
 /// The result is a function of the settings, the seed and the examples. It does not depend on the number of threads,
@@ -157,16 +160,9 @@ impl TrainRun<'_> {
         };
         let mut records = RecordFile::open(&self.file(RECORD_FILE), is_kept)?;
         let genes_per_step = self.config.genes_per_step() as u64;
-        let visits = order.visits(
-            steps_before * genes_per_step,
-            self.config.steps * genes_per_step,
-        );
-        let mut loader = Loader::start(
-            Arc::clone(self.source),
-            visits.iter().map(|visit| visit.gene_index).collect(),
-            self.config.loader_threads,
-            2 * self.config.batch,
-        )?;
+        let steps_at_once = (VISITS_AT_ONCE / genes_per_step.max(1)).max(1);
+        let mut visits = Vec::new().into_iter();
+        let mut loader = self.loader(&[])?;
         let interval = self.config.validation_interval(order.n_genes());
         let epoch_of = |step: u64| (step * genes_per_step) as f64 / order.n_genes() as f64;
         let label = format!("train seed {}", self.meta.seed);
@@ -180,9 +176,16 @@ impl TrainRun<'_> {
                 &progress,
             )?;
         }
-        for visits in visits.chunks(self.config.genes_per_step()) {
+        for begun in steps_before..self.config.steps {
+            if visits.len() == 0 {
+                let end = self.config.steps.min(begun + steps_at_once);
+                let ahead = order.visits(begun * genes_per_step, end * genes_per_step);
+                loader = self.loader(&ahead)?;
+                visits = ahead.into_iter();
+            }
+            let of_step: Vec<Visit> = visits.by_ref().take(self.config.genes_per_step()).collect();
             let lr = self.config.schedule().at(trainee.progress.step);
-            let updated = self.step(&mut trainee, lr, visits, &order, &mut loader)?;
+            let updated = self.step(&mut trainee, lr, &of_step, &order, &mut loader)?;
             let Some((losses, gradient_norm)) = updated else {
                 self.save(&trainee)?;
                 return Err(RunError::Interrupted {
@@ -238,6 +241,16 @@ impl TrainRun<'_> {
             best,
             n_parameters: trainee.network.n_parameters(),
         })
+    }
+
+    /// Threads that read the genes of these visits ahead.
+    fn loader(&self, visits: &[Visit]) -> Result<Loader, RunError> {
+        Ok(Loader::start(
+            Arc::clone(self.source),
+            visits.iter().map(|visit| visit.gene_index).collect(),
+            self.config.loader_threads,
+            2 * self.config.batch,
+        )?)
     }
 
     /// Refuses to go on without the best network so far: the state does not hold it.

@@ -359,6 +359,21 @@ fn random_masks_alone_teach_the_predictor_and_leave_the_generator_its_own() {
 }
 
 #[test]
+fn run_holds_no_more_of_its_order_than_it_trains_on() {
+    let folder = folder();
+    let mut fixture = Fixture::new(NetworkKind::Caduceus, 1 << 40);
+    fixture.config.accumulation = 1;
+    // All visits would be 48 TiB.
+    assert_eq!(fixture.config.validate(), [""; 0]);
+    fixture.interrupt.request(Signal::Terminate);
+    let error = fixture.run(folder.path()).expect_err("stopped").to_string();
+    assert!(
+        error.contains("step 1 of 1099511627776 is saved"),
+        "{error}"
+    );
+}
+
+#[test]
 fn run_does_not_depend_on_threads() {
     let (one, many) = (folder(), folder());
     let mut fixture = Fixture::new(NetworkKind::Seq2ExpSoft, 4);
