@@ -11,7 +11,7 @@ use crate::train::{Precision, Storage};
 #[derive(Debug, Parser)]
 #[command(name = "seq2exp", version, propagate_version = true)]
 pub struct Cli {
-    /// Worker threads; results do not depend on it [default: all cores]
+    /// Worker threads, at most four for each core; results do not depend on it [default: all cores]
     #[arg(short, long, global = true, value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
     /// What to do.

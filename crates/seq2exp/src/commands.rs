@@ -40,12 +40,7 @@ use crate::progress::ProgressMode;
 /// # Errors
 /// Whatever goes wrong, for `main` to print; the exit code is then 1.
 pub fn execute(cli: Cli) -> Result<ExitCode> {
-    if let Some(n_threads) = cli.threads {
-        rayon::ThreadPoolBuilder::new()
-            .num_threads(usize::from(n_threads))
-            .build_global()
-            .context("starting the worker threads")?;
-    }
+    start_threads(cli.threads.map(usize::from))?;
     let result = match &cli.command {
         Command::Run(args) => run::execute(args),
         Command::Check(args) => check::execute(args),
@@ -75,6 +70,25 @@ pub fn execute(cli: Cli) -> Result<ExitCode> {
             _ => Err(error),
         },
     }
+}
+
+/// Threads for each core that are still started; more would only wait for each other.
+const THREADS_OF_A_CORE: usize = 4;
+
+/// Starts the worker threads, as many as there are cores unless told otherwise.
+fn start_threads(wanted: Option<usize>) -> Result<()> {
+    let n_cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let most = THREADS_OF_A_CORE * n_cores;
+    if let Some(wanted) = wanted.filter(|wanted| *wanted > most) {
+        eprintln!(
+            "note     --threads {wanted} is more than {THREADS_OF_A_CORE} for each of the {n_cores} cores; {most} are started"
+        );
+    }
+    // 0 stands for all cores. Threads that cannot be started are an error here, and a panic where they are first needed.
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(wanted.map_or(0, |wanted| wanted.min(most)))
+        .build_global()
+        .context("starting the worker threads; try fewer with --threads")
 }
 
 /// The experiment and output folder that a command line names.

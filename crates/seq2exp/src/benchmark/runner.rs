@@ -92,9 +92,15 @@ pub fn run_cells(
         data: Mutex::default(),
     };
     std::thread::scope(|scope| {
-        for _ in 0..options.n_jobs.clamp(1, plan.cells.len().max(1)) {
-            scope.spawn(|| runner.work());
+        // This thread works too: where the system refuses more of them, fewer cells run at a time.
+        for _ in 1..options.n_jobs.min(plan.cells.len()) {
+            let started = std::thread::Builder::new().spawn_scoped(scope, || runner.work());
+            if let Err(error) = started {
+                eprintln!("note     fewer cells at a time than --jobs says: {error}");
+                break;
+            }
         }
+        runner.work();
     });
     let places = runner.places.into_inner();
     let places = places.unwrap_or_else(|poisoned| poisoned.into_inner());
