@@ -163,7 +163,9 @@ fn read_known(folder: &Path) -> BTreeMap<String, Known> {
 fn write_known(folder: &Path, known: &BTreeMap<String, Known>) {
     // Without it, as in a folder that cannot be written to, files are digested again.
     if let Ok(json) = serde_json::to_vec_pretty(known) {
-        let _ = genome::write_atomic(folder.join(INPUTS_FILE), |file| file.write_all(&json));
+        let path = folder.join(INPUTS_FILE);
+        let _ = genome::remove_abandoned(&path);
+        let _ = genome::write_atomic(&path, |file| file.write_all(&json));
     }
 }
 
