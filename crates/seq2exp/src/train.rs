@@ -10,6 +10,7 @@ mod record;
 mod run;
 mod state;
 mod tensor_file;
+mod trainee;
 
 pub use config::TrainConfig;
 pub use initial::initial_network;
@@ -22,5 +23,7 @@ pub use state::{Best, RunProgress, SavedParameter, TrainState};
 
 #[cfg(all(test, feature = "gpu"))]
 mod gpu_tests;
+#[cfg(test)]
+mod stop_tests;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use dataset::{Example, ExampleSource, Loader, Split};
 use model::checkpoint::{self, CheckpointMeta};
-use model::{BATCH_MOMENTUM, Network, no_decay};
+use model::{Network, no_decay};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -20,9 +20,10 @@ use crate::optimizer::{AdamW, Gradients, accumulate, clip_global_norm, global_no
 use crate::predict::{PredictConfig, mean_mask_ratio, predict};
 use crate::progress::{Progress, ProgressMode};
 use crate::train::failed_step::FailedStep;
+use crate::train::trainee::Trainee;
 use crate::train::{
-    Best, Record, RecordFile, RunProgress, SavedParameter, StepRecord, TrainConfig, TrainState,
-    ValidationRecord, Visit, VisitOrder, initial_network, numerics,
+    Best, Record, RecordFile, RunProgress, StepRecord, TrainConfig, TrainState, ValidationRecord,
+    Visit, VisitOrder, initial_network, numerics,
 };
 
 /// The network with the lowest validation error, inside a run's folder.
@@ -70,41 +71,6 @@ pub struct TrainSummary {
     pub best: Best,
     /// Number of trained values.
     pub n_parameters: usize,
-}
-
-/// What changes from step to step.
-struct Trainee {
-    network: Network,
-    /// The values of every parameter, as the optimiser updates them.
-    values: Vec<Vec<f32>>,
-    optimizer: AdamW,
-    progress: RunProgress,
-}
-
-impl Trainee {
-    /// Every parameter with its name, shape and values.
-    fn parameters(&self) -> Vec<SavedParameter> {
-        let named = self.network.named_parameters().into_iter();
-        named
-            .zip(&self.values)
-            .map(|(p, values)| SavedParameter {
-                name: p.name,
-                shape: p.shape,
-                values: values.clone(),
-            })
-            .collect()
-    }
-
-    /// Blends a batch's statistic into the running one of the same name.
-    fn blend(&mut self, name: &str, batch: &[f32]) {
-        let moments = self.optimizer.moments();
-        let Some(place) = moments.iter().position(|moments| moments.name == name) else {
-            return;
-        };
-        for (running, batch) in self.values[place].iter_mut().zip(batch) {
-            *running += BATCH_MOMENTUM as f32 * (batch - *running);
-        }
-    }
 }
 
 /// Means over the genes of one update.
