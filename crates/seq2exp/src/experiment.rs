@@ -41,7 +41,7 @@ pub enum Resume {
 pub struct Machine {
     /// Where tensors live.
     pub device: OpenDevice,
-    /// Raised to stop after the current step.
+    /// Raised to stop after the current pass over a batch.
     pub interrupt: Interrupt,
     /// How progress is shown.
     pub progress: ProgressMode,

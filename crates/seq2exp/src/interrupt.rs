@@ -58,7 +58,7 @@ impl Interrupt {
 
     /// Watches this process's SIGINT and SIGTERM; call it once.
     ///
-    /// The first signal is recorded, for the run to finish its step and save. A second one ends the process at once
+    /// The first signal is recorded, for the run to finish its pass over a batch and save. A second one ends the process at once
     /// with [`Signal::exit_code`].
     ///
     /// # Errors
