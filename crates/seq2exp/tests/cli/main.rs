@@ -4,6 +4,7 @@ mod bad_input;
 mod benchmark;
 mod changed_input;
 mod discovery;
+mod large_settings;
 mod networks;
 mod output_folder;
 mod real_data;
