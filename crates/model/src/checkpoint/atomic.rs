@@ -10,11 +10,19 @@ use crate::error::ModelError;
 /// failure (a full disk, say) leaves an existing file as it was and no neighbour behind.
 ///
 /// # Errors
-/// [`ModelError::Io`] with the step that failed.
+/// [`ModelError::Io`] with the step that failed; [`ModelError::Format`] when `path` is a folder, a device or a pipe.
 pub fn write_atomic(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> Result<(), ModelError> {
+    // A symbolic link stays, and the file that it leads to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if path.exists() && !path.is_file() {
+        return Err(ModelError::Format {
+            path: path.to_owned(),
+            message: "this is no file, and a file cannot take its place".to_owned(),
+        });
+    }
     let temporary = neighbour(path)?;
     let result = write_and_rename(path, &temporary, write);
     if result.is_err() {
@@ -97,9 +105,23 @@ mod tests {
             write_atomic(&path, |_| Ok(())),
             Err(ModelError::Io { .. })
         ));
-        assert!(matches!(
-            write_atomic(Path::new("/"), |_| Ok(())),
-            Err(ModelError::Format { .. })
-        ));
+        for taken in ["/", "/dev/null"] {
+            assert!(matches!(
+                write_atomic(Path::new(taken), |_| Ok(())),
+                Err(ModelError::Format { .. })
+            ));
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn write_atomic_through_a_link_replaces_what_it_leads_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write_atomic(&link, |file| file.write_all(b"new")).unwrap();
+        assert!(link.is_symlink() && file.is_file() && !file.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
     }
 }
