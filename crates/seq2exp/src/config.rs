@@ -365,11 +365,7 @@ pub(crate) fn write_out_released(table: &mut toml::Table) -> Result<(), Vec<Stri
 mod tests {
     use super::*;
 
-    fn overridden(text: &str, item: &str) -> Result<toml::Table, RunError> {
-        let mut table: toml::Table = toml::from_str(text).expect("the literal is TOML");
-        apply_override(&mut table, item)?;
-        Ok(table)
-    }
+    use super::overrides::tests::overridden;
 
     #[test]
     fn name_that_is_no_folder_of_out_is_refused() {

@@ -148,13 +148,6 @@ impl Cost {
         let streams = (n_blocks + LIVE_STREAMS) * d_model;
         let d_inner = mamba.d_inner(d_model);
         let states = n_blocks * 2 * d_inner * mamba.d_state / STATE_STRIDE;
-        let block = BlockSizes {
-            d_model,
-            d_inner,
-            d_state: mamba.d_state,
-            d_conv: mamba.d_conv,
-            dt_rank: mamba.dt_rank(d_model),
-        };
         Self {
             forward_flops_per_base: (n_blocks * block_flops(mamba, d_model) + embedding) as u64,
             n_transforms: 0,
@@ -162,7 +155,7 @@ impl Cost {
             kept_floats_per_base: (streams + states) as u64,
             working_floats_per_base: (INNER_BUFFERS * d_inner) as u64,
             traffic: Some(Traffic::of(mamba, d_model, n_blocks)),
-            block: Some(block),
+            block: Some(block_sizes(mamba, d_model)),
         }
     }
 
@@ -321,6 +314,17 @@ const ENFORMER_KEPT_HALVES: usize = 24;
 /// Floats per base of an element that a training pass of EPInformer keeps, most of them before the first pooling;
 /// estimated.
 const EPINFORMER_KEPT: usize = 3_000;
+
+/// Sizes of a network's blocks.
+pub(crate) fn block_sizes(mamba: &MambaConfig, d_model: usize) -> BlockSizes {
+    BlockSizes {
+        d_model,
+        d_inner: mamba.d_inner(d_model),
+        d_state: mamba.d_state,
+        d_conv: mamba.d_conv,
+        dt_rank: mamba.dt_rank(d_model),
+    }
+}
 
 /// Operations of one BiMamba block per base: tied projections once, the rest once per direction.
 fn block_flops(mamba: &MambaConfig, d_model: usize) -> usize {

@@ -29,12 +29,12 @@ pub(crate) enum FolderKind {
 }
 
 /// What a folder of each kind holds, whatever else is in it, and a prepared data set too.
-const MARKS: [(&str, &str, Option<FolderKind>); 5] = [
-    (CONFIG_FILE, "a run", Some(FolderKind::Run)),
-    (CELLS_FOLDER, "a benchmark", Some(FolderKind::Benchmark)),
-    (CELLS_FILE, "a benchmark", Some(FolderKind::Benchmark)),
-    (SETTINGS_FILE, "a simulation", Some(FolderKind::Simulation)),
-    (dataset::DATA_FILE_NAME, "a prepared data set", None),
+const MARKS: [(&str, Option<FolderKind>); 5] = [
+    (CONFIG_FILE, Some(FolderKind::Run)),
+    (CELLS_FOLDER, Some(FolderKind::Benchmark)),
+    (CELLS_FILE, Some(FolderKind::Benchmark)),
+    (SETTINGS_FILE, Some(FolderKind::Simulation)),
+    (dataset::DATA_FILE_NAME, None),
 ];
 
 impl FolderKind {
@@ -113,8 +113,9 @@ impl FolderKind {
             );
         }
         names.sort_unstable();
-        for (mark, of, kind) in MARKS {
+        for (mark, kind) in MARKS {
             if kind != Some(self) && names.iter().any(|name| name == mark) {
+                let of = kind.map_or("a prepared data set", Self::name);
                 return Err(refuse(format!("{mark} of {of}")));
             }
         }

@@ -7,7 +7,7 @@ use super::layout::BlockSizes;
 use super::plan::{BlockOptions, Numerics, Storage};
 use super::reference::{bimamba_block as bimamba_block_reference, bimamba_block_backward};
 use super::tests::{
-    F32_SHARE, Numbers, PRIME, assert_params_close, extreme_cases, random_params, relative_error,
+    F32_SHARE, Numbers, PRIME, check_params, extreme_cases, random_params, relative_error,
     tensor_params, to_f64, to_vec,
 };
 use crate::golden::assert_close;
@@ -34,26 +34,20 @@ pub(super) struct Target {
     device: Device,
     /// Share of a tensor's largest magnitude.
     share: f64,
-    /// Whether the parameters' gradients are compared as a whole instead of one by one: where factors of products are rounded,
-    /// terms of a sum over positions are off by their share, and may cancel in single parameters.
-    whole: bool,
 }
 
 pub(super) fn cpu() -> Option<Target> {
     Some(Target {
         device: crate::test_device::cpu()?,
         share: F32_SHARE,
-        whole: false,
     })
 }
 
 #[cfg(feature = "gpu")]
 pub(super) fn gpu() -> Option<Target> {
-    let share = super::gpu::tests::single_share();
     Some(Target {
         device: crate::test_device::gpu()?,
-        share,
-        whole: share > super::gpu::tests::DEVICE_SHARE,
+        share: super::gpu::tests::single_share(),
     })
 }
 
@@ -151,20 +145,11 @@ impl Call {
         let [expected_out, expected_dx, expected_dparams] = self.reference();
         assert_close(&what, &out, &expected_out, target.share);
         assert_close(&format!("{what}: dx"), &dx, &expected_dx, target.share);
-        target.check_params(&what, self.sizes, &dparams, &expected_dparams);
+        check_params(&what, self.sizes, &dparams, &expected_dparams, target.share);
     }
 }
 
 impl Target {
-    fn check_params(&self, what: &str, sizes: BlockSizes, found: &[f32], expected: &[f64]) {
-        if self.whole {
-            let error = relative_error(found, expected);
-            assert!(error <= self.share, "{what}: parameters off by {error:.1e}");
-        } else {
-            assert_params_close(what, sizes, found, expected, self.share);
-        }
-    }
-
     /// Whether the device can store activations in bfloat16; prints that it cannot.
     fn stores_bf16(&self) -> bool {
         let stores = Storage::Bf16.is_supported_by(&self.device);
@@ -245,7 +230,7 @@ fn outputs_of_a_range_agree_with_reference(target: &Target) {
         let what = format!("{length}, {outputs:?}");
         assert_close(&what, &found[0], &out, target.share);
         assert_close(&format!("{what}: dx"), &found[1], &dx, target.share);
-        target.check_params(&what, call.sizes, &found[2], &dparams);
+        check_params(&what, call.sizes, &found[2], &dparams, target.share);
     }
 }
 
@@ -263,7 +248,7 @@ fn results_do_not_depend_on_batch_mates(target: &Target) {
             *sum += f64::from(*value);
         }
     }
-    target.check_params("batch", PRIME, &dparams, &sum);
+    check_params("batch", PRIME, &dparams, &sum, target.share);
 }
 
 fn only_tracked_inputs_receive_gradients(target: &Target) {
@@ -357,7 +342,7 @@ fn bf16_gradients_are_those_of_the_rounded_input(target: &Target) {
     call.x = rounded;
     let [_, expected_dx, expected] = call.reference();
     assert_close("dx", &dx, &expected_dx, target.share);
-    target.check_params("params", PRIME, &dparams, &expected);
+    check_params("params", PRIME, &dparams, &expected, target.share);
 }
 
 fn bf16_keeps_the_output_and_the_gradient_to_three_digits(target: &Target) {

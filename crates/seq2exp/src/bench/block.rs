@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::timing::{Repetition, Timing};
 use super::{Environment, median, wait};
-use crate::cost::Cost;
+use crate::cost::{Cost, block_sizes};
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::train::{Precision, Storage, numerics};
@@ -139,13 +139,7 @@ impl BlockBench {
                 &initializer,
             )
         };
-        let sizes = BlockSizes {
-            d_model: self.d_model,
-            d_inner: config.mamba.d_inner(self.d_model),
-            d_state: config.mamba.d_state,
-            d_conv: config.mamba.d_conv,
-            dt_rank: config.mamba.dt_rank(self.d_model),
-        };
+        let sizes = block_sizes(&config.mamba, self.d_model);
         let mut blocks = [init(device), init(&device.clone().autodiff())];
         for block in &mut blocks {
             block.set_numerics(numerics);

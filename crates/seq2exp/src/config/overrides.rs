@@ -96,13 +96,13 @@ fn list_item<'a>(items: &'a mut [toml::Value], part: &str) -> Result<&'a mut tom
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::path::Path;
 
     use super::*;
     use crate::config::ExperimentConfig;
 
-    fn overridden(text: &str, item: &str) -> Result<toml::Table, RunError> {
+    pub(in crate::config) fn overridden(text: &str, item: &str) -> Result<toml::Table, RunError> {
         let mut table: toml::Table = toml::from_str(text).expect("the literal is TOML");
         apply_override(&mut table, item)?;
         Ok(table)

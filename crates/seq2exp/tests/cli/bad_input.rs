@@ -321,6 +321,18 @@ fn output_that_is_an_input_is_refused_and_the_input_survives() {
     }
 }
 
+/// What a script says that ends with exit code 1; its `$0` is the program.
+fn fails_in_bash(experiment: &TinyExperiment, script: &str) -> String {
+    let output = std::process::Command::new("bash")
+        .current_dir(experiment.folder())
+        .args(["-c", script, env!("CARGO_BIN_EXE_seq2exp")])
+        .output()
+        .expect("bash is there");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    message
+}
+
 /// A limit on the address space stands in for a machine that has no room for another thread's stack.
 #[cfg(target_os = "linux")]
 #[test]
@@ -332,13 +344,7 @@ fn thread_that_the_system_refuses_is_an_error_with_a_remedy() {
         "batch = 4\nloader_threads = 256",
     );
     let command = "ulimit -v 900000; exec \"$0\" -t 1 train experiment.toml -o result";
-    let output = std::process::Command::new("bash")
-        .current_dir(experiment.folder())
-        .args(["-c", command, env!("CARGO_BIN_EXE_seq2exp")])
-        .output()
-        .expect("bash is there");
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    let message = fails_in_bash(&experiment, command);
     for part in ["error: cannot start thread ", "lower loader_threads"] {
         assert!(message.contains(part), "{message}");
     }
@@ -393,13 +399,7 @@ fn full_disk_keeps_the_good_checkpoint() {
     assert!(before[2].is_some(), "the interrupted run saved its state");
 
     let command = "trap '' XFSZ; ulimit -f 8; exec \"$0\" train experiment.toml -o result --resume";
-    let output = std::process::Command::new("bash")
-        .current_dir(experiment.folder())
-        .args(["-c", command, env!("CARGO_BIN_EXE_seq2exp")])
-        .output()
-        .expect("bash is there");
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
+    let message = fails_in_bash(&experiment, command);
     assert!(message.contains("result/seed_2"), "{message}");
     assert!(before == files(), "a failed write changed a checkpoint");
 

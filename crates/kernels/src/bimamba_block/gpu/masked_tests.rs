@@ -5,13 +5,15 @@ use std::ops::Range;
 use burn::tensor::{Tensor, TensorData};
 
 use super::scan::CHUNK;
-use super::tests::{check_params, half_precisions, half_share, single_share};
+use super::tests::{half_precisions, half_share, single_share};
 use crate::bimamba_block::bimamba_block;
 use crate::bimamba_block::layout::BlockSizes;
 use crate::bimamba_block::masked::masked_bimamba_block;
 use crate::bimamba_block::masked_tests::{Expected, random_mask};
 use crate::bimamba_block::plan::{BlockOptions, Numerics as BlockNumerics, Precision};
-use crate::bimamba_block::tests::{Numbers, PRIME, random_params, tensor_params, to_vec};
+use crate::bimamba_block::tests::{
+    Numbers, PRIME, check_params, random_params, tensor_params, to_vec,
+};
 use crate::golden::assert_close;
 use crate::test_device::gpu;
 

@@ -18,14 +18,10 @@ use crate::bimamba_block::reference::{
     bimamba_block as bimamba_block_reference, bimamba_block_backward,
 };
 use crate::bimamba_block::tests::{
-    Numbers, PRIME, assert_params_close, random_params, relative_error, to_f64,
+    DEVICE_SHARE, Numbers, PRIME, check_params, random_params, to_f64,
 };
 use crate::golden::assert_close;
 use crate::test_device::gpu;
-
-/// Share of a tensor's largest magnitude that a device's single precision may lose: as on the CPU, 2e-5, but with
-/// exponentials that WGSL promises to 3 + 2 |x| units in the last place instead of 1.
-pub(in crate::bimamba_block) const DEVICE_SHARE: f64 = 4e-5;
 
 /// Share that single precision may lose on the test device: on one whose products round their factors to TF32, eleven
 /// bits as f16's, what f16 may lose.
@@ -41,22 +37,6 @@ pub(in crate::bimamba_block) fn single_share() -> f64 {
         true => half_share(Precision::F16),
         false => DEVICE_SHARE,
     }
-}
-
-/// Compares the parameters' gradients: one by one, or as a whole where factors are rounded, because terms of a sum over
-/// positions are off by their share then, and may cancel in single parameters.
-pub(super) fn check_params(
-    what: &str,
-    sizes: BlockSizes,
-    dparams: &[f32],
-    expected: &[f64],
-    share: f64,
-) {
-    if share <= DEVICE_SHARE {
-        return assert_params_close(what, sizes, dparams, expected, share);
-    }
-    let error = relative_error(dparams, expected);
-    assert!(error <= share, "{what}: parameters off by {error:.1e}");
 }
 
 /// A call for every position.
