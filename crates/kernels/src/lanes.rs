@@ -141,8 +141,9 @@ pub(crate) trait Simd: Copy {
         x.abs().where_below(self.splat(TINY), self.zero(), x)
     }
 
-    /// `2^x`, relative error below 2e-7 (and below 1e-8 times `x` near 0, so that decays close to 1 are not
-    /// biased); infinite from 127.5 and, by level, 0 from -126.5 or from where even denormal numbers end.
+    /// `2^x`, relative error below 2e-7 (and below 8e-8 times `x` near 0, no more than `x` itself is rounded by, so that
+    /// decays close to 1 are not biased); by level, infinite from 127.5 or 128, and 0 from -126.5 or from where even
+    /// denormal numbers end.
     #[inline(always)]
     fn exp2(self, x: Self::Lanes) -> Self::Lanes {
         self.exp2_nonpositive(x.at_most(self.splat(128.0)))

@@ -345,8 +345,13 @@ impl OutputGradient for GivenGradient<'_> {
     const READ: bool = true;
 
     #[inline(always)]
-    fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
-        s.load(self.rows, row * self.stride + self.offset)
+    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2] {
+        [s.load(self.rows, row * self.stride + self.offset), s.zero()]
+    }
+
+    #[inline(always)]
+    fn of_parts<S: Simd>(&self, _s: S, [dy, _]: [S::Lanes; 2]) -> S::Lanes {
+        dy
     }
 }
 

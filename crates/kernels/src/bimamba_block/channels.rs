@@ -55,10 +55,14 @@ impl OutputGradient for GatedGradient<'_> {
     const READ: bool = true;
 
     #[inline(always)]
-    fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
+    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2] {
         let at = row * self.d_inner + self.channel;
-        let z = s.load(self.z, at);
-        s.load(self.dgated, at) * z * s.sigmoid(z)
+        [s.load(self.dgated, at), s.load(self.z, at)]
+    }
+
+    #[inline(always)]
+    fn of_parts<S: Simd>(&self, s: S, [dgated, z]: [S::Lanes; 2]) -> S::Lanes {
+        dgated * z * s.sigmoid(z)
     }
 }
 

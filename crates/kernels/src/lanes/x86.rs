@@ -5,6 +5,27 @@ use std::ops::{Add, Div, Mul, Sub};
 
 use super::{Lanes, Simd, WIDTH, proven};
 
+/// `2^(i / 16)`.
+#[expect(clippy::approx_constant, reason = "one of them is the root of 2")]
+const SIXTEENTH_POWERS: [f32; WIDTH] = [
+    1.0,
+    1.044_273_7,
+    1.090_507_7,
+    1.138_788_6,
+    1.189_207_1,
+    1.241_857_8,
+    1.296_839_6,
+    1.354_255_6,
+    1.414_213_5,
+    1.476_826_2,
+    1.542_210_8,
+    1.610_490_3,
+    1.681_792_9,
+    1.756_252_2,
+    1.834_008_1,
+    1.915_206_6,
+];
+
 /// Proof that the processor has AVX-512 (F, VL, BW, DQ), AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -56,11 +77,22 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn exp2_nonpositive(self, x: Avx512Lanes) -> Avx512Lanes {
-        // These instructions round and scale any argument; the remainder of an infinite one is 0.
-        let whole = proven!(_mm512_roundscale_ps::<0>(x.0));
-        let r = proven!(_mm512_reduce_ps::<0>(x.0));
-        let p = super::exp2_polynomial(self, Avx512Lanes(r));
-        Avx512Lanes(proven!(_mm512_scalef_ps(p.0, whole)))
+        // 2^x = 2^(x - r) (1 + r q(r)) with x - r rounded to sixteenths, so that the polynomial is short: q is a
+        // degree-2 minimax fit (Lawson iteration in f64) with error 7.6e-8 to (2^r - 1) / r for |r| <= 1/32. These
+        // instructions round and scale any argument; the remainder of an infinite one is 0.
+        const Q: [f32; 3] = [0.693_147_2, 0.240_233_56, 0.055_505_738];
+        // Adding 1.5 * 2^19 rounds to sixteenths in the low bits, of which the permutation reads four.
+        let sixteenth = self.splat(786_432.0) + x;
+        let whole = proven!(_mm512_roundscale_ps::<0x40>(x.0));
+        let r = Avx512Lanes(proven!(_mm512_reduce_ps::<0x40>(x.0)));
+        let q = self.splat(Q[2]).mul_add(r, self.splat(Q[1]));
+        let q = q.mul_add(r, self.splat(Q[0]));
+        let p = q.mul_add(r, self.splat(1.0));
+        let powers = self.load_array(&SIXTEENTH_POWERS).0;
+        proven!({
+            let power = _mm512_permutexvar_ps(_mm512_castps_si512(sixteenth.0), powers);
+            Avx512Lanes(_mm512_scalef_ps(_mm512_mul_ps(p.0, power), whole))
+        })
     }
 
     #[inline(always)]

@@ -11,8 +11,9 @@ use crate::lanes::{Lanes, Simd, WIDTH, sixteen_times};
 /// States handled together; `d_state` is padded to a multiple with states that stay zero.
 pub(crate) const GROUP: usize = 16;
 
-/// Positions between two removals of denormal numbers from the running state.
-const FLUSH_EVERY: usize = 16;
+/// Positions handled together: before each run of them denormal numbers are removed from the running state, and what the
+/// run reads from far away is read and prepared at once.
+const RUN: usize = 16;
 
 /// Where the step size of a position comes from.
 pub(crate) trait StepSize {
@@ -277,16 +278,27 @@ fn scan_into<D: StepSize, S: Simd, const READ: bool>(
     add: bool,
 ) {
     let d = s.load(channels.d, 0);
+    let n_row = rows.len();
+    let (mut deltas, mut us) = ([[0.0; WIDTH]; RUN], [[0.0; WIDTH]; RUN]);
     for group in 0..channels.n_group() {
         let a = group_of(channels.a, group);
         let mut h = load_group(s, state, group);
-        for time in 0..rows.len() {
-            let row = channels.row(&rows, time);
-            if time % FLUSH_EVERY == 0 {
+        for time in 0..n_row {
+            if time % RUN == 0 {
                 flush_group(s, &mut h);
+                // Rows of `u` lie far apart, which no processor foresees, and a step size is a long chain of
+                // instructions: loops that do nothing else wait for many of them at once.
+                for (ahead, u) in (time..n_row).zip(&mut us) {
+                    channels.u(s, channels.row(&rows, ahead)).store_array(u);
+                }
+                for (ahead, delta) in (time..n_row).zip(&mut deltas) {
+                    let row = channels.row(&rows, ahead);
+                    channels.step.at(s, row).0.store_array(delta);
+                }
             }
-            let (delta, _) = channels.step.at(s, row);
-            let u = channels.u(s, row);
+            let row = channels.row(&rows, time);
+            let delta = s.load_array(&deltas[time % RUN]);
+            let u = s.load_array(&us[time % RUN]);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             // Two sums, so that no chain of sixteen dependent additions forms.
@@ -312,7 +324,7 @@ fn scan_into<D: StepSize, S: Simd, const READ: bool>(
 
 /// Floats of thread scratch that [`scan_backward`] needs for a run of `n_row` rows.
 pub(crate) fn backward_scratch_len(n_row: usize) -> usize {
-    (2 * n_row + 1) * STATE + 3 * n_row * WIDTH
+    (2 * n_row + 1) * STATE + 4 * n_row * WIDTH
 }
 
 /// Where [`scan_backward`] puts its results; arrays per row are indexed from row 0.
@@ -342,7 +354,10 @@ pub(crate) struct ChannelGradients<'a> {
 pub(crate) trait OutputGradient {
     /// Whether somebody read the outputs; if not, the gradient is zero everywhere.
     const READ: bool;
-    fn at<S: Simd>(&self, s: S, row: usize) -> S::Lanes;
+    /// What the gradient at a row is made of, read from memory.
+    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2];
+    /// The gradient made of it.
+    fn of_parts<S: Simd>(&self, s: S, parts: [S::Lanes; 2]) -> S::Lanes;
 }
 
 /// The gradient of outputs that nobody read.
@@ -352,7 +367,12 @@ impl OutputGradient for Unread {
     const READ: bool = false;
 
     #[inline(always)]
-    fn at<S: Simd>(&self, s: S, _row: usize) -> S::Lanes {
+    fn read<S: Simd>(&self, s: S, _row: usize) -> [S::Lanes; 2] {
+        [s.zero(); 2]
+    }
+
+    #[inline(always)]
+    fn of_parts<S: Simd>(&self, s: S, _parts: [S::Lanes; 2]) -> S::Lanes {
         s.zero()
     }
 }
@@ -374,17 +394,29 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
     let (states, rest) = rest.split_at_mut((n_row + 1) * STATE);
     let (deltas, rest) = rest.split_at_mut(n_row * WIDTH);
     let (slopes, rest) = rest.split_at_mut(n_row * WIDTH);
+    let (us, rest) = rest.split_at_mut(n_row * WIDTH);
     let dys = &mut rest[..n_row * WIDTH];
     let d = s.load(channels.d, 0);
 
+    // As in `scan_into`, rows from far apart first; the gradient's parts wait in the place of what is made of them.
     for time in 0..n_row {
         let row = channels.row(&rows, time);
-        let (delta, slope) = channels.step.at(s, row);
-        delta.store(deltas, time * WIDTH);
-        slope.store(slopes, time * WIDTH);
+        channels.u(s, row).store(us, time * WIDTH);
         if G::READ {
-            s.flush_tiny(dout.at(s, row)).store(dys, time * WIDTH);
+            let [first, second] = dout.read(s, row);
+            first.store(dys, time * WIDTH);
+            second.store(slopes, time * WIDTH);
         }
+    }
+    for time in 0..n_row {
+        let at = time * WIDTH;
+        if G::READ {
+            let dy = dout.of_parts(s, [s.load(dys, at), s.load(slopes, at)]);
+            s.flush_tiny(dy).store(dys, at);
+        }
+        let (delta, slope) = channels.step.at(s, channels.row(&rows, time));
+        delta.store(deltas, at);
+        slope.store(slopes, at);
     }
 
     for group in 0..n_group {
@@ -393,11 +425,11 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
         store_group(&h, states, 0);
         for time in 0..n_row {
             let row = channels.row(&rows, time);
-            if time % FLUSH_EVERY == 0 {
+            if time % RUN == 0 {
                 flush_group(s, &mut h);
             }
             let delta = s.load(deltas, time * WIDTH);
-            let u = channels.u(s, row);
+            let u = s.load(us, time * WIDTH);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             let mut sums = [if group == 0 { d * u } else { s.zero() }, s.zero()];
@@ -427,11 +459,11 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
         let (mut gd, mut gbias) = (s.zero(), s.zero());
         for time in (0..n_row).rev() {
             let row = channels.row(&rows, time);
-            if time % FLUSH_EVERY == 0 {
+            if time % RUN == 0 {
                 flush_group(s, &mut gh);
             }
             let delta = s.load(deltas, time * WIDTH);
-            let u = channels.u(s, row);
+            let u = s.load(us, time * WIDTH);
             let dy = if G::READ {
                 s.load(dys, time * WIDTH)
             } else {
