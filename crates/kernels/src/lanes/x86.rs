@@ -80,6 +80,7 @@ impl Simd for Avx512 {
         // 2^x = 2^(x - r) (1 + r q(r)) with x - r rounded to sixteenths, so that the polynomial is short: q is a
         // degree-2 minimax fit (Lawson iteration in f64) with error 7.6e-8 to (2^r - 1) / r for |r| <= 1/32. These
         // instructions round and scale any argument; the remainder of an infinite one is 0.
+        #[expect(clippy::approx_constant, reason = "fitted, not ln 2")]
         const Q: [f32; 3] = [0.693_147_2, 0.240_233_56, 0.055_505_738];
         // Adding 1.5 * 2^19 rounds to sixteenths in the low bits, of which the permutation reads four.
         let sixteenth = self.splat(786_432.0) + x;
