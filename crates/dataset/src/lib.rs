@@ -58,7 +58,8 @@ pub use mask_prior::MaskPrior;
 pub use one_hot::{NO_BASE, base_code, one_hot};
 pub use prepared::{
     ContactSource, DATA_FILE_NAME, DataDescription, DataFile, FORMAT_VERSION, MANIFEST_FILE_NAME,
-    Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, write_prepared,
+    Manifest, PreparedReader, SourceFile, SplitCounts, describe_data, read_manifest,
+    write_prepared,
 };
 pub use region_file::RegionsLeftOut;
 pub use region_mask::{RegionCode, region_codes};

@@ -14,7 +14,7 @@ mod writer;
 pub use manifest::{
     ContactSource, DataDescription, DataFile, Manifest, SourceFile, SplitCounts, describe_data,
 };
-pub use reader::PreparedReader;
+pub use reader::{PreparedReader, read_manifest};
 pub use writer::write_prepared;
 
 pub(crate) use row::{RowLayout, batch_of, rows_per_batch};

@@ -187,7 +187,12 @@ impl ExampleSource for PreparedReader {
     }
 }
 
-fn read_manifest(folder: &Path) -> Result<Manifest, DatasetError> {
+/// What the data set in `folder` was made of, by its manifest alone.
+///
+/// # Errors
+/// [`DatasetError::NoManifest`] as after an interrupted preparation; [`DatasetError::NotPrepared`] when the manifest is
+/// unreadable; [`DatasetError::PreparedVersion`].
+pub fn read_manifest(folder: &Path) -> Result<Manifest, DatasetError> {
     /// All that a manifest of any version has.
     #[derive(serde::Deserialize)]
     struct Version {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dataset::Manifest;
+use dataset::read_manifest;
 use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
@@ -318,10 +318,7 @@ impl Runner<'_> {
     fn compare_inputs(&self, cell: &Cell, folder: &Path) -> Result<(), RunError> {
         let path = folder.join(DATA_FOLDER);
         // What is missing or damaged there, the cell's own process says.
-        let Ok(bytes) = std::fs::read(path.join(dataset::MANIFEST_FILE_NAME)) else {
-            return Ok(());
-        };
-        let Ok(manifest) = serde_json::from_slice::<Manifest>(&bytes) else {
+        let Ok(manifest) = read_manifest(&path) else {
             return Ok(());
         };
         let data = cell.config_in(self.folder).data;
