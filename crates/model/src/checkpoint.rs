@@ -6,6 +6,7 @@ mod pretrained;
 mod released;
 mod released_config;
 mod released_values;
+mod seal;
 mod state_dict;
 
 use std::collections::HashMap;
@@ -23,6 +24,7 @@ pub use pretrained::with_pretrained;
 pub use released::{ReleasedName, released_names};
 pub use released_config::released_config;
 pub use released_values::import_values;
+pub use seal::{is_sealed, seal};
 pub(crate) use state_dict::parse_safetensors;
 pub use state_dict::{NamedTensor, StateDict, read_state_dict};
 
@@ -117,7 +119,7 @@ pub fn save_through(
     }
     let text = serde_json::to_string(meta)
         .map_err(|error| format_error(format!("describing it: {error}")))?;
-    let metadata = HashMap::from([(META.to_owned(), text)]);
+    let metadata = HashMap::from([(META.to_owned(), seal(&text, &views))]);
     let file = safetensors::serialize(views, Some(metadata))
         .map_err(|error| format_error(format!("laying it out: {error}")))?;
     write_atomic(path, |temporary| write(temporary, &file))
@@ -135,6 +137,18 @@ pub fn load(path: &Path, device: &Device) -> Result<(Network, CheckpointMeta), M
     Ok((network, meta))
 }
 
+/// As [`load`], for an experiment with these settings.
+///
+/// # Errors
+/// As [`load`], and [`ModelError::ConfigMismatch`] with every field in which the checkpoint differs.
+pub fn load_for(
+    path: &Path,
+    config: &NetworkConfig,
+    device: &Device,
+) -> Result<(Network, CheckpointMeta), ModelError> {
+    load_if(path, config, device, |_| true)
+}
+
 /// As [`load_for`], for an experiment whose windows may be of another length than those trained on: settings that only
 /// tell the window (`promoter`, `n_positions`, `filter_length`, `crop`, `n_bins`) are taken from `config`.
 ///
@@ -144,22 +158,33 @@ pub fn load_for_window(
     path: &Path,
     config: &NetworkConfig,
     device: &Device,
-) -> Result<Network, ModelError> {
+) -> Result<(Network, CheckpointMeta), ModelError> {
     const WINDOW_FIELDS: [&str; 5] = ["promoter", "n_positions", "filter_length", "crop", "n_bins"];
+    load_if(path, config, device, |difference| {
+        let field = difference.split(' ').next().unwrap_or(difference);
+        !WINDOW_FIELDS.contains(&field)
+    })
+}
+
+/// The network of a checkpoint with these settings, from which its own differ in nothing that counts.
+fn load_if(
+    path: &Path,
+    config: &NetworkConfig,
+    device: &Device,
+    counts: impl Fn(&str) -> bool,
+) -> Result<(Network, CheckpointMeta), ModelError> {
     let bytes = read(path)?;
     let meta = parse_meta(path, &bytes)?;
     let mut differences = meta.config.differences(config);
-    differences.retain(|line| {
-        let field = line.split(' ').next().unwrap_or(line);
-        !WINDOW_FIELDS.contains(&field)
-    });
+    differences.retain(|line| counts(line));
     if !differences.is_empty() {
         return Err(ModelError::ConfigMismatch {
             path: path.to_owned(),
             differences,
         });
     }
-    build(path, &bytes, config, device)
+    let network = build(path, &bytes, config, device)?;
+    Ok((network, meta))
 }
 
 /// The network of these settings with the values of a file, which must hold exactly its parameters.
@@ -203,27 +228,6 @@ fn build(
     network.with_parameters(values)
 }
 
-/// As [`load`], for an experiment with these settings.
-///
-/// # Errors
-/// As [`load`], and [`ModelError::ConfigMismatch`] with every field in which the checkpoint differs.
-pub fn load_for(
-    path: &Path,
-    config: &NetworkConfig,
-    device: &Device,
-) -> Result<(Network, CheckpointMeta), ModelError> {
-    let meta = read_meta(path)?;
-    let differences = meta.config.differences(config);
-    if differences.is_empty() {
-        load(path, device)
-    } else {
-        Err(ModelError::ConfigMismatch {
-            path: path.to_owned(),
-            differences,
-        })
-    }
-}
-
 /// What a checkpoint says about itself, without building the network.
 ///
 /// # Errors
@@ -254,19 +258,27 @@ fn read(path: &Path) -> Result<Vec<u8>, ModelError> {
     })
 }
 
+/// What the file says about itself, once its tensors are those that were written with that.
 fn parse_meta(path: &Path, bytes: &[u8]) -> Result<CheckpointMeta, ModelError> {
     let format_error = |message: String| ModelError::Format {
         path: path.to_owned(),
         message,
     };
-    let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| {
+    let truncated = |error| {
         format_error(format!(
             "not a whole safetensors file ({error}); was it truncated?"
         ))
-    })?;
+    };
+    let (_, header) = SafeTensors::read_metadata(bytes).map_err(truncated)?;
     let text = header.metadata().as_ref().and_then(|metadata| metadata.get(META)).ok_or_else(|| {
         format_error("it holds no settings of this program; released weights are read with `seq2exp import`".to_owned())
     })?;
+    let file = SafeTensors::deserialize(bytes).map_err(truncated)?;
+    if !is_sealed(text, &file) {
+        return Err(format_error(
+            "it is not as it was written, its SHA-256 is another; it is damaged or was changed, take a good copy".to_owned(),
+        ));
+    }
     serde_json::from_str(text)
         .map_err(|error| format_error(format!("its settings cannot be read ({error})")))
 }
@@ -380,6 +392,33 @@ mod tests {
             load(&path, &device),
             Err(ModelError::Format { .. })
         ));
+    }
+
+    #[test]
+    fn load_overwritten_bytes_are_damage() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        let device = Device::flex();
+        let config = small(NetworkKind::Caduceus);
+        let network = Network::init(&config, 2, &device).unwrap();
+        let mut meta = CheckpointMeta::new(config);
+        meta.seed = 22;
+        save(&path, &network, &meta).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        // The settings are a string inside the header, so their quotes are escaped.
+        let seed = br#"\"seed\":22,"#;
+        let found = bytes.windows(seed.len()).position(|text| text == seed);
+        let last_digit = found.unwrap() + seed.len() - 2;
+        for place in [last_digit, bytes.len() - 40, bytes.len() - 1] {
+            let mut damaged = bytes.clone();
+            damaged[place] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            let error = load(&path, &device).unwrap_err().to_string();
+            assert!(
+                error.contains("model.safetensors: it is not as it was written"),
+                "{place}: {error}"
+            );
+        }
     }
 
     #[test]

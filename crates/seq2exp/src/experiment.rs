@@ -82,7 +82,7 @@ impl TrainedNetworks {
     fn load(
         seeds: &[u64],
         folder: &Path,
-        load: impl Fn(&Path) -> Result<Network, RunError>,
+        load: impl Fn(&Path) -> Result<(Network, CheckpointMeta), RunError>,
     ) -> Result<Self, RunError> {
         let mut digest = Sha256::new();
         let mut networks = Vec::with_capacity(seeds.len());
@@ -98,8 +98,8 @@ impl TrainedNetworks {
                     false => RunError::NotTrained { path },
                 });
             }
-            check_seed(&path, seed, &seed_folder)?;
-            let network = load(&path).map_err(|error| with_remedy(error, &seed_folder))?;
+            let (network, meta) = load(&path).map_err(|error| with_remedy(error, &seed_folder))?;
+            check_seed(&path, &meta, seed)?;
             let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
             digest.update(&bytes);
             networks.push((seed, network));
@@ -113,18 +113,17 @@ impl TrainedNetworks {
     }
 }
 
-/// Refuses the network of another seed; one that was imported has none.
+/// Refuses the network of another seed in the file `path`; one that was imported has none.
 ///
 /// # Errors
-/// [`RunError::OtherSeed`]; [`RunError::BadNetwork`] for a damaged file.
-pub(crate) fn check_seed(path: &Path, seed: u64, folder: &Path) -> Result<(), RunError> {
-    let meta = checkpoint::read_meta(path).map_err(|error| with_remedy(error.into(), folder))?;
+/// [`RunError::OtherSeed`].
+pub(crate) fn check_seed(path: &Path, meta: &CheckpointMeta, seed: u64) -> Result<(), RunError> {
     if meta.manifest_digest.is_some() && meta.seed != seed {
         return Err(RunError::OtherSeed {
             path: path.to_path_buf(),
             found: meta.seed,
             expected: seed,
-            folder: folder.to_path_buf(),
+            folder: path.parent().unwrap_or(Path::new(".")).to_path_buf(),
         });
     }
     Ok(())
@@ -348,7 +347,7 @@ impl Experiment {
                 true => Err(RunError::OtherData {
                     path: path.to_path_buf(),
                 }),
-                false => Ok(network),
+                false => Ok((network, meta)),
             }
         })
     }
@@ -361,8 +360,11 @@ impl Experiment {
     pub fn networks_of(&self, run: &Path) -> Result<TrainedNetworks, RunError> {
         let device = &self.machine.device.device;
         TrainedNetworks::load(&read_config(run)?.seeds, run, |path| {
-            let network = checkpoint::load_for_window(path, &self.config.model, device)?;
-            Ok(network)
+            Ok(checkpoint::load_for_window(
+                path,
+                &self.config.model,
+                device,
+            )?)
         })
     }
 

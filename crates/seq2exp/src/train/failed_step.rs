@@ -101,6 +101,6 @@ impl FailedStep<'_> {
             "model": run.meta.config,
             "train": run.config,
         });
-        write_tensors(path, &tensors, HEADER_KEY, header.to_string())
+        write_tensors(path, &tensors, HEADER_KEY, &header.to_string())
     }
 }

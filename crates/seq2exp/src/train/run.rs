@@ -228,10 +228,9 @@ impl TrainRun<'_> {
                 folder: self.folder.to_path_buf(),
             });
         }
-        check_seed(&path, self.meta.seed, self.folder)?;
-        checkpoint::load_for(&path, &self.meta.config, &self.device.device)
+        let (_, meta) = checkpoint::load_for(&path, &self.meta.config, &self.device.device)
             .map_err(|error| with_remedy(error.into(), self.folder))?;
-        Ok(())
+        check_seed(&path, &meta, self.meta.seed)
     }
 
     fn file(&self, name: &str) -> PathBuf {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use model::checkpoint::is_sealed;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -139,7 +140,7 @@ impl TrainState {
                 tensors.push(StoredTensor::f32(name, &parameter.shape, values));
             }
         }
-        write_tensors(path, &tensors, HEADER_KEY, header)
+        write_tensors(path, &tensors, HEADER_KEY, &header)
     }
 
     /// Reads the state of a run with the same `identity`; fields named in `free` may differ.
@@ -163,6 +164,11 @@ impl TrainState {
             .as_ref()
             .and_then(|entries| entries.get(HEADER_KEY))
             .ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if !is_sealed(text, &file) {
+            let message = "it is not as it was written, its SHA-256 is another";
+            return Err(damaged(message.to_string()));
+        }
         let header: Header =
             serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
         if header.format != FORMAT {
@@ -178,7 +184,6 @@ impl TrainState {
                 differences,
             });
         }
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
         let tensor = |part: &str, name: &str| -> Result<(Vec<usize>, Vec<f32>), RunError> {
             let view = file
                 .tensor(&format!("{part}.{name}"))
@@ -340,6 +345,24 @@ mod tests {
                 .to_string();
             assert!(error.contains("resume.safetensors"), "{error}");
         }
+    }
+
+    #[test]
+    fn read_of_overwritten_values_is_an_error() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("resume.safetensors");
+        state().write(&path, &Value::Null).expect("written");
+        let mut bytes = fs::read(&path).expect("readable");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&path, &bytes).expect("writable");
+        let error = TrainState::read(&path, &Value::Null, &[])
+            .expect_err("overwritten")
+            .to_string();
+        assert!(
+            error.contains("resume.safetensors") && error.contains("not as it was written"),
+            "{error}"
+        );
     }
 
     #[test]

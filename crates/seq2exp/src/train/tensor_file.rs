@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::path::Path;
 
+use model::checkpoint::seal;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensorError};
 
@@ -45,7 +46,7 @@ impl StoredTensor {
     }
 }
 
-/// Writes `tensors`, and `text` under `key` of the file's metadata; the file there before survives a failure.
+/// Writes `tensors`, and `text`, a sealed JSON object, under `key` of the file's metadata; the file there before survives a failure.
 ///
 /// # Errors
 /// [`RunError::Genome`] when the file cannot be written; [`RunError::BadState`] when a shape does not fit its values.
@@ -53,7 +54,7 @@ pub(super) fn write_tensors(
     path: &Path,
     tensors: &[StoredTensor],
     key: &str,
-    text: String,
+    text: &str,
 ) -> Result<(), RunError> {
     let damaged = |error: SafeTensorError| RunError::BadState {
         path: path.to_path_buf(),
@@ -67,7 +68,7 @@ pub(super) fn write_tensors(
         })
         .collect::<Result<Vec<_>, SafeTensorError>>()
         .map_err(damaged)?;
-    let metadata = HashMap::from([(key.to_string(), text)]);
+    let metadata = HashMap::from([(key.to_string(), seal(text, &views))]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(damaged)?;
     Ok(genome::write_atomic(path, |file| file.write_all(&bytes))?)
 }
