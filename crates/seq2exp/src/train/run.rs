@@ -125,10 +125,8 @@ impl TrainRun<'_> {
             }
         };
         let mut records = RecordFile::open(&self.file(RECORD_FILE), is_kept)?;
-        let genes_per_step = self.config.genes_per_step() as u64;
-        let steps_at_once = (VISITS_AT_ONCE / genes_per_step.max(1)).max(1);
-        let mut visits = Vec::new().into_iter();
-        let mut loader = self.loader(&[])?;
+        let genes_per_step = self.config.genes_per_step().max(1) as u64;
+        let steps_at_once = (VISITS_AT_ONCE / genes_per_step).max(1);
         let interval = self.config.validation_interval(order.n_genes());
         let epoch_of = |step: u64| (step * genes_per_step) as f64 / order.n_genes() as f64;
         let label = format!("train seed {}", self.meta.seed);
@@ -142,59 +140,57 @@ impl TrainRun<'_> {
                 &progress,
             )?;
         }
-        for begun in steps_before..self.config.steps {
-            if visits.len() == 0 {
-                let end = self.config.steps.min(begun + steps_at_once);
-                let ahead = order.visits(begun * genes_per_step, end * genes_per_step);
-                loader = self.loader(&ahead)?;
-                visits = ahead.into_iter();
-            }
-            let of_step: Vec<Visit> = visits.by_ref().take(self.config.genes_per_step()).collect();
-            let lr = self.config.schedule().at(trainee.progress.step);
-            let updated = self.step(&mut trainee, lr, &of_step, &order, &mut loader)?;
-            let Some((losses, gradient_norm)) = updated else {
-                self.save(&trainee)?;
-                return Err(RunError::Interrupted {
-                    signal: self.interrupt.requested().unwrap_or(Signal::Interrupt),
-                    remedy: self.how_to_continue(trainee.progress.step),
-                });
-            };
-            let step = trainee.progress.step;
-            records.append(&Record::Step(StepRecord {
-                step,
-                epoch: epoch_of(step),
-                lr,
-                loss: losses.total,
-                prediction_loss: losses.prediction,
-                kl: losses.kl,
-                random_mask_loss: losses.random_mask,
-                gradient_norm,
-            }))?;
-            let kl = losses.kl.map_or(String::new(), |kl| format!(" kl {kl:.3}"));
-            progress.advance(1, &format!("loss {:.4}{kl} lr {lr:.2e}", losses.total));
-            let is_validation_due = step % interval == 0 || step == self.config.steps;
-            let interrupted = self.interrupt.requested();
-            trainee.progress.is_validation_pending = is_validation_due;
-            if is_validation_due
-                || step % self.config.checkpoint_every == 0
-                || interrupted.is_some()
-            {
-                self.save(&trainee)?;
-            }
-            if let Some(signal) = interrupted {
-                return Err(RunError::Interrupted {
-                    signal,
-                    remedy: self.how_to_continue(step),
-                });
-            }
-            if is_validation_due {
-                self.validate(
-                    &mut trainee,
-                    &validation_genes,
-                    epoch_of(step),
-                    &mut records,
-                    &progress,
-                )?;
+        for begun in (steps_before..self.config.steps).step_by(steps_at_once as usize) {
+            let end = self.config.steps.min(begun + steps_at_once);
+            let visits = order.visits(begun * genes_per_step, end * genes_per_step);
+            let mut loader = self.loader(&visits)?;
+            for of_step in visits.chunks(genes_per_step as usize) {
+                let lr = self.config.schedule().at(trainee.progress.step);
+                let updated = self.step(&mut trainee, lr, of_step, &order, &mut loader)?;
+                let Some((losses, gradient_norm)) = updated else {
+                    self.save(&trainee)?;
+                    return Err(RunError::Interrupted {
+                        signal: self.interrupt.requested().unwrap_or(Signal::Interrupt),
+                        remedy: self.how_to_continue(trainee.progress.step),
+                    });
+                };
+                let step = trainee.progress.step;
+                records.append(&Record::Step(StepRecord {
+                    step,
+                    epoch: epoch_of(step),
+                    lr,
+                    loss: losses.total,
+                    prediction_loss: losses.prediction,
+                    kl: losses.kl,
+                    random_mask_loss: losses.random_mask,
+                    gradient_norm,
+                }))?;
+                let kl = losses.kl.map_or(String::new(), |kl| format!(" kl {kl:.3}"));
+                progress.advance(1, &format!("loss {:.4}{kl} lr {lr:.2e}", losses.total));
+                let is_validation_due = step % interval == 0 || step == self.config.steps;
+                let interrupted = self.interrupt.requested();
+                trainee.progress.is_validation_pending = is_validation_due;
+                if is_validation_due
+                    || step % self.config.checkpoint_every == 0
+                    || interrupted.is_some()
+                {
+                    self.save(&trainee)?;
+                }
+                if let Some(signal) = interrupted {
+                    return Err(RunError::Interrupted {
+                        signal,
+                        remedy: self.how_to_continue(step),
+                    });
+                }
+                if is_validation_due {
+                    self.validate(
+                        &mut trainee,
+                        &validation_genes,
+                        epoch_of(step),
+                        &mut records,
+                        &progress,
+                    )?;
+                }
             }
         }
         let best = trainee.progress.best.ok_or_else(|| RunError::BadState {
