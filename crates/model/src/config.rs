@@ -479,12 +479,19 @@ impl NetworkConfig {
         }
     }
 
-    /// The fields, by dotted path, in which two configs differ, each with both values.
+    /// Fields that name files which only the first weights come from.
+    pub const PATH_FIELDS: [&str; 2] = ["generator", "pretrained"];
+
+    /// The fields, by dotted path, in which two configs differ, each with both values, [`PATH_FIELDS`](Self::PATH_FIELDS)
+    /// left out: files may be moved, and a trained network has its own weights.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut differences = Vec::new();
-        // Through text, so that an f32 shows its short form.
         let value = |config: &Self| {
-            serde_json::to_string(config).and_then(|text| serde_json::from_str::<Value>(&text))
+            // Through text, so that an f32 shows its short form.
+            let text = serde_json::to_string(config)?;
+            let mut fields: Map<String, Value> = serde_json::from_str(&text)?;
+            fields.retain(|name, _| !Self::PATH_FIELDS.contains(&name.as_str()));
+            serde_json::Result::Ok(Value::Object(fields))
         };
         if let (Ok(a), Ok(b)) = (value(self), value(other)) {
             compare("", &a, &b, &mut differences);

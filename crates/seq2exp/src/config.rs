@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::overrides::{apply_override, name_override};
 use crate::discover::DiscoverConfig;
 use crate::error::RunError;
+use crate::saved_paths::follow_move;
 use crate::setting_limits::size_problems;
 use crate::track_settings::connect_tracks;
 use crate::train::TrainConfig;
@@ -27,6 +28,10 @@ pub struct ExperimentConfig {
     /// One network is trained per seed; the published results use 2, 22, 222, 2222 and 22222.
     #[serde(default = "default_seeds")]
     pub seeds: Vec<u64>,
+    /// The folder of the run that saved these settings, written by the program. A file that is not where they name it
+    /// is then looked for at the same place relative to the folder that they are read from. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub saved_in: Option<PathBuf>,
     /// Files, windows and splits.
     pub data: DataConfig,
     /// The network.
@@ -109,6 +114,7 @@ impl ExperimentConfig {
         };
         write_out_released(&mut table).map_err(invalid)?;
         let folder = folder_of(path)?;
+        follow_move(&mut table, &folder);
         resolve_model(&mut table, &folder);
         let written = match table.get("model") {
             Some(toml::Value::Table(model)) => model.clone(),
@@ -299,7 +305,7 @@ pub(crate) fn resolve_model(table: &mut toml::Table, folder: &Path) {
     let Some(toml::Value::Table(model)) = table.get_mut("model") else {
         return;
     };
-    for key in MODEL_PATHS {
+    for key in NetworkConfig::PATH_FIELDS {
         if let Some(toml::Value::String(text)) = model.get_mut(key) {
             // Joining with an absolute path gives that path; an empty one is a mistake that validation names.
             if let Some(joined) = folder.join(&*text).to_str().filter(|_| !text.is_empty()) {
@@ -308,9 +314,6 @@ pub(crate) fn resolve_model(table: &mut toml::Table, folder: &Path) {
         }
     }
 }
-
-/// Fields of networks that are paths.
-const MODEL_PATHS: [&str; 2] = ["generator", "pretrained"];
 
 /// The key that stands for the files of the released data set.
 fn released_of(table: &toml::Table) -> Option<&toml::Value> {

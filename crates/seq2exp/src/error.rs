@@ -341,6 +341,19 @@ pub enum RunError {
         /// Each input file or setting that differs.
         changes: Vec<String>,
     },
+    /// Input files are not where the settings of an earlier run name them.
+    #[error(
+        "{source}; they are looked for where {} names them: put them back, move the run and its inputs together, or correct \
+         the paths there",
+        config.display()
+    )]
+    MovedInputs {
+        /// The settings of the run.
+        config: PathBuf,
+        /// The missing files.
+        #[source]
+        source: dataset::DatasetError,
+    },
     /// A table that this tool wrote cannot be read back.
     #[error("{}:{line}: {message}", path.display())]
     BadTable {

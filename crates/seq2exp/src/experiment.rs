@@ -9,12 +9,13 @@ use dataset::{
     ContactSource, DataConfig, DatasetError, ExampleReader, ExampleSource, PreparedReader,
     write_prepared,
 };
+use genome::{ChromSizes, Reference};
 use model::checkpoint::{self, CheckpointMeta};
 use model::{ModelError, Network};
 use sha2::{Digest, Sha256};
 
 use crate::allocator::keep_freed_memory;
-use crate::config::ExperimentConfig;
+use crate::config::{ExperimentConfig, folder_of};
 use crate::device::OpenDevice;
 use crate::discover::Provenance;
 use crate::error::RunError;
@@ -53,6 +54,8 @@ pub struct Experiment {
     config: ExperimentConfig,
     folder: RunFolder,
     machine: Machine,
+    /// Whether the settings are those saved in the folder.
+    is_reopened: bool,
     /// Set once the input files were compared with the prepared data set.
     compared: OnceLock<()>,
 }
@@ -203,6 +206,7 @@ impl Experiment {
             config,
             folder,
             machine,
+            is_reopened: existing == Existing::Read,
             compared: OnceLock::new(),
         };
         let is_begun = |seed: &u64| experiment.seed_folder(*seed).join(STATE_FILE).exists();
@@ -291,6 +295,7 @@ impl Experiment {
             ..
         } = &self.machine;
         prepare_data(&self.config.data, &folder, changed, interrupt, *progress)
+            .map_err(|error| self.moved(error))
     }
 
     fn is_trained(&self) -> bool {
@@ -368,6 +373,37 @@ impl Experiment {
         })
     }
 
+    /// The chromosomes of the genome, from the prepared data set, or from the genome's file for one of an earlier version
+    /// that does not hold them.
+    ///
+    /// # Errors
+    /// What the file causes.
+    pub fn chrom_sizes(&self, prepared: &PreparedReader) -> Result<ChromSizes, RunError> {
+        let sizes = &prepared.manifest().description.chrom_sizes;
+        if !sizes.is_empty() {
+            return Ok(ChromSizes::new(sizes.clone()));
+        }
+        let path = &self.config.data.genome;
+        if !path.exists() {
+            let missing = vec![("genome".to_string(), path.clone())];
+            return Err(self.moved(DatasetError::MissingFiles { missing }.into()));
+        }
+        Ok(Reference::open(path)?.chrom_sizes().clone())
+    }
+
+    /// Says where the settings of an earlier run name files that are not there.
+    pub(crate) fn moved(&self, error: RunError) -> RunError {
+        match error {
+            RunError::Dataset(source @ DatasetError::MissingFiles { .. }) if self.is_reopened => {
+                RunError::MovedInputs {
+                    config: self.folder.file(CONFIG_FILE),
+                    source,
+                }
+            }
+            other => other,
+        }
+    }
+
     /// Where results of these networks come from, for the headers of output files.
     pub fn provenance(&self, networks: &TrainedNetworks, prepared: &PreparedReader) -> Provenance {
         let description = &prepared.manifest().description;
@@ -411,7 +447,11 @@ pub(crate) fn open_folder(
 ) -> Result<RunFolder, RunError> {
     let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
     let free: Vec<&str> = free.iter().map(String::as_str).collect();
-    RunFolder::open(output, &config.to_toml()?, existing, &free)
+    let saved = ExperimentConfig {
+        saved_in: Some(folder_of(&output.join(CONFIG_FILE))?),
+        ..config.clone()
+    };
+    RunFolder::open(output, &saved.to_toml()?, existing, &free)
 }
 
 /// Whether the training of one of these seeds has left a network or a state in the run at `folder`.

@@ -36,6 +36,7 @@ pub mod recovery;
 pub mod report;
 pub mod ridge;
 pub mod run_folder;
+mod saved_paths;
 pub mod schedule;
 mod setting_limits;
 pub mod simulate;

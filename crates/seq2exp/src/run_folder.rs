@@ -1,12 +1,16 @@
 //! The folder a run writes to: one run at a time, one configuration for ever.
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use toml::{Table, Value};
+
 use crate::difference::differing_fields;
 use crate::error::RunError;
 use crate::output_folder::FolderKind;
+use crate::saved_paths::{SAVED_IN, moved, replace_paths, saved_in};
 
 /// The resolved configuration inside a run folder.
 pub const CONFIG_FILE: &str = "config.toml";
@@ -39,7 +43,9 @@ impl RunFolder {
     /// Opens `path` for one run of the resolved configuration `config_toml`, which is saved in it.
     ///
     /// The folder is made when absent. Keys named in `ignored` (dotted, for example `train.loader_threads`) may differ
-    /// from the configuration the folder already holds, because they do not change any result.
+    /// from the configuration the folder already holds, because they do not change any result. So may the places of
+    /// input files, whose content is compared when the data are opened, and that of another network when it lies
+    /// where the folder's configuration names it after both were moved. A run that goes on saves the new ones.
     ///
     /// # Errors
     /// - [`RunError::FolderInUse`] when another process runs in it
@@ -91,8 +97,14 @@ impl RunFolder {
                         differences,
                     });
                 }
-                if existing == Existing::Refuse {
-                    return Err(RunError::FolderOccupied { path });
+                match existing {
+                    Existing::Refuse => return Err(RunError::FolderOccupied { path }),
+                    Existing::Continue if found != config_toml => {
+                        genome::write_atomic(&config_path, |file| {
+                            file.write_all(config_toml.as_bytes())
+                        })?
+                    }
+                    Existing::Continue | Existing::Read => {}
                 }
             }
         }
@@ -172,25 +184,54 @@ pub(crate) fn lock(folder: &Path) -> Result<File, RunError> {
     Ok(file)
 }
 
+/// The settings in which the configuration of the file `path` differs from the expected one.
 fn differences(
     path: &Path,
     found: &str,
     expected: &str,
     ignored: &[&str],
 ) -> Result<Vec<String>, RunError> {
-    let parse = |text: &str| {
-        let table: toml::Table =
-            text.parse()
-                .map_err(|source: toml::de::Error| RunError::ConfigSyntax {
-                    path: path.to_path_buf(),
-                    message: source.to_string().trim_end().to_string(),
-                })?;
-        serde_json::to_value(table).map_err(|source| RunError::ConfigSyntax {
-            path: path.to_path_buf(),
-            message: source.to_string(),
-        })
+    let syntax = |message: String| RunError::ConfigSyntax {
+        path: path.to_path_buf(),
+        message,
     };
-    Ok(differing_fields(&parse(found)?, &parse(expected)?, ignored))
+    let parse = |text: &str| {
+        text.parse::<Table>()
+            .map_err(|source| syntax(source.to_string().trim_end().to_string()))
+    };
+    let (mut found, mut expected) = (parse(found)?, parse(expected)?);
+    compare_moved(&mut found, &expected);
+    for settings in [&mut found, &mut expected] {
+        settings.remove(SAVED_IN);
+        if let Some(data) = settings.get_mut("data") {
+            replace_paths(data, &mut |_| Some(PathBuf::new()));
+        }
+    }
+    let to_json = |table| serde_json::to_value(table).map_err(|error| syntax(error.to_string()));
+    Ok(differing_fields(
+        &to_json(found)?,
+        &to_json(expected)?,
+        ignored,
+    ))
+}
+
+/// Makes the paths of `found` those of `expected` where they are the same after a move of the folder.
+fn compare_moved(found: &mut Table, expected: &Table) {
+    let (Some(before), Some(after)) = (saved_in(found), saved_in(expected)) else {
+        return;
+    };
+    let mut paths = HashSet::new();
+    let mut expected = Value::Table(expected.clone());
+    replace_paths(&mut expected, &mut |path| {
+        paths.insert(path.to_path_buf());
+        None
+    });
+    for (_, value) in found.iter_mut() {
+        replace_paths(value, &mut |path| {
+            let moved = moved(path, &before, &after)?;
+            (!paths.contains(path) && paths.contains(&moved)).then_some(moved)
+        });
+    }
 }
 
 #[cfg(test)]
@@ -262,6 +303,37 @@ mod tests {
             fs::read_to_string(outer.path().join(CONFIG_FILE)).expect("kept"),
             CONFIG
         );
+    }
+
+    #[test]
+    fn folder_moved_with_its_inputs_is_the_same_run() {
+        let outer = tempfile::tempdir().expect("a temporary folder");
+        let config = |project: &str, network: &str, folder: &Path| {
+            format!(
+                "saved_in = '{}'\n[data]\ngenome = '{project}/genome.fa'\n[model]\ngenerator = '{network}'\n",
+                folder.display()
+            )
+        };
+        let old = config("/old", "/old/out/soft", Path::new("/old/out/x"));
+        let folder = outer.path().join("out/x");
+        drop(open(&folder, &old, Existing::Refuse).expect("a new folder"));
+        let project = outer.path().display().to_string();
+        let new = config(&project, &format!("{project}/out/soft"), &folder);
+        drop(open(&folder, &new, Existing::Continue).expect("the same run"));
+        let saved = || fs::read_to_string(folder.join(CONFIG_FILE)).expect("written");
+        assert_eq!(saved(), new);
+        // Input files may lie anywhere, another network only where the move has brought it.
+        let elsewhere = config("/mnt", &format!("{project}/out/soft"), &folder);
+        drop(open(&folder, &elsewhere, Existing::Continue).expect("the same run"));
+        let other = config(&project, "/other/soft", &folder);
+        let error = open(&folder, &other, Existing::Continue)
+            .expect_err("another network")
+            .to_string();
+        assert!(
+            error.contains("model.generator") && !error.contains("genome"),
+            "{error}"
+        );
+        assert_eq!(saved(), elsewhere);
     }
 
     #[test]

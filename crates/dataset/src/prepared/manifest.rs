@@ -81,6 +81,9 @@ pub struct DataDescription {
     /// Files of regions some of which lie on chromosomes that the genome does not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions_left_out: Vec<RegionsLeftOut>,
+    /// Name and length in bases of each chromosome of the genome, in its order; none in data sets of earlier versions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chrom_sizes: Vec<(String, u64)>,
 }
 
 /// One input file.
@@ -197,6 +200,11 @@ impl DataDescription {
             left_out: SkipCounts::of(reader.skipped()),
             skipped: reader.skipped().to_vec(),
             regions_left_out: reader.regions_left_out().to_vec(),
+            chrom_sizes: reader
+                .chrom_sizes()
+                .iter()
+                .map(|(chrom, length)| (chrom.to_string(), length))
+                .collect(),
         }
     }
 
@@ -209,6 +217,7 @@ impl DataDescription {
         content.settings.keep_content();
         // They follow from the files and the settings.
         content.regions_left_out.clear();
+        content.chrom_sizes.clear();
         for source in &mut content.sources {
             source.path = PathBuf::new();
         }

@@ -1,7 +1,7 @@
 //! `seq2exp discover`.
 
 use anyhow::{Result, bail};
-use dataset::{ExampleReader, ExampleSource};
+use dataset::ExampleSource;
 
 use crate::cli::FolderArgs;
 use crate::commands::machine;
@@ -33,7 +33,7 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
     if !config.model.has_mask() {
         return Ok(None);
     }
-    let chrom_sizes = ExampleReader::open(&config.data)?.chrom_sizes().clone();
+    let chrom_sizes = experiment.chrom_sizes(&prepared)?;
     let provenance = experiment.provenance(&networks, &prepared);
     let mut writer = DiscoveryWriter::create(
         experiment.path(),

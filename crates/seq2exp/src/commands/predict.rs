@@ -13,6 +13,7 @@ use genome::refuse_input_as_output;
 use crate::cli::PredictArgs;
 use crate::commands::machine;
 use crate::ensemble::EnsemblePredictions;
+use crate::error::RunError;
 use crate::experiment::Experiment;
 use crate::predictions_table::write_predictions_table;
 use crate::run_folder::CONFIG_FILE;
@@ -29,7 +30,13 @@ pub fn execute(args: &PredictArgs) -> Result<()> {
     let source: Arc<dyn ExampleSource> = match &args.genes {
         Some(genes) => {
             let seen = TrainedGenes::new(&prepared);
-            let source = other_genes(&experiment.config().data, genes, &prepared)?;
+            let source =
+                other_genes(&experiment.config().data, genes, &prepared).map_err(|error| {
+                    match genes.exists() {
+                        true => experiment.moved(error),
+                        false => error,
+                    }
+                })?;
             if let Some(note) = seen.note(&source) {
                 eprintln!("note     {note}; column split says which");
             }
@@ -75,7 +82,7 @@ fn other_genes(
     config: &DataConfig,
     genes: &Path,
     prepared: &PreparedReader,
-) -> Result<ExampleReader> {
+) -> Result<ExampleReader, RunError> {
     let config = DataConfig {
         genes: genes.to_path_buf(),
         split: SplitConfig::All {},

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use dataset::{Example, ExampleSource, Loader, Split};
 use model::checkpoint::{self, CheckpointMeta};
-use model::{Network, no_decay};
+use model::{Network, NetworkConfig, no_decay};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -315,7 +315,8 @@ impl TrainRun<'_> {
             });
         }
         let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
-        let free: Vec<&str> = free.iter().map(String::as_str).collect();
+        let places = NetworkConfig::PATH_FIELDS.map(|field| format!("model.{field}"));
+        let free: Vec<&str> = free.iter().chain(&places).map(String::as_str).collect();
         let state = TrainState::read(&path, &self.identity()?, &free)?;
         let is_same = state.parameters.len() == named.len()
             && state

@@ -5,6 +5,7 @@ mod benchmark;
 mod changed_input;
 mod discovery;
 mod large_settings;
+mod moved;
 mod networks;
 mod output_folder;
 mod real_data;
