@@ -59,6 +59,16 @@ pub enum RunError {
         /// What is missing or unknown.
         reason: String,
     },
+    /// Known elements are not those of a run's genes.
+    #[error("{}: {reason}, in {}; is it another simulation's truth?", path.display(), folder.display())]
+    OtherTruth {
+        /// The file of the known elements.
+        path: PathBuf,
+        /// The run.
+        folder: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// A genome file, or an output written like one, failed.
     #[error(transparent)]
     Genome(#[from] genome::GenomeError),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use dataset::{Example, ExampleSource, PreparedReader, RegionCode, Split};
-use genome::{RegionIndex, read_regions};
+use genome::{ChromSizes, Gene, Region, RegionIndex, read_regions};
 use model::{Network, Pass};
 use serde::Serialize;
 
@@ -16,6 +16,7 @@ use crate::batch::{Batch, read_values};
 use crate::cli::ScoreElementsArgs;
 use crate::commands::{machine, print_json, print_text};
 use crate::ensemble::EnsemblePredictions;
+use crate::error::RunError;
 use crate::experiment::Experiment;
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::recovery::{
@@ -52,21 +53,34 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
         scores: Vec::new(),
         runs: Vec::new(),
     };
-    for (index, folder) in args.folders.iter().enumerate() {
+    let mut first: Option<(&Path, Vec<Gene>)> = None;
+    for folder in &args.folders {
         let experiment = Experiment::reopen(folder, machine(args.device)?)?;
         let prepared = experiment.prepared()?;
         let genes = prepared.indices_of(Split::Test);
-        if genes
-            .iter()
-            .all(|&gene| known.of(&prepared.gene(gene).symbol).is_empty())
-        {
-            bail!(
-                "{}: no test gene of {} has a known element; is it another simulation's truth?",
-                args.truth.display(),
-                folder.display()
-            );
+        let of_genes: Vec<&Gene> = genes.iter().map(|&gene| prepared.gene(gene)).collect();
+        let sizes = ChromSizes::new(prepared.manifest().description.chrom_sizes.clone());
+        let note = known
+            .compare(&of_genes, prepared.length() as u64, &sizes)
+            .map_err(|reason| RunError::OtherTruth {
+                path: args.truth.clone(),
+                folder: folder.clone(),
+                reason,
+            })?;
+        if let Some(note) = note {
+            eprintln!("note     {}: {note}", folder.display());
         }
-        if index == 0 {
+        let test_genes: Vec<Gene> = of_genes.into_iter().cloned().collect();
+        if let Some((first, genes)) = &first {
+            if *genes != test_genes {
+                bail!(
+                    "{}: its test genes are not those of {}; compare runs on the same genes",
+                    folder.display(),
+                    first.display()
+                );
+            }
+        } else {
+            first = Some((folder, test_genes));
             report.n_genes = genes.len();
             report.scores = score_tracks(&prepared, &genes, &known, &experiment)?;
             for path in &args.regions {
@@ -97,7 +111,7 @@ fn window_of<'a>(
     KnownWindow {
         start: window.inside().start() as i64 - window.left_padding() as i64,
         is_free,
-        elements: known.of(&example.gene().symbol),
+        elements: known.of(example.gene()),
     }
 }
 
@@ -143,7 +157,18 @@ fn score_regions(
     genes: &[usize],
     known: &KnownElements,
 ) -> Result<Recovery> {
-    let regions = RegionIndex::new(read_regions(path)?);
+    let regions = read_regions(path)?;
+    let is_on = |region: &Region, gene: &Gene| region.interval.chrom() == gene.chrom;
+    let is_of_genes =
+        |region: &Region| genes.iter().any(|&gene| is_on(region, prepared.gene(gene)));
+    if !regions.iter().any(is_of_genes) {
+        let chrom = genes.first().map_or("", |&gene| &prepared.gene(gene).chrom);
+        bail!(
+            "{}: no region lies on a chromosome of a test gene, such as {chrom:?}; is it of another genome?",
+            path.display()
+        );
+    }
+    let regions = RegionIndex::new(regions);
     let name = path.file_name().unwrap_or(path.as_os_str());
     let mut tally = RecoveryTally::new(name.to_string_lossy());
     for &gene in genes {

@@ -125,4 +125,57 @@ fn score_elements_compares_runs_tracks_and_peaks_at_every_sparsity() {
     assert!(of("plain: mask", "bases").is_empty());
     let table = succeed(path, &score);
     assert!(table.contains("top   5 %: MSE  Pearson"), "{table}");
+
+    // Files of other chromosomes, and runs on other genes.
+    let truth: String = truth
+        .iter()
+        .map(|region| {
+            let (interval, rest) = (&region.interval, region.rest.join("\t"));
+            let (start, end) = (interval.start(), interval.end());
+            format!("test\t{start}\t{end}\tx\t0\t.\t{rest}\n")
+        })
+        .collect();
+    std::fs::write(path.join("truth.bed"), truth).expect("writable");
+    std::fs::write(path.join("peaks.bed"), "test\t1\t900\n").expect("writable");
+    succeed(
+        path,
+        &[
+            "simulate",
+            "other",
+            "--set",
+            "n_genes=20",
+            "--set",
+            "length=2048",
+        ],
+    );
+    let other = ["train", "other/experiment.toml", "-o", "long"];
+    succeed(
+        path,
+        &[&other[..], &short[..], &["--set", "model.d_model=8"]].concat(),
+    );
+    let of_sim = "sim/truth.bed.gz";
+    for (arguments, part) in [
+        (
+            vec!["truth.bed", "soft"],
+            "no known element lies in the window of its gene, the first being test:",
+        ),
+        (
+            vec![of_sim, "soft", "--regions", "peaks.bed"],
+            "peaks.bed: no region lies on",
+        ),
+        (
+            vec!["other/truth.bed.gz", "soft"],
+            "lies behind the end of chrTest (3072 bp), in soft; is it another simulation's truth?",
+        ),
+        (
+            vec![of_sim, "soft", "long"],
+            "compare runs on the same genes",
+        ),
+    ] {
+        let (code, _, message) = run_in(path, &[&["score-elements"], &arguments[..]].concat());
+        assert!(
+            code == 1 && message.contains(part),
+            "{arguments:?}: {message}"
+        );
+    }
 }
