@@ -399,10 +399,13 @@ impl fmt::Display for FileTable {
             .map(|row| row.role.len())
             .max()
             .unwrap_or(0);
+        let here = std::env::current_dir().unwrap_or_default();
         for row in &self.rows {
             let role = &row.role;
+            // As a user would write it.
+            let path = row.path.strip_prefix(&here).unwrap_or(&row.path).display();
             match &row.chroms {
-                Err(_) => writeln!(f, "{role:width$}  cannot be read  {}", row.path.display())?,
+                Err(_) => writeln!(f, "{role:width$}  cannot be read  {path}")?,
                 Ok(chroms) => {
                     let mut shown: Vec<String> = chroms
                         .iter()
@@ -419,12 +422,7 @@ impl fmt::Display for FileTable {
                     let assembly = row
                         .assembly()
                         .map_or(String::new(), |name| format!("  ({name})"));
-                    writeln!(
-                        f,
-                        "{role:width$}  {}{assembly}  {}",
-                        shown.join(", "),
-                        row.path.display()
-                    )?;
+                    writeln!(f, "{role:width$}  {}{assembly}  {path}", shown.join(", "))?;
                 }
             }
         }

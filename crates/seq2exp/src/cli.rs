@@ -58,7 +58,7 @@ pub enum Command {
     Info(InfoArgs),
 }
 
-/// An experiment and where its results go.
+/// An experiment.
 #[derive(Debug, Args)]
 pub struct ExperimentArgs {
     /// Experiment file (TOML)
@@ -70,9 +70,6 @@ pub struct ExperimentArgs {
     /// other name and the genome's (repeatable)
     #[arg(long, value_name = "NAME=CHROM or TSV")]
     pub chrom_alias: Vec<String>,
-    /// Output folder [default: out/NAME]
-    #[arg(short, long, value_name = "FOLDER")]
-    pub output: Option<PathBuf>,
 }
 
 /// The device of a command that runs networks.
@@ -89,6 +86,9 @@ pub struct RunArgs {
     /// The experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
+    /// Output folder [default: out/NAME]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
     /// Where it runs.
     #[command(flatten)]
     pub device: DeviceArgs,
@@ -106,6 +106,9 @@ pub struct PrepareArgs {
     /// The experiment.
     #[command(flatten)]
     pub experiment: ExperimentArgs,
+    /// Output folder [default: out/NAME]
+    #[arg(short, long, value_name = "FOLDER")]
+    pub output: Option<PathBuf>,
     /// Check everything, say what the data set would take, and stop before it is written
     #[arg(long)]
     pub dry_run: bool,
@@ -165,7 +168,7 @@ pub struct EvaluateArgs {
 /// How the cells of a benchmark are run.
 #[derive(Debug, Clone, Args)]
 pub struct CellArgs {
-    /// Output folder [default: out/NAME]; finished cells found there are kept, interrupted ones continued
+    /// Output folder [default: out/NAME, of ablate out/NAME_ablation]; finished cells found there are kept, interrupted ones continued
     #[arg(short, long, value_name = "FOLDER")]
     pub output: Option<PathBuf>,
     /// Cells at a time, each a process with its share of the threads and with memory of its own
@@ -192,14 +195,9 @@ pub struct BenchmarkArgs {
 /// An ablation.
 #[derive(Debug, Args)]
 pub struct AblateArgs {
-    /// Experiment file (TOML)
-    pub config: PathBuf,
-    /// Change a setting, for example --set train.steps=100 (repeatable)
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub overrides: Vec<String>,
-    /// Another name of a chromosome, as for `run` (repeatable)
-    #[arg(long, value_name = "NAME=CHROM or TSV")]
-    pub chrom_alias: Vec<String>,
+    /// The experiment.
+    #[command(flatten)]
+    pub experiment: ExperimentArgs,
     /// Window lengths to train on and to test on, in bases, for example 500,2000,20000 [default: from 500 to 200000, as
     /// far as they are shorter than the experiment's]
     #[arg(long, value_delimiter = ',', value_name = "BASES", value_parser = clap::value_parser!(u64).range(2..))]

@@ -91,8 +91,8 @@ fn start_threads(wanted: Option<usize>) -> Result<()> {
         .context("starting the worker threads; try fewer with --threads")
 }
 
-/// The experiment and output folder that a command line names.
-fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)> {
+/// The experiment that a command line names.
+fn read_experiment(args: &ExperimentArgs) -> Result<ExperimentConfig> {
     let mut config = ExperimentConfig::read(&args.config, &args.overrides)?;
     for text in &args.chrom_alias {
         config
@@ -108,11 +108,12 @@ fn read_experiment(args: &ExperimentArgs) -> Result<(ExperimentConfig, PathBuf)>
         }
         .into());
     }
-    let output = args
-        .output
-        .clone()
-        .unwrap_or_else(|| config.default_output());
-    Ok((config, output))
+    Ok(config)
+}
+
+/// The folder that an experiment's results go to, `given` or not.
+fn output_folder(given: &Option<PathBuf>, config: &ExperimentConfig) -> PathBuf {
+    given.clone().unwrap_or_else(|| config.default_output())
 }
 
 /// Prints what a command would do, and where it would write.

@@ -13,7 +13,7 @@ use crate::error::RunError;
 
 /// Prints what an experiment will do; any problem is an error, below the table of the files.
 pub fn execute(args: &CheckArgs) -> Result<()> {
-    let (config, _) = read_experiment(&args.experiment)?;
+    let config = read_experiment(&args.experiment)?;
     let device = OpenDevice::open(args.device.device)?;
     let estimation = match args.estimate {
         true => Estimation::Measure,

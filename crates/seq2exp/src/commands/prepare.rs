@@ -4,13 +4,14 @@ use anyhow::Result;
 
 use crate::check::{CheckReport, Estimation};
 use crate::cli::PrepareArgs;
-use crate::commands::{dry_run, machine_on, read_experiment};
+use crate::commands::{dry_run, machine_on, output_folder, read_experiment};
 use crate::device::OpenDevice;
 use crate::experiment::{Experiment, Resume};
 
 /// Writes the prepared data set of an experiment.
 pub fn execute(args: &PrepareArgs) -> Result<()> {
-    let (config, output) = read_experiment(&args.experiment)?;
+    let config = read_experiment(&args.experiment)?;
+    let output = output_folder(&args.output, &config);
     let device = OpenDevice::cpu();
     if args.dry_run {
         let report = CheckReport::new(&config, &[], Estimation::Measure, &device)?;

@@ -8,12 +8,13 @@ use crate::commands::discover::discover;
 use crate::commands::evaluate::{evaluate, table};
 use crate::commands::report::report;
 use crate::commands::train::train;
-use crate::commands::{dry_run, machine, print_text, read_experiment};
+use crate::commands::{dry_run, machine, output_folder, print_text, read_experiment};
 use crate::experiment::{Experiment, Resume};
 
 /// Does everything: check, prepare, train, evaluate, discover, report.
 pub fn execute(args: &RunArgs) -> Result<()> {
-    let (config, output) = read_experiment(&args.experiment)?;
+    let config = read_experiment(&args.experiment)?;
+    let output = output_folder(&args.output, &config);
     let machine = machine(args.device)?;
     let checked = CheckReport::new(&config, &[], Estimation::Measure, &machine.device)?;
     if args.dry_run {

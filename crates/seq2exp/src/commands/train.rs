@@ -4,12 +4,13 @@ use anyhow::Result;
 
 use crate::check::{CheckReport, Estimation};
 use crate::cli::RunArgs;
-use crate::commands::{dry_run, machine, read_experiment};
+use crate::commands::{dry_run, machine, output_folder, read_experiment};
 use crate::experiment::{Experiment, Resume};
 
 /// Trains one network per seed.
 pub fn execute(args: &RunArgs) -> Result<()> {
-    let (config, output) = read_experiment(&args.experiment)?;
+    let config = read_experiment(&args.experiment)?;
+    let output = output_folder(&args.output, &config);
     let machine = machine(args.device)?;
     if args.dry_run {
         let report = CheckReport::new(&config, &[], Estimation::Measure, &machine.device)?;
