@@ -58,6 +58,18 @@ impl AtomicFile {
         })
     }
 
+    /// Writes all of it through `write`, and [`commit`](Self::commit)s it.
+    ///
+    /// # Errors
+    /// [`GenomeError::Io`].
+    pub fn finish(
+        mut self,
+        write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), GenomeError> {
+        write(&mut self.writer).map_err(GenomeError::io(&self.path, "write to"))?;
+        self.commit()
+    }
+
     /// Where to write.
     pub fn writer(&mut self) -> &mut BufWriter<File> {
         &mut self.writer
@@ -241,10 +253,7 @@ pub fn write_atomic(
     path: impl AsRef<Path>,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), GenomeError> {
-    let mut file = AtomicFile::create(path)?;
-    let result = write(file.writer());
-    result.map_err(GenomeError::io(file.path(), "write to"))?;
-    file.commit()
+    AtomicFile::create(path)?.finish(write)
 }
 
 /// Makes sure that a file to be written is none of those that are read.

@@ -36,6 +36,13 @@ pub struct CellOutcome {
     pub n_parameters: Option<usize>,
 }
 
+/// Whether the folder of a cell holds its whole result.
+pub(super) fn is_finished(folder: &Path) -> bool {
+    [METRICS_FILE, PREDICTIONS_FILE]
+        .iter()
+        .all(|name| folder.join(name).exists())
+}
+
 impl CellOutcome {
     /// Reads what a finished cell left; nothing when it is not finished.
     ///
@@ -43,12 +50,14 @@ impl CellOutcome {
     /// [`RunError::Io`], [`RunError::BadTable`] or [`RunError::BadOutcome`] when a file cannot be read.
     pub fn read(cell: &Cell, benchmark: &Path) -> Result<Option<Self>, RunError> {
         let folder = cell.folder(benchmark);
+        if !is_finished(&folder) {
+            return Ok(None);
+        }
         let path = folder.join(METRICS_FILE);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(RunError::Io { path, source }),
-        };
+        let bytes = std::fs::read(&path).map_err(|source| RunError::Io {
+            path: path.clone(),
+            source,
+        })?;
         let metrics: MetricsFile =
             serde_json::from_slice(&bytes).map_err(|source| RunError::BadOutcome {
                 path,

@@ -9,10 +9,10 @@ use dataset::read_manifest;
 use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
+use super::outcome::is_finished;
 use super::random_mask::{share_outside, write_blocks};
 use super::{Cell, CellOutcome, CellWork, Plan};
 use crate::device::DeviceChoice;
-use crate::ensemble::METRICS_FILE;
 use crate::error::RunError;
 use crate::evaluate::write_json;
 use crate::experiment::{ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data};
@@ -112,7 +112,7 @@ pub fn cell_states(plan: &Plan, folder: &Path) -> Vec<CellState> {
     let state = |cell: &Cell| {
         let folder = cell.folder(folder);
         let record = read_record(&folder);
-        match (folder.join(METRICS_FILE).exists(), record) {
+        match (is_finished(&folder), record) {
             (true, record) => CellState::Finished {
                 seconds: record.map(|record| record.seconds),
             },
@@ -186,6 +186,7 @@ impl Runner<'_> {
                 Next::Run(index) => {
                     places[index] = Place::Running;
                     drop(places);
+                    let was_finished = is_finished(&self.plan.cells[index].folder(self.folder));
                     let state = self.run_cell(&self.plan.cells[index]);
                     let mut places = held(&self.places);
                     places[index] = Place::Done(state.clone());
@@ -193,7 +194,7 @@ impl Runner<'_> {
                     let n_done = places.iter().filter(is_done).count();
                     drop(places);
                     self.changed.notify_all();
-                    self.tell(n_done, &self.plan.cells[index], &state);
+                    self.tell(n_done, &self.plan.cells[index], &state, was_finished);
                 }
             }
         }
@@ -231,12 +232,12 @@ impl Runner<'_> {
         }
     }
 
-    fn tell(&self, n_done: usize, cell: &Cell, state: &CellState) {
+    fn tell(&self, n_done: usize, cell: &Cell, state: &CellState, was_finished: bool) {
         let what = match state {
-            CellState::Finished { seconds: None } => "finished before".to_string(),
             CellState::Finished {
                 seconds: Some(seconds),
-            } => format!("finished, {seconds:.0} s"),
+            } if !was_finished => format!("finished, {seconds:.0} s"),
+            CellState::Finished { .. } => "finished before".to_string(),
             CellState::Failed(reason) => format!("FAILED: {reason}"),
             CellState::Unfinished => "stopped".to_string(),
         };
@@ -256,7 +257,7 @@ impl Runner<'_> {
         if let Err(error) = open_folder(&config, &folder, Existing::Continue) {
             return CellState::Failed(error.to_string());
         }
-        let is_finished = folder.join(METRICS_FILE).exists();
+        let is_finished = is_finished(&folder);
         if (is_finished || is_trained(&folder, &cell.config.seeds))
             && let Err(error) = self.compare_inputs(cell, &folder)
         {

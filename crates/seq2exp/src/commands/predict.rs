@@ -1,5 +1,6 @@
 //! `seq2exp predict`.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use dataset::{
     DATA_FILE_NAME, DataConfig, DataDescription, ExampleReader, ExampleSource, MANIFEST_FILE_NAME,
     MissingExpression, PreparedReader, SplitConfig,
 };
-use genome::refuse_input_as_output;
+use genome::{AtomicFile, refuse_input_as_output};
 
 use crate::cli::PredictArgs;
 use crate::commands::machine;
@@ -24,6 +25,10 @@ use crate::trained_genes::{Relabelled, TrainedGenes};
 pub fn execute(args: &PredictArgs) -> Result<()> {
     let experiment = Experiment::reopen(&args.folder, machine(args.device)?)?;
     check_output(&experiment, args)?;
+    // Made now, so that a folder that is not there is no surprise at the end.
+    let file = (args.output != Path::new("-"))
+        .then(|| AtomicFile::create(&args.output))
+        .transpose()?;
     let prepared = experiment.prepared()?;
     let networks = experiment.networks()?;
     let provenance = experiment.provenance(&networks, &prepared);
@@ -45,13 +50,12 @@ pub fn execute(args: &PredictArgs) -> Result<()> {
         None => Arc::new(prepared),
     };
     let predictions = EnsemblePredictions::new(&experiment, &networks, &source)?;
-    if args.output == Path::new("-") {
-        let mut out = std::io::stdout().lock();
-        write_predictions_table(&mut out, source.as_ref(), &predictions, None, &provenance)?;
-    } else {
-        genome::write_atomic(&args.output, |out| {
-            write_predictions_table(out, source.as_ref(), &predictions, None, &provenance)
-        })?;
+    let write = |mut out: &mut dyn Write| {
+        write_predictions_table(&mut out, source.as_ref(), &predictions, None, &provenance)
+    };
+    match file {
+        Some(file) => file.finish(|out| write(out))?,
+        None => write(&mut std::io::stdout().lock())?,
     }
     Ok(())
 }

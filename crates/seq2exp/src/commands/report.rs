@@ -72,8 +72,12 @@ fn read_metrics(folder: &Path) -> Result<MetricsFile> {
     let path = folder.join(METRICS_FILE);
     let text = std::fs::read_to_string(&path)
         .with_context(|| format!("{}: run `seq2exp evaluate` first", path.display()))?;
-    serde_json::from_str(&text)
-        .with_context(|| format!("{}: not a metrics file of this version", path.display()))
+    serde_json::from_str(&text).with_context(|| {
+        format!(
+            "{}: not a metrics file of this version; run `seq2exp evaluate` again",
+            path.display()
+        )
+    })
 }
 
 fn read_points(path: &Path) -> Result<Vec<PredictionPoint>> {

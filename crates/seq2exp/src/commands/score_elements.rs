@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use burn::tensor::{Device, Tensor};
 use dataset::{Example, ExampleSource, PreparedReader, RegionCode, Split};
-use genome::{ChromSizes, Gene, Region, RegionIndex, read_regions};
+use genome::{AtomicFile, ChromSizes, Gene, Region, RegionIndex, read_regions};
 use model::{Network, Pass};
 use serde::Serialize;
 
@@ -48,6 +48,7 @@ struct RunAccuracy {
 /// Compares masks, input gradients and tracks with known elements.
 pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
     let known = KnownElements::read(&args.truth)?;
+    let curves_file = args.curves.as_ref().map(AtomicFile::create).transpose()?;
     let mut report = RecoveryReport {
         n_genes: 0,
         scores: Vec::new(),
@@ -90,9 +91,8 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
         }
         score_run(folder, &experiment, prepared, &genes, &known, &mut report)?;
     }
-    if let Some(path) = &args.curves {
-        let text = curves(&report.scores);
-        genome::write_atomic(path, |out| out.write_all(text.as_bytes()))?;
+    if let Some(file) = curves_file {
+        file.finish(|out| out.write_all(curves(&report.scores).as_bytes()))?;
     }
     if args.json {
         print_json(&report)

@@ -319,6 +319,13 @@ fn output_that_is_an_input_is_refused_and_the_input_survives() {
         fails(&experiment, &arguments, &["would replace the input", input]);
         assert!(before == std::fs::read(experiment.path(input)).expect(input));
     }
+    // A folder that is not there is said before anything is predicted.
+    let arguments = ["predict", "result", "-o", "absent/p.tsv"];
+    let (code, _, message) = crate::run_in(experiment.folder(), &arguments);
+    assert!(
+        code == 1 && message.contains("absent/p.tsv") && !message.contains("predict "),
+        "{message}"
+    );
 }
 
 /// What a script says that ends with exit code 1; its `$0` is the program.

@@ -164,6 +164,24 @@ fn cell_of_other_settings_is_refused_by_name() {
 }
 
 #[test]
+fn half_deleted_cell_is_completed_and_the_others_are_kept() {
+    let experiment = TinyExperiment::new();
+    experiment.write("benchmark.toml", BENCHMARK.replace("[2, 3]", "[2]"));
+    assert_eq!(benchmark(&experiment, &[]).0, Some(0));
+    let table = experiment.read("out/table.tsv");
+    let predictions = "out/cells/data/seq2exp_soft/seed_2/predictions.tsv";
+    std::fs::remove_file(experiment.path(predictions)).expect("it is there");
+    let (code, _, messages) = benchmark(&experiment, &[]);
+    assert_eq!(code, Some(0), "{messages}");
+    assert!(
+        messages.contains("seq2exp_soft seed 2: finished, ")
+            && messages.contains("caduceus_signals seed 2: finished before"),
+        "{messages}"
+    );
+    assert_eq!(experiment.read("out/table.tsv"), table);
+}
+
+#[test]
 fn stopped_benchmark_continues_from_the_checkpoint() {
     let experiment = TinyExperiment::new();
     let one = BENCHMARK.replace("[2, 3]", "[2]");
