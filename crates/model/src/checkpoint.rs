@@ -276,7 +276,7 @@ fn parse_meta(path: &Path, bytes: &[u8]) -> Result<CheckpointMeta, ModelError> {
     let file = SafeTensors::deserialize(bytes).map_err(truncated)?;
     if !is_sealed(text, &file) {
         return Err(format_error(
-            "it is not as it was written, its SHA-256 is another; it is damaged or was changed, take a good copy".to_owned(),
+            "damaged or changed since it was written (its SHA-256 is another); restore it from a copy".to_owned(),
         ));
     }
     serde_json::from_str(text)
@@ -415,7 +415,7 @@ mod tests {
             fs::write(&path, &damaged).unwrap();
             let error = load(&path, &device).unwrap_err().to_string();
             assert!(
-                error.contains("model.safetensors: it is not as it was written"),
+                error.contains("model.safetensors: damaged or changed"),
                 "{place}: {error}"
             );
         }

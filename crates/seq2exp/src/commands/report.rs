@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use dataset::{ExpressionTransform, PreparedReader};
 
 use crate::cli::FolderArgs;
@@ -36,20 +36,31 @@ pub fn report(experiment: &Experiment) -> Result<()> {
     let prepared = experiment.prepared()?;
     let networks = experiment.networks()?;
     let metrics = read_metrics(experiment.path())?;
+    if metrics.model_digest != networks.digest {
+        bail!(
+            "{}: scores of other networks than those of the folder; run `seq2exp evaluate`, and `seq2exp discover`, again",
+            experiment.path().join(METRICS_FILE).display()
+        );
+    }
     let discovery = match experiment.path().join(ELEMENTS_FILE).exists() {
-        true => Some(read_discovery(experiment.path())?),
+        true => Some(
+            read_discovery(experiment.path()).context("run `seq2exp discover` again to mend it")?,
+        ),
         false => None,
     };
-    let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))?;
+    let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))
+        .context("run `seq2exp evaluate` again to mend it")?;
     let config = experiment.config();
+    let mut notes = notes(&prepared);
+    let training = training(experiment, &mut notes)?;
     let mut input = ReportInput {
         name: config.name.clone(),
         summary: summary(config, &prepared),
         command: format!("seq2exp report {}", experiment.path().display()),
         facts: facts(experiment, &networks, &prepared),
-        notes: notes(&prepared),
+        notes,
         target: target(config),
-        training: training(experiment)?,
+        training,
         metrics: metric_rows(&metrics),
         interval_level: BootstrapConfig::default().level,
         track_names: config.data.track_names(),
@@ -194,9 +205,18 @@ fn notes(prepared: &PreparedReader) -> Vec<String> {
     notes
 }
 
-fn training(experiment: &Experiment) -> Result<Vec<TrainingCurve>> {
-    let curve = |&seed: &u64| {
-        let records = read_records(&experiment.seed_folder(seed).join(RECORD_FILE))?;
+/// The training of each seed whose record is there; the others are noted.
+fn training(experiment: &Experiment, notes: &mut Vec<String>) -> Result<Vec<TrainingCurve>> {
+    let mut curves = Vec::new();
+    for &seed in &experiment.config().seeds {
+        let path = experiment.seed_folder(seed).join(RECORD_FILE);
+        if !path.exists() {
+            notes.push(format!(
+                "The training of seed {seed} is not shown: its {RECORD_FILE} is not there."
+            ));
+            continue;
+        }
+        let records = read_records(&path)?;
         let mut curve = TrainingCurve {
             seed,
             ..TrainingCurve::default()
@@ -220,9 +240,9 @@ fn training(experiment: &Experiment) -> Result<Vec<TrainingCurve>> {
                 }
             }
         }
-        Ok(curve)
-    };
-    experiment.config().seeds.iter().map(curve).collect()
+        curves.push(curve);
+    }
+    Ok(curves)
 }
 
 /// The network's and the baselines' scores, split by split.

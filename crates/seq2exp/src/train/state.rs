@@ -166,7 +166,7 @@ impl TrainState {
             .ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
         let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
         if !is_sealed(text, &file) {
-            let message = "it is not as it was written, its SHA-256 is another";
+            let message = "damaged or changed since it was written (its SHA-256 is another)";
             return Err(damaged(message.to_string()));
         }
         let header: Header =
@@ -360,7 +360,7 @@ mod tests {
             .expect_err("overwritten")
             .to_string();
         assert!(
-            error.contains("resume.safetensors") && error.contains("not as it was written"),
+            error.contains("resume.safetensors") && error.contains("damaged or changed"),
             "{error}"
         );
     }

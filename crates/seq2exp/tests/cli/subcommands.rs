@@ -72,6 +72,39 @@ fn steps_one_by_one_give_the_bytes_of_run() {
 }
 
 #[test]
+fn report_of_a_half_deleted_run_says_what_to_repeat() {
+    let experiment = TinyExperiment::new();
+    succeeds(&experiment, &["run", "experiment.toml", "-o", "result"]);
+    // What was written while training comes back with nothing short of training, so the report goes without.
+    std::fs::remove_file(experiment.path("result/seed_2/metrics.jsonl")).expect("it is there");
+    succeeds(&experiment, &["report", "result"]);
+    let page = experiment.read("result/report.html");
+    assert!(page.contains("The training of seed 2 is not shown"));
+    for (name, command) in [
+        ("predictions.tsv", "evaluate"),
+        ("metrics.json", "evaluate"),
+        ("masks.tsv", "discover"),
+    ] {
+        let whole = experiment.read(&format!("result/{name}"));
+        std::fs::remove_file(experiment.path(&format!("result/{name}"))).expect("it is there");
+        let (code, _, message) = run_in(experiment.folder(), &["report", "result"]);
+        assert!(
+            code == 1 && message.contains(name) && message.contains(command),
+            "{message}"
+        );
+        experiment.write(&format!("result/{name}"), whole);
+    }
+    let metrics = experiment.read("result/metrics.json");
+    let (_, digest) = metrics.split_once("model_digest\": \"").expect("a digest");
+    experiment.replace("result/metrics.json", &digest[..64], &"0".repeat(64));
+    let (code, _, message) = run_in(experiment.folder(), &["report", "result"]);
+    assert!(
+        code == 1 && message.contains("scores of other networks"),
+        "{message}"
+    );
+}
+
+#[test]
 fn results_do_not_depend_on_threads() {
     let experiment = TinyExperiment::new();
     succeeds(
