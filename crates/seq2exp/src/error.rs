@@ -286,6 +286,12 @@ pub enum RunError {
         /// The missing checkpoint.
         path: PathBuf,
     },
+    /// The networks of a run were not evaluated yet.
+    #[error("{}: not there; run `seq2exp evaluate` on its folder first", path.display())]
+    NotEvaluated {
+        /// The missing table.
+        path: PathBuf,
+    },
     /// The best network of a run, from which its training has gone on, is not there any more.
     #[error(
         "{}: not there, although the network was trained; delete {} and train again, with --resume for the seeds that are left",

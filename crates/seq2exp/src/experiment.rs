@@ -5,13 +5,14 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use burn::tensor::Device;
 use dataset::{
     ContactSource, DataConfig, DatasetError, ExampleReader, ExampleSource, PreparedReader,
     write_prepared,
 };
 use genome::{ChromSizes, Reference};
 use model::checkpoint::{self, CheckpointMeta};
-use model::{ModelError, Network};
+use model::{ModelError, Network, NetworkConfig};
 use sha2::{Digest, Sha256};
 
 use crate::allocator::keep_freed_memory;
@@ -81,6 +82,18 @@ pub struct TrainedNetworks {
 }
 
 impl TrainedNetworks {
+    /// Loads the best network of every seed of a run, to be used on other data by an experiment with these settings of
+    /// the network.
+    ///
+    /// # Errors
+    /// [`RunError::NotARun`], and of its networks as [`Experiment::networks`]; [`RunError::Model`] when its networks are
+    /// not those of the settings, but for what depends on the window.
+    pub fn of_run(run: &Path, model: &NetworkConfig, device: &Device) -> Result<Self, RunError> {
+        Self::load(&read_config(run)?.seeds, run, |path| {
+            Ok(checkpoint::load_for_window(path, model, device)?)
+        })
+    }
+
     /// The best network of every seed of the run in `folder`, each through `load`.
     fn load(
         seeds: &[u64],
@@ -354,22 +367,6 @@ impl Experiment {
                 }),
                 false => Ok((network, meta)),
             }
-        })
-    }
-
-    /// Loads the best network of every seed of another run, to be used on the data of this one.
-    ///
-    /// # Errors
-    /// [`RunError::NotARun`], and of its networks as [`networks`](Self::networks); [`RunError::Model`] when its networks are not those of this
-    /// experiment, but for what depends on the window.
-    pub fn networks_of(&self, run: &Path) -> Result<TrainedNetworks, RunError> {
-        let device = &self.machine.device.device;
-        TrainedNetworks::load(&read_config(run)?.seeds, run, |path| {
-            Ok(checkpoint::load_for_window(
-                path,
-                &self.config.model,
-                device,
-            )?)
         })
     }
 

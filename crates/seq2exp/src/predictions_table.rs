@@ -105,8 +105,14 @@ pub struct PredictionTable {
 /// Reads a `predictions.tsv`.
 ///
 /// # Errors
-/// [`RunError::Io`]; [`RunError::BadTable`] with the line that does not fit.
+/// [`RunError::NotEvaluated`] when it is not there; [`RunError::Io`]; [`RunError::BadTable`] with the line that does not
+/// fit.
 pub fn read_predictions_table(path: &Path) -> Result<PredictionTable, RunError> {
+    if !path.exists() {
+        return Err(RunError::NotEvaluated {
+            path: path.to_path_buf(),
+        });
+    }
     let io = |source| RunError::Io {
         path: path.to_path_buf(),
         source,

@@ -57,8 +57,10 @@ fn evaluate_on(device: DeviceArgs, folder: &Path, on: &Path, output: &Path) -> R
         seeds: read_config(folder)?.seeds,
         ..ExperimentConfig::read(on, &[])?
     };
-    let experiment = Experiment::open(config, output, Resume::Yes, machine(device)?)?;
-    let networks = experiment.networks_of(folder)?;
+    let machine = machine(device)?;
+    // Before the output folder is taken for these settings.
+    let networks = TrainedNetworks::of_run(folder, &config.model, &machine.device.device)?;
+    let experiment = Experiment::open(config, output, Resume::Yes, machine)?;
     let metrics = evaluate_networks(&experiment, &networks)?;
     note_trained_genes(folder, &experiment)?;
     Ok(metrics)

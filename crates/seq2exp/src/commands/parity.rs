@@ -17,6 +17,15 @@ pub fn execute(args: &ParityArgs) -> Result<()> {
     if report.passed() {
         return Ok(());
     }
+    if report.folders.iter().all(|folder| {
+        folder.tensors.is_empty() && folder.missing.is_empty() && folder.failures.is_empty()
+    }) {
+        bail!(
+            "{}: nothing to compare; name a folder of golden vectors (`config.json`, `weights.safetensors` and what the released \
+             code made of them), such as crates/model/tests/golden",
+            args.folder.display()
+        );
+    }
     let mut problems = Vec::new();
     for folder in report.folders.iter().filter(|folder| !folder.passed()) {
         let differing = folder

@@ -48,8 +48,7 @@ pub fn report(experiment: &Experiment) -> Result<()> {
         ),
         false => None,
     };
-    let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))
-        .context("run `seq2exp evaluate` again to mend it")?;
+    let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))?;
     let config = experiment.config();
     let mut notes = notes(&prepared);
     let training = training(experiment, &mut notes)?;

@@ -303,6 +303,12 @@ fn networks_are_evaluated_on_windows_of_another_length() {
     run(&["evaluate", "run", "--on", "wide.toml", "-o", "wide"])
         .failure()
         .stderr(contains("d_model"));
+    // The folder is not taken by what was refused.
+    run(&["evaluate", "run", "--on", "short.toml", "-o", "wide"]).success();
+    std::fs::remove_file(experiment.path("wide/predictions.tsv")).expect("it is there");
+    run(&["evaluate", "short", "wide"])
+        .failure()
+        .stderr(contains("run `seq2exp evaluate` on its folder first"));
 }
 
 #[test]

@@ -72,6 +72,16 @@ fn steps_one_by_one_give_the_bytes_of_run() {
 }
 
 #[test]
+fn parity_of_a_folder_without_vectors_says_what_it_takes() {
+    let experiment = TinyExperiment::new();
+    let (code, _, message) = run_in(experiment.folder(), &["parity", "."]);
+    assert!(
+        code == 1 && message.contains("nothing to compare") && message.contains("config.json"),
+        "{message}"
+    );
+}
+
+#[test]
 fn report_of_a_half_deleted_run_says_what_to_repeat() {
     let experiment = TinyExperiment::new();
     succeeds(&experiment, &["run", "experiment.toml", "-o", "result"]);
