@@ -104,16 +104,7 @@ impl TrainedNetworks {
         let mut networks = Vec::with_capacity(seeds.len());
         for &seed in seeds {
             let seed_folder = seed_folder(folder, seed);
-            let path = seed_folder.join(BEST_FILE);
-            if !path.exists() {
-                return Err(match seed_folder.join(STATE_FILE).exists() {
-                    true => RunError::LostNetwork {
-                        path,
-                        folder: seed_folder,
-                    },
-                    false => RunError::NotTrained { path },
-                });
-            }
+            let path = best_file(&seed_folder)?;
             let (network, meta) = load(&path).map_err(|error| with_remedy(error, &seed_folder))?;
             check_seed(&path, &meta, seed)?;
             let bytes = std::fs::read(&path).map_err(|source| RunError::Io { path, source })?;
@@ -126,6 +117,22 @@ impl TrainedNetworks {
             .map(|byte| format!("{byte:02x}"))
             .collect();
         Ok(Self { networks, digest })
+    }
+}
+
+/// The best network in the folder of a seed.
+///
+/// # Errors
+/// [`RunError::NotTrained`] when there is none yet, [`RunError::LostNetwork`] when there was one.
+fn best_file(seed_folder: &Path) -> Result<PathBuf, RunError> {
+    let path = seed_folder.join(BEST_FILE);
+    match (path.exists(), seed_folder.join(STATE_FILE).exists()) {
+        (true, _) => Ok(path),
+        (false, false) => Err(RunError::NotTrained { path }),
+        (false, true) => Err(RunError::LostNetwork {
+            path,
+            folder: seed_folder.to_path_buf(),
+        }),
     }
 }
 
@@ -287,8 +294,14 @@ impl Experiment {
     /// input files have changed since.
     ///
     /// # Errors
-    /// As [`prepare`](Self::prepare), without [`RunError::InputsChanged`].
+    /// As [`prepare`](Self::prepare), without [`RunError::InputsChanged`]; [`RunError::NotTrained`] and
+    /// [`RunError::LostNetwork`] for an earlier run without its networks, before anything is prepared.
     pub fn prepared(&self) -> Result<PreparedReader, RunError> {
+        if self.is_reopened {
+            for &seed in &self.config.seeds {
+                best_file(&self.seed_folder(seed))?;
+            }
+        }
         self.open_data(match self.is_trained() {
             true => ChangedInputs::Keep,
             false => ChangedInputs::PrepareAnew,

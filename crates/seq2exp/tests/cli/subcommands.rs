@@ -72,6 +72,21 @@ fn steps_one_by_one_give_the_bytes_of_run() {
 }
 
 #[test]
+fn run_without_networks_is_said_before_anything_is_prepared() {
+    let experiment = TinyExperiment::new();
+    succeeds(&experiment, &["prepare", "experiment.toml", "-o", "result"]);
+    std::fs::remove_dir_all(experiment.path("result/data")).expect("it is there");
+    for command in ["evaluate", "discover", "report", "predict"] {
+        let (code, _, message) = run_in(experiment.folder(), &[command, "result"]);
+        assert!(
+            code == 1 && message.contains("run `seq2exp train` first"),
+            "{message}"
+        );
+        assert!(!experiment.path("result/data").exists(), "{command}");
+    }
+}
+
+#[test]
 fn parity_of_a_folder_without_vectors_says_what_it_takes() {
     let experiment = TinyExperiment::new();
     let (code, _, message) = run_in(experiment.folder(), &["parity", "."]);
