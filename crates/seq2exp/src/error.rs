@@ -281,7 +281,7 @@ pub enum RunError {
         path: PathBuf,
     },
     /// A network of the run was not trained yet.
-    #[error("{}: not there yet; run `seq2exp train` first", path.display())]
+    #[error("{}: not there yet; run `seq2exp train` first, with --resume when it was begun", path.display())]
     NotTrained {
         /// The missing checkpoint.
         path: PathBuf,

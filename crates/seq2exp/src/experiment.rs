@@ -24,7 +24,9 @@ use crate::interrupt::{Interrupt, Signal};
 use crate::prepared_inputs::{InputStamps, changed_inputs};
 use crate::progress::{Progress, ProgressMode};
 use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
-use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary, numerics};
+use crate::train::{
+    BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainState, TrainSummary, numerics,
+};
 
 /// The folder of the prepared data set, inside the output folder.
 pub const DATA_FOLDER: &str = "data";
@@ -79,6 +81,8 @@ pub struct TrainedNetworks {
     pub networks: Vec<(u64, Network)>,
     /// SHA-256 over the checkpoint files, in that order.
     pub digest: String,
+    /// Trainings that were not finished, each in words.
+    pub unfinished: Vec<String>,
 }
 
 impl TrainedNetworks {
@@ -89,20 +93,29 @@ impl TrainedNetworks {
     /// [`RunError::NotARun`], and of its networks as [`Experiment::networks`]; [`RunError::Model`] when its networks are
     /// not those of the settings, but for what depends on the window.
     pub fn of_run(run: &Path, model: &NetworkConfig, device: &Device) -> Result<Self, RunError> {
-        Self::load(&read_config(run)?.seeds, run, |path| {
+        Self::load(&read_config(run)?, run, |path| {
             Ok(checkpoint::load_for_window(path, model, device)?)
         })
     }
 
+    /// Says on standard error which trainings were not finished.
+    pub fn note(&self, mode: ProgressMode) {
+        if mode != ProgressMode::Silent {
+            for line in &self.unfinished {
+                eprintln!("note     {line}");
+            }
+        }
+    }
+
     /// The best network of every seed of the run in `folder`, each through `load`.
     fn load(
-        seeds: &[u64],
+        config: &ExperimentConfig,
         folder: &Path,
         load: impl Fn(&Path) -> Result<(Network, CheckpointMeta), RunError>,
     ) -> Result<Self, RunError> {
         let mut digest = Sha256::new();
-        let mut networks = Vec::with_capacity(seeds.len());
-        for &seed in seeds {
+        let mut networks = Vec::with_capacity(config.seeds.len());
+        for &seed in &config.seeds {
             let seed_folder = seed_folder(folder, seed);
             let path = best_file(&seed_folder)?;
             let (network, meta) = load(&path).map_err(|error| with_remedy(error, &seed_folder))?;
@@ -116,8 +129,30 @@ impl TrainedNetworks {
             .iter()
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        Ok(Self { networks, digest })
+        let unfinished = config
+            .seeds
+            .iter()
+            .filter_map(|&seed| unfinished(&seed_folder(folder, seed), seed, config.train.steps))
+            .collect();
+        Ok(Self {
+            networks,
+            digest,
+            unfinished,
+        })
     }
+}
+
+/// What a reader of results must know of a seed whose training has not come to its end.
+fn unfinished(seed_folder: &Path, seed: u64, n_steps: u64) -> Option<String> {
+    // Without a state that can be read, as of an imported network, nothing is known.
+    let state = TrainState::read_progress(&seed_folder.join(STATE_FILE)).ok()?;
+    (state.step < n_steps || state.is_validation_pending).then(|| {
+        format!(
+            "the training of seed {seed} stopped at step {} of {n_steps}, the best network until then is used; `seq2exp train \
+             --resume` goes on",
+            state.step
+        )
+    })
 }
 
 /// The best network in the folder of a seed.
@@ -126,14 +161,19 @@ impl TrainedNetworks {
 /// [`RunError::NotTrained`] when there is none yet, [`RunError::LostNetwork`] when there was one.
 fn best_file(seed_folder: &Path) -> Result<PathBuf, RunError> {
     let path = seed_folder.join(BEST_FILE);
-    match (path.exists(), seed_folder.join(STATE_FILE).exists()) {
-        (true, _) => Ok(path),
-        (false, false) => Err(RunError::NotTrained { path }),
-        (false, true) => Err(RunError::LostNetwork {
+    if path.exists() {
+        return Ok(path);
+    }
+    let state = seed_folder.join(STATE_FILE);
+    // A training that stopped before its first validation has no best network yet.
+    let had_one = TrainState::read_progress(&state).map_or(state.exists(), |p| p.best.is_some());
+    Err(match had_one {
+        false => RunError::NotTrained { path },
+        true => RunError::LostNetwork {
             path,
             folder: seed_folder.to_path_buf(),
-        }),
-    }
+        },
+    })
 }
 
 /// Refuses the network of another seed in the file `path`; one that was imported has none.
@@ -371,7 +411,7 @@ impl Experiment {
     pub fn networks(&self) -> Result<TrainedNetworks, RunError> {
         let data_digest = self.prepared()?.manifest().description.digest();
         let device = &self.machine.device.device;
-        TrainedNetworks::load(&self.config.seeds, self.path(), |path| {
+        let networks = TrainedNetworks::load(&self.config, self.path(), |path| {
             let (network, meta) = checkpoint::load_for(path, &self.config.model, device)?;
             let trained_on = meta.manifest_digest.as_ref();
             match trained_on.is_some_and(|digest| *digest != data_digest) {
@@ -380,7 +420,9 @@ impl Experiment {
                 }),
                 false => Ok((network, meta)),
             }
-        })
+        })?;
+        networks.note(self.machine.progress);
+        Ok(networks)
     }
 
     /// The chromosomes of the genome, from the prepared data set, or from the genome's file for one of an earlier version

@@ -60,6 +60,7 @@ fn evaluate_on(device: DeviceArgs, folder: &Path, on: &Path, output: &Path) -> R
     let machine = machine(device)?;
     // Before the output folder is taken for these settings.
     let networks = TrainedNetworks::of_run(folder, &config.model, &machine.device.device)?;
+    networks.note(machine.progress);
     let experiment = Experiment::open(config, output, Resume::Yes, machine)?;
     let metrics = evaluate_networks(&experiment, &networks)?;
     note_trained_genes(folder, &experiment)?;

@@ -51,6 +51,10 @@ pub fn report(experiment: &Experiment) -> Result<()> {
     let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))?;
     let config = experiment.config();
     let mut notes = notes(&prepared);
+    notes.extend(networks.unfinished.iter().map(|line| {
+        let (first, rest) = line.split_at(1);
+        format!("{}{rest}.", first.to_uppercase())
+    }));
     let training = training(experiment, &mut notes)?;
     let mut input = ReportInput {
         name: config.name.clone(),

@@ -193,6 +193,7 @@ mod tests {
         change(&mut config);
         let network = |seed| Network::init(&config, seed, &Device::flex()).expect("sound");
         TrainedNetworks {
+            unfinished: Vec::new(),
             networks: vec![(2, network(2)), (3, network(3))],
             digest: String::new(),
         }

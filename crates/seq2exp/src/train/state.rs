@@ -127,10 +127,7 @@ impl TrainState {
                 .collect(),
             identity: identity.clone(),
         };
-        let damaged = |message: String| RunError::BadState {
-            path: path.to_path_buf(),
-            message,
-        };
+        let damaged = |message: String| damaged(path, message);
         let header = serde_json::to_string(&header).map_err(|error| damaged(error.to_string()))?;
         let mut tensors = Vec::new();
         for (parameter, moments) in self.parameters.iter().zip(&self.moments) {
@@ -143,40 +140,23 @@ impl TrainState {
         write_tensors(path, &tensors, HEADER_KEY, &header)
     }
 
+    /// How far the run of a state has come.
+    ///
+    /// # Errors
+    /// [`RunError::Io`] and [`RunError::BadState`], as [`read`](Self::read).
+    pub fn read_progress(path: &Path) -> Result<RunProgress, RunError> {
+        Ok(parse(path, &read(path)?)?.1.progress)
+    }
+
     /// Reads the state of a run with the same `identity`; fields named in `free` may differ.
     ///
     /// # Errors
     /// [`RunError::Io`] when the file cannot be read, [`RunError::BadState`] when it is damaged or of another version,
     /// [`RunError::OtherConfig`] with the differing fields when it belongs to a run with other settings.
     pub fn read(path: &Path, identity: &Value, free: &[&str]) -> Result<Self, RunError> {
-        let bytes = std::fs::read(path).map_err(|source| RunError::Io {
-            path: path.to_path_buf(),
-            source,
-        })?;
-        let damaged = |message: String| RunError::BadState {
-            path: path.to_path_buf(),
-            message,
-        };
-        let (_, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
-        let text = metadata
-            .metadata()
-            .as_ref()
-            .and_then(|entries| entries.get(HEADER_KEY))
-            .ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if !is_sealed(text, &file) {
-            let message = "damaged or changed since it was written (its SHA-256 is another)";
-            return Err(damaged(message.to_string()));
-        }
-        let header: Header =
-            serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
-        if header.format != FORMAT {
-            return Err(damaged(format!(
-                "it has format {}, this version reads {FORMAT}",
-                header.format
-            )));
-        }
+        let bytes = read(path)?;
+        let (file, header) = parse(path, &bytes)?;
+        let damaged = |message: String| damaged(path, message);
         let differences = differing_fields(&header.identity, identity, free);
         if !differences.is_empty() {
             return Err(RunError::OtherConfig {
@@ -237,6 +217,44 @@ impl TrainState {
             parameters,
             moments,
         })
+    }
+}
+
+fn damaged(path: &Path, message: String) -> RunError {
+    RunError::BadState {
+        path: path.to_path_buf(),
+        message,
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    std::fs::read(path).map_err(|source| RunError::Io {
+        path: path.to_path_buf(),
+        source,
+    })
+}
+
+/// The tensors of a state and what it says of them, once they are as they were written.
+fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, Header), RunError> {
+    let damaged = |message: String| damaged(path, message);
+    let (_, metadata) =
+        SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
+    let text = metadata
+        .metadata()
+        .as_ref()
+        .and_then(|entries| entries.get(HEADER_KEY))
+        .ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
+    let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
+    if !is_sealed(text, &file) {
+        let message = "damaged or changed since it was written (its SHA-256 is another)";
+        return Err(damaged(message.to_string()));
+    }
+    let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
+    match header.format {
+        FORMAT => Ok((file, header)),
+        found => Err(damaged(format!(
+            "it has format {found}, this version reads {FORMAT}"
+        ))),
     }
 }
 

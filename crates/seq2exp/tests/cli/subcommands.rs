@@ -179,6 +179,44 @@ pub fn terminate_training(experiment: &TinyExperiment, output: &str) -> (Option<
 }
 
 #[test]
+fn run_that_is_not_finished_is_not_passed_off_as_one() {
+    let experiment = TinyExperiment::new();
+    experiment.replace("experiment.toml", "steps = 6", "steps = 60");
+    experiment.replace(
+        "experiment.toml",
+        "validation_every = 3",
+        "validation_every = 50",
+    );
+    assert_eq!(terminate_training(&experiment, "early").0, Some(143));
+    let (code, _, message) = run_in(experiment.folder(), &["evaluate", "early"]);
+    assert!(
+        code == 1 && message.contains("not there yet") && message.contains("--resume"),
+        "{message}"
+    );
+    experiment.replace(
+        "experiment.toml",
+        "validation_every = 50",
+        "validation_every = 1",
+    );
+    assert_eq!(terminate_training(&experiment, "parts").0, Some(143));
+    for command in ["evaluate", "discover", "report", "predict"] {
+        let (_, message) = succeeds(&experiment, &[command, "parts"]);
+        assert!(
+            message.contains("note     the training of seed 2 stopped at step"),
+            "{command}: {message}"
+        );
+    }
+    let page = experiment.read("parts/report.html");
+    assert!(page.contains("The training of seed 2 stopped at step"));
+    succeeds(
+        &experiment,
+        &["train", "experiment.toml", "-o", "parts", "--resume"],
+    );
+    let (_, message) = succeeds(&experiment, &["evaluate", "parts"]);
+    assert!(!message.contains("stopped at step"), "{message}");
+}
+
+#[test]
 fn terminated_run_resumes_to_the_bytes_of_the_uninterrupted_one() {
     let experiment = TinyExperiment::new();
     experiment.replace("experiment.toml", "steps = 6", "steps = 60");
