@@ -99,6 +99,23 @@ pub fn for_each_region<E: From<GenomeError>>(
     Ok(())
 }
 
+/// The comments, lines that start with `#`, before the first row of a BED file.
+///
+/// # Errors
+/// [`GenomeError`] when the file cannot be read.
+pub fn read_bed_comments(path: impl AsRef<Path>) -> Result<Vec<String>, GenomeError> {
+    let mut lines = Lines::open(path.as_ref())?;
+    let mut comments = Vec::new();
+    while let Some((_, text)) = lines.next_line()? {
+        match is_comment(text) {
+            true if text.starts_with('#') => comments.push(text.to_string()),
+            true => {}
+            false => break,
+        }
+    }
+    Ok(comments)
+}
+
 /// Whether a line holds no row: it is empty, a comment or a line for a genome browser.
 pub(crate) fn is_comment(text: &str) -> bool {
     text.trim().is_empty()

@@ -41,7 +41,9 @@ pub use alignment::{ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
 pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
 pub use atomic::{AtomicFile, refuse_input_as_output, remove_abandoned, write_atomic};
-pub use bed::{Region, for_each_region, read_regions, write_bed, write_bed_tabix};
+pub use bed::{
+    Region, for_each_region, read_bed_comments, read_regions, write_bed, write_bed_tabix,
+};
 pub use bedpe::{RegionPair, read_pairs};
 pub use bigwig::{BigWig, BigWigRows, write_bigwig, write_bigwig_with};
 pub use chrom_sizes::{ChromSizes, read_chrom_sizes};

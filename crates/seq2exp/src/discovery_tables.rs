@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use genome::{Region, Strand, read_regions};
+use genome::{Region, Strand, read_bed_comments, read_regions};
 
 use crate::discover::{Discovery, ELEMENTS_FILE, GeneElement, GeneMaskSummary};
 use crate::elements::{Element, ElementClass};
@@ -65,6 +65,18 @@ pub fn read_discovery(folder: &Path) -> Result<Discovery, RunError> {
         elements: elements.collect::<Result<_, _>>()?,
         genes: read_masks(&folder.join(MASKS_FILE))?,
     })
+}
+
+/// Digest of the networks whose masks a discovery was made of; none in files of versions that did not write it.
+///
+/// # Errors
+/// What reading the elements' file causes.
+pub fn discovered_by(folder: &Path) -> Result<Option<String>, RunError> {
+    let comments = read_bed_comments(folder.join(ELEMENTS_FILE))?;
+    let digest = comments
+        .iter()
+        .find_map(|line| line.strip_prefix("# model_sha256: "));
+    Ok(digest.map(str::to_string))
 }
 
 fn parse_element(region: &Region) -> Option<GeneElement> {

@@ -25,6 +25,25 @@ fn read(bytes: impl AsRef<[u8]>) -> Result<Vec<Region>, String> {
 }
 
 #[test]
+fn read_bed_comments_ends_at_the_first_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.bed");
+    for (text, expected) in [
+        (
+            "# a: 1\ntrack x\n# b\nc\t1\t2\n# after\n",
+            &["# a: 1", "# b"][..],
+        ),
+        ("# only\n", &["# only"]),
+        ("c\t1\t2\n", &[]),
+        ("", &[]),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(read_bed_comments(&path).unwrap(), expected, "{text:?}");
+    }
+    assert!(read_bed_comments(folder.path().join("none")).is_err());
+}
+
+#[test]
 fn read_regions_columns_and_skipped_lines() {
     let full = Region {
         interval: Interval::try_new("chr1", 0, 5).unwrap(),

@@ -9,7 +9,7 @@ use crate::cli::FolderArgs;
 use crate::commands::machine;
 use crate::config::ExperimentConfig;
 use crate::discover::{Discovery, ELEMENTS_FILE};
-use crate::discovery_tables::read_discovery;
+use crate::discovery_tables::{discovered_by, read_discovery};
 use crate::elements::{MaskedWindow, find_elements, selection_limit};
 use crate::ensemble::{METRICS_FILE, MetricsFile, mean_mask};
 use crate::evaluate::{Evaluation, Scores};
@@ -38,16 +38,11 @@ pub fn report(experiment: &Experiment) -> Result<()> {
     let metrics = read_metrics(experiment.path())?;
     if metrics.model_digest != networks.digest {
         bail!(
-            "{}: scores of other networks than those of the folder; run `seq2exp evaluate`, and `seq2exp discover`, again",
+            "{}: scores of other networks than those of the folder; run `seq2exp evaluate` again",
             experiment.path().join(METRICS_FILE).display()
         );
     }
-    let discovery = match experiment.path().join(ELEMENTS_FILE).exists() {
-        true => Some(
-            read_discovery(experiment.path()).context("run `seq2exp discover` again to mend it")?,
-        ),
-        false => None,
-    };
+    let discovery = read_elements(experiment.path(), &networks.digest)?;
     let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))?;
     let config = experiment.config();
     let mut notes = notes(&prepared);
@@ -80,6 +75,22 @@ pub fn report(experiment: &Experiment) -> Result<()> {
     write_report(&path, &input)?;
     eprintln!("report in {}", path.display());
     Ok(())
+}
+
+/// What the networks with this digest discovered, if anything was discovered.
+fn read_elements(folder: &Path, digest: &str) -> Result<Option<Discovery>> {
+    let path = folder.join(ELEMENTS_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    if discovered_by(folder)?.is_some_and(|found| found != digest) {
+        bail!(
+            "{}: elements of other networks than those of the folder; run `seq2exp discover` again",
+            path.display()
+        );
+    }
+    let discovery = read_discovery(folder).context("run `seq2exp discover` again to mend it")?;
+    Ok(Some(discovery))
 }
 
 fn read_metrics(folder: &Path) -> Result<MetricsFile> {

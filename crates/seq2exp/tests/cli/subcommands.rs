@@ -214,6 +214,14 @@ fn run_that_is_not_finished_is_not_passed_off_as_one() {
     );
     let (_, message) = succeeds(&experiment, &["evaluate", "parts"]);
     assert!(!message.contains("stopped at step"), "{message}");
+    // The elements are still those of the earlier network.
+    let (code, _, message) = run_in(experiment.folder(), &["report", "parts"]);
+    assert!(
+        code == 1 && message.contains("elements of other networks"),
+        "{message}"
+    );
+    succeeds(&experiment, &["discover", "parts"]);
+    succeeds(&experiment, &["report", "parts"]);
 }
 
 #[test]
