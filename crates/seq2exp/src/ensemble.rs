@@ -11,10 +11,11 @@ use crate::baseline::Baselines;
 use crate::batch::{Batch, read_values};
 use crate::error::RunError;
 use crate::evaluate::{Evaluation, Scores};
-use crate::experiment::{Experiment, TrainedNetworks};
+use crate::experiment::Experiment;
 use crate::metric::BootstrapConfig;
 use crate::predict::{PredictConfig, Prediction, predict};
 use crate::progress::Progress;
+use crate::trained_networks::TrainedNetworks;
 
 /// File of the scores, in a run's output folder.
 pub const METRICS_FILE: &str = "metrics.json";

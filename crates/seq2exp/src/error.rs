@@ -368,7 +368,7 @@ pub enum RunError {
         config: PathBuf,
         /// The missing files.
         #[source]
-        source: dataset::DatasetError,
+        source: Box<dataset::DatasetError>,
     },
     /// A table that this tool wrote cannot be read back.
     #[error("{}:{line}: {message}", path.display())]

@@ -45,5 +45,6 @@ mod synthetic;
 mod track_settings;
 pub mod train;
 pub mod trained_genes;
+pub mod trained_networks;
 
 pub use error::RunError;

@@ -13,11 +13,12 @@ use crate::commands::{machine, print_json, print_text};
 use crate::config::ExperimentConfig;
 use crate::ensemble::{EnsemblePredictions, METRICS_FILE, MetricsFile, Spread};
 use crate::evaluate::{Scores, write_json};
-use crate::experiment::{DATA_FOLDER, Experiment, Resume, TrainedNetworks, read_config};
+use crate::experiment::{DATA_FOLDER, Experiment, Resume, read_config};
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::pool::{PoolReport, pool};
 use crate::predictions_table::{PREDICTIONS_FILE, write_predictions_table};
 use crate::trained_genes::TrainedGenes;
+use crate::trained_networks::TrainedNetworks;
 
 /// Scores one run, or pools the test genes of several.
 pub fn execute(args: &EvaluateArgs) -> Result<()> {

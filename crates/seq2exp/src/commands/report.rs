@@ -13,7 +13,7 @@ use crate::discovery_tables::{discovered_by, read_discovery};
 use crate::elements::{MaskedWindow, find_elements, selection_limit};
 use crate::ensemble::{METRICS_FILE, MetricsFile, mean_mask};
 use crate::evaluate::{Evaluation, Scores};
-use crate::experiment::{Experiment, TrainedNetworks};
+use crate::experiment::Experiment;
 use crate::metric::BootstrapConfig;
 use crate::output_folder::REPORT_FILE;
 use crate::predictions_table::{PREDICTIONS_FILE, PredictionRow, read_predictions_table};
@@ -22,6 +22,7 @@ use crate::report::{
     TrainingCurve, TrainingStep, ValidationStep, choose_genes, write_report,
 };
 use crate::train::{RECORD_FILE, Record, read_records};
+use crate::trained_networks::TrainedNetworks;
 
 /// Genes whose masks are drawn.
 const N_PICTURES: usize = 6;

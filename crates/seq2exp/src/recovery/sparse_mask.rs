@@ -9,8 +9,8 @@ use super::{SPARSITIES, highest_first};
 use crate::batch::{Batch, read_values};
 use crate::error::RunError;
 use crate::evaluate::Scores;
-use crate::experiment::TrainedNetworks;
 use crate::metric::{BootstrapConfig, Estimate};
+use crate::trained_networks::TrainedNetworks;
 
 /// Accuracy under the highest part of the mask.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -13,7 +13,6 @@ use sha2::{Digest, Sha256};
 use crate::batch::{Batch, read_values};
 use crate::device::OpenDevice;
 use crate::error::RunError;
-use crate::experiment::{check_seed, with_remedy};
 use crate::interrupt::{Interrupt, Signal};
 use crate::metric::Metric;
 use crate::optimizer::{AdamW, Gradients, accumulate, clip_global_norm, global_norm, scale};
@@ -25,6 +24,7 @@ use crate::train::{
     Best, Record, RecordFile, RunProgress, StepRecord, TrainConfig, TrainState, ValidationRecord,
     Visit, VisitOrder, initial_network, numerics,
 };
+use crate::trained_networks::{check_seed, with_remedy};
 
 /// The network with the lowest validation error, inside a run's folder.
 pub const BEST_FILE: &str = "best.safetensors";

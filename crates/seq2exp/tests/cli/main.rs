@@ -12,6 +12,7 @@ mod real_data;
 mod released;
 mod subcommands;
 mod tiny_experiment;
+mod unfinished;
 mod variants;
 
 use std::path::Path;
