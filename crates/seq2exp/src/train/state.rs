@@ -1,5 +1,8 @@
 //! `resume.safetensors`: everything an interrupted run needs to go on as if nothing had happened.
 
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use model::checkpoint::is_sealed;
@@ -140,12 +143,30 @@ impl TrainState {
         write_tensors(path, &tensors, HEADER_KEY, &header)
     }
 
-    /// How far the run of a state has come.
+    /// How far the run of a state has come; its tensors, which may be large, are not read.
     ///
     /// # Errors
     /// [`RunError::Io`] and [`RunError::BadState`], as [`read`](Self::read).
     pub fn read_progress(path: &Path) -> Result<RunProgress, RunError> {
-        Ok(parse(path, &read(path)?)?.1.progress)
+        #[derive(Deserialize)]
+        struct Described {
+            #[serde(rename = "__metadata__")]
+            metadata: HashMap<String, String>,
+        }
+        let io = |source| RunError::Io {
+            path: path.to_path_buf(),
+            source,
+        };
+        let mut file = File::open(path).map_err(io)?;
+        // A safetensors file begins with the length of its header, which is JSON.
+        let mut length = [0; 8];
+        file.read_exact(&mut length).map_err(io)?;
+        let mut text = Vec::new();
+        let mut header = file.take(u64::from_le_bytes(length));
+        header.read_to_end(&mut text).map_err(io)?;
+        let described: Described =
+            serde_json::from_slice(&text).map_err(|error| damaged(path, error.to_string()))?;
+        Ok(parse_header(path, described.metadata.get(HEADER_KEY))?.progress)
     }
 
     /// Reads the state of a run with the same `identity`; fields named in `free` may differ.
@@ -239,19 +260,22 @@ fn parse<'a>(path: &Path, bytes: &'a [u8]) -> Result<(SafeTensors<'a>, Header), 
     let damaged = |message: String| damaged(path, message);
     let (_, metadata) =
         SafeTensors::read_metadata(bytes).map_err(|error| damaged(error.to_string()))?;
-    let text = metadata
-        .metadata()
-        .as_ref()
-        .and_then(|entries| entries.get(HEADER_KEY))
-        .ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
+    let entries = metadata.metadata().as_ref();
+    let text = entries.and_then(|entries| entries.get(HEADER_KEY));
     let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(error.to_string()))?;
-    if !is_sealed(text, &file) {
+    if text.is_some_and(|text| !is_sealed(text, &file)) {
         let message = "damaged or changed since it was written (its SHA-256 is another)";
         return Err(damaged(message.to_string()));
     }
+    Ok((file, parse_header(path, text)?))
+}
+
+fn parse_header(path: &Path, text: Option<&String>) -> Result<Header, RunError> {
+    let damaged = |message: String| damaged(path, message);
+    let text = text.ok_or_else(|| damaged(format!("it has no {HEADER_KEY} entry")))?;
     let header: Header = serde_json::from_str(text).map_err(|error| damaged(error.to_string()))?;
     match header.format {
-        FORMAT => Ok((file, header)),
+        FORMAT => Ok(header),
         found => Err(damaged(format!(
             "it has format {found}, this version reads {FORMAT}"
         ))),
@@ -361,6 +385,9 @@ mod tests {
             let error = TrainState::read(&path, &Value::Null, &[])
                 .expect_err("cut short")
                 .to_string();
+            // Of the progress a part may be enough.
+            let progress = TrainState::read_progress(&path);
+            assert!(progress.map_or(true, |progress| progress == state().progress));
             assert!(error.contains("resume.safetensors"), "{error}");
         }
     }
