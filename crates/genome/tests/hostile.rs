@@ -13,7 +13,6 @@ use genome::{
     RegionIndex, Strand, TrackFile, TssSignal, TwoBit, VariantFile, read_annotation, read_regions,
     write_bed_tabix, write_bigwig, write_cool,
 };
-use hdf5_pure::{AttrValue, FileBuilder};
 use noodles::bam;
 use noodles::core::Position;
 use noodles::sam::Header;
@@ -198,60 +197,6 @@ fn two_bit_sequence_behind_four_gigabytes() {
     let genome = TwoBit::open(&path).unwrap();
     assert_eq!(genome.read_bases(&interval("far", 0, 5)).unwrap(), b"ACGTA");
     assert_eq!(genome.read_bases(&interval("far", 3, 5)).unwrap(), b"TA");
-}
-
-/// A `.cool` of three bins of 10 on `c` with counts in floating point.
-fn float_cool(path: &Path, counts: &[f64]) {
-    let mut file = FileBuilder::new();
-    for (name, value) in [
-        ("format", "HDF5::Cooler"),
-        ("bin-type", "fixed"),
-        ("storage-mode", "symmetric-upper"),
-    ] {
-        file.set_attr(name, AttrValue::String(value.to_string()));
-    }
-    for (name, value) in [("format-version", 3), ("bin-size", 10), ("nbins", 3)] {
-        file.set_attr(name, AttrValue::I64(value));
-    }
-    let mut chroms = file.create_group("chroms");
-    chroms
-        .create_dataset("name")
-        .with_ascii_strings(&["c"])
-        .unwrap();
-    chroms.create_dataset("length").with_i32_data(&[30]);
-    file.add_group(chroms.finish());
-    let mut bins = file.create_group("bins");
-    bins.create_dataset("start").with_i32_data(&[0, 10, 20]);
-    bins.create_dataset("end").with_i32_data(&[10, 20, 30]);
-    file.add_group(bins.finish());
-    let mut pixels = file.create_group("pixels");
-    pixels.create_dataset("bin1_id").with_i64_data(&[0, 0, 0]);
-    pixels.create_dataset("bin2_id").with_i64_data(&[0, 1, 2]);
-    pixels.create_dataset("count").with_f64_data(counts);
-    file.add_group(pixels.finish());
-    let mut indexes = file.create_group("indexes");
-    indexes
-        .create_dataset("chrom_offset")
-        .with_i64_data(&[0, 3]);
-    indexes
-        .create_dataset("bin1_offset")
-        .with_i64_data(&[0, 3, 3, 3]);
-    file.add_group(indexes.finish());
-    std::fs::write(path, file.finish().unwrap()).unwrap();
-}
-
-#[test]
-fn cool_counts_that_are_no_counts_are_handed_on_as_they_are() {
-    // What a gene may have of them is the data set's business, which refuses all but NaN.
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.cool");
-    for odd in [f64::NAN, f64::INFINITY, -1.0] {
-        float_cool(&path, &[2.5, odd, 4.0]);
-        let map = ContactMap::open(&path, 10, Normalization::None).unwrap();
-        let profile = map.read_profile("c", 3, &interval("c", 0, 30)).unwrap();
-        assert_eq!((profile.contacts[0], profile.contacts[2]), (2.5, 4.0));
-        assert_eq!(profile.contacts[1].to_bits(), odd.to_bits());
-    }
 }
 
 #[test]

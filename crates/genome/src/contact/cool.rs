@@ -23,7 +23,8 @@ use crate::panic_guard::catch_panic;
 /// The pixel table is sorted by row (`bin1_id`), `indexes/bin1_offset` tells where a row
 /// starts, and only the upper triangle is stored: a bin's contacts with bins before it are in
 /// the rows of those bins. So a profile reads the rows from the window's first bin to the gene's
-/// bin, decompressing the chunks that they lie in and no others.
+/// bin, decompressing the chunks that they lie in and no others. Each pixel's own row is compared
+/// with the index, because a damaged index would make a map of other rows, or an empty one.
 #[derive(Debug)]
 pub(super) struct CoolMap {
     path: PathBuf,
@@ -35,7 +36,9 @@ pub(super) struct CoolMap {
     resolution: u64,
     /// First bin of each chromosome, then the number of all bins.
     chrom_offsets: Vec<u64>,
+    n_pixels: u64,
     bin1_offset: Dataset,
+    bin1_id: Dataset,
     bin2_id: Dataset,
     count: Dataset,
     factors: Option<(Dataset, FactorKind)>,
@@ -72,19 +75,50 @@ impl CoolMap {
         let node = Node::choose(path, &file, resolution)?;
         node.check_kind()?;
         let (sizes, chrom_offsets) = read_chroms(&node, resolution)?;
-        Ok(CoolMap {
+        let [bin1_id, bin2_id, count] = node.pixel_columns()?;
+        let map = CoolMap {
             path: path.to_path_buf(),
             chrom_sizes: sizes,
             resolution,
             chrom_offsets,
+            n_pixels: node.n_rows("pixels/bin1_id", &bin1_id)?,
             bin1_offset: node.dataset("indexes/bin1_offset")?,
-            bin2_id: node.dataset("pixels/bin2_id")?,
-            count: node.dataset("pixels/count")?,
+            bin1_id,
+            bin2_id,
+            count,
             factors: node.open_factors(normalization, resolution)?,
             chroms: Mutex::new(HashMap::new()),
             n_stored: node.n_stored(),
             group: node.into_group(),
-        })
+        };
+        map.check_index_ends()?;
+        Ok(map)
+    }
+
+    /// Refuses an index that does not span all pixels.
+    fn check_index_ends(&self) -> Result<(), GenomeError> {
+        for (bin, expected) in [(0, 0), (self.n_bins(), self.n_pixels)] {
+            let found = self.read(
+                "indexes/bin1_offset",
+                &self.bin1_offset,
+                bin,
+                1,
+                Dataset::read_i64_rows,
+            )?;
+            let found = found.first().copied().unwrap_or(-1);
+            if u64::try_from(found) != Ok(expected) {
+                return Err(self.damaged(
+                    "indexes/bin1_offset",
+                    &format!("row {bin} starts at pixel {found}, not at pixel {expected}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of bins of all chromosomes.
+    fn n_bins(&self) -> u64 {
+        self.chrom_offsets.last().copied().unwrap_or(0)
     }
 
     pub(super) fn chrom_sizes(&self) -> &ChromSizes {
@@ -124,6 +158,7 @@ impl CoolMap {
             return Err(no_row());
         };
         let n_pixels = end - start;
+        self.check_rows(index.first_bin + rows.start, offsets)?;
         let columns = self.read(
             "pixels/bin2_id",
             &self.bin2_id,
@@ -148,11 +183,15 @@ impl CoolMap {
                 let column = u64::try_from(column)
                     .ok()
                     .and_then(|column| column.checked_sub(index.first_bin))
-                    .filter(|column| *column >= row)
+                    .filter(|column| *column >= row && *column + index.first_bin < self.n_bins())
                     .ok_or_else(|| {
+                        let row = index.first_bin + row;
                         self.damaged(
                             "pixels/bin2_id",
-                            &format!("column {column} is below the diagonal"),
+                            &format!(
+                                "column {column} of row {row} is below the diagonal or past the \
+                                 last bin"
+                            ),
                         )
                     })?;
                 let other = match (row == bin, column == bin) {
@@ -163,6 +202,9 @@ impl CoolMap {
                 if bins.contains(&other)
                     && let Some(contact) = contacts.get_mut((other - bins.start) as usize)
                 {
+                    if count.is_nan() {
+                        return Err(self.not_a_count(chrom, row, column));
+                    }
                     *contact += count;
                 }
             }
@@ -171,6 +213,45 @@ impl CoolMap {
             apply_factors(&mut contacts, &bins, bin, factors);
         }
         Ok(contacts)
+    }
+
+    /// Compares where neighbouring rows start, and the last one ends, with the rows that the pixels
+    /// themselves are of; `first_row` is numbered as the file does.
+    fn check_rows(&self, first_row: u64, offsets: &[u64]) -> Result<(), GenomeError> {
+        let (Some(&start), Some(&end)) = (offsets.first(), offsets.last()) else {
+            return Ok(());
+        };
+        // One pixel more on each side, which must be of another row.
+        let first = start.saturating_sub(1);
+        let n_pixels = end.saturating_add(1).min(self.n_pixels);
+        let rows = self.read(
+            "pixels/bin1_id",
+            &self.bin1_id,
+            first,
+            n_pixels.saturating_sub(first),
+            Dataset::read_i64_rows,
+        )?;
+        for (pixel, found) in (first..).zip(rows) {
+            // The number of rows that start at or before the pixel, one too many for an index.
+            let n_started = offsets.partition_point(|&offset| offset <= pixel) as u64;
+            let is_right = u64::try_from(found).is_ok_and(|found| {
+                if n_started == 0 {
+                    found < first_row
+                } else if n_started == offsets.len() as u64 {
+                    found + 1 >= first_row + n_started
+                } else {
+                    found + 1 == first_row + n_started
+                }
+            });
+            if !is_right {
+                let expected = (first_row + n_started).saturating_sub(1);
+                return Err(self.damaged(
+                    "indexes/bin1_offset",
+                    &format!("pixel {pixel} is of row {found}, but of row {expected} by the index"),
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// The row offsets and factors of a chromosome, read on first use.
@@ -242,6 +323,21 @@ impl CoolMap {
 
     fn damaged(&self, name: &str, reason: &str) -> GenomeError {
         damaged(&self.path, &format!("{}/{name}", self.group), reason)
+    }
+
+    /// The error for two bins whose count is NaN; bins count from the chromosome's first.
+    fn not_a_count(&self, chrom: &str, row: u64, column: u64) -> GenomeError {
+        let place = |bin: u64| bin.saturating_mul(self.resolution).saturating_add(1);
+        GenomeError::CorruptObject {
+            path: self.path.clone(),
+            object: format!("{}/pixels/count", self.group),
+            reason: format!(
+                "the count of the bins at {chrom}:{} and {chrom}:{} is NaN; leave out what was not \
+                 measured, or make the map again",
+                place(row),
+                place(column)
+            ),
+        }
     }
 }
 

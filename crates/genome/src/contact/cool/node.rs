@@ -38,17 +38,21 @@ impl<'a> Node<'a> {
                 return Ok(at(format!("/resolutions/{resolution}")));
             }
         } else if has("pixels") {
+            at(String::new()).check_kind()?;
             let attributes = root.attrs().map_err(|error| refuse(path, "/", error))?;
             available.extend(attributes.get("bin-size").and_then(number_of));
             if resolution > 0 && available.contains(&resolution) {
                 return Ok(at(String::new()));
             }
         } else {
+            let reason = match has("cells") {
+                true => "this is a single-cell cooler (.scool); give the .cool of one cell",
+                false => "this HDF5 file has neither resolutions nor pixels, so it is no cooler",
+            };
             return Err(GenomeError::CorruptObject {
                 path: path.to_path_buf(),
                 object: "/".to_string(),
-                reason: "this HDF5 file has neither resolutions nor pixels, so it is no cooler"
-                    .to_string(),
+                reason: reason.to_string(),
             });
         }
         Err(GenomeError::UnknownResolution {
@@ -91,6 +95,33 @@ impl<'a> Node<'a> {
         read(&dataset).map_err(|error| refuse(self.path, &object, error))
     }
 
+    /// The columns of the pixel table: row, column and count, all of one length.
+    pub(super) fn pixel_columns(&self) -> Result<[Dataset; 3], GenomeError> {
+        let names = ["pixels/bin1_id", "pixels/bin2_id", "pixels/count"];
+        let [rows, columns, counts] = names.map(|name| self.dataset(name));
+        let datasets = [rows?, columns?, counts?];
+        let n_pixels = self.n_rows(names[0], &datasets[0])?;
+        for (name, dataset) in names.iter().zip(&datasets) {
+            let n_rows = self.n_rows(name, dataset)?;
+            if n_rows != n_pixels {
+                let reason = format!("it has {n_rows} values, but {} has {n_pixels}", names[0]);
+                return Err(self.damaged(name, &reason));
+            }
+        }
+        Ok(datasets)
+    }
+
+    /// Number of values of a data set.
+    pub(super) fn n_rows(&self, name: &str, dataset: &Dataset) -> Result<u64, GenomeError> {
+        let shape = dataset
+            .shape()
+            .map_err(|error| refuse(self.path, &self.object(name), error))?;
+        match shape.as_slice() {
+            &[n_rows] => Ok(n_rows),
+            _ => Err(self.damaged(name, &format!("it has {} dimensions, not 1", shape.len()))),
+        }
+    }
+
     /// Size of the file in bytes.
     pub(super) fn n_stored(&self) -> u64 {
         self.file.file_size()
@@ -113,14 +144,25 @@ impl<'a> Node<'a> {
             .child("")?
             .attrs()
             .map_err(|error| refuse(self.path, &self.object(""), error))?;
-        for (name, expected) in [("bin-type", "fixed"), ("storage-mode", "symmetric-upper")] {
+        for (name, expected, remedy) in [
+            (
+                "bin-type",
+                "fixed",
+                "bin the contacts again, in bins of one size",
+            ),
+            (
+                "storage-mode",
+                "symmetric-upper",
+                "write the map again with the pixels of the upper triangle, as cooler load does by itself",
+            ),
+        ] {
             if let Some(found) = attributes.get(name).and_then(text_of)
                 && found != expected
             {
                 return Err(GenomeError::CorruptObject {
                     path: self.path.to_path_buf(),
                     object: self.object(""),
-                    reason: format!("{name} is {found:?}, only {expected:?} can be read"),
+                    reason: format!("{name} is {found:?}, only {expected:?} can be read; {remedy}"),
                 });
             }
         }
@@ -128,6 +170,8 @@ impl<'a> Node<'a> {
     }
 
     /// Finds the column of factors under the names that cooler and hictk give it.
+    ///
+    /// Its attribute `divisive_weights` goes before the kind that the name stands for, as in hictk.
     pub(super) fn open_factors(
         &self,
         normalization: Normalization,
@@ -149,7 +193,17 @@ impl<'a> Node<'a> {
             .iter()
             .find(|name| columns.iter().any(|found| found == *name))
         {
-            return Ok(Some((self.dataset(&format!("bins/{name}"))?, kind)));
+            let name = format!("bins/{name}");
+            let dataset = self.dataset(&name)?;
+            let attributes = dataset
+                .attrs()
+                .map_err(|error| refuse(self.path, &self.object(&name), error))?;
+            let is_divisive = attributes.get("divisive_weights").and_then(number_of);
+            let kind = is_divisive.map_or(kind, |is_divisive| match is_divisive {
+                0 => FactorKind::Multiply,
+                _ => FactorKind::Divide,
+            });
+            return Ok(Some((dataset, kind)));
         }
         let mut available: Vec<String> = columns
             .iter()
@@ -258,7 +312,13 @@ fn number_of(value: &AttrValue) -> Option<u64> {
 
 fn text_of(value: &AttrValue) -> Option<&str> {
     match value {
-        AttrValue::String(text) | AttrValue::AsciiString(text) => Some(text),
+        AttrValue::String(text)
+        | AttrValue::AsciiString(text)
+        | AttrValue::VarLenString(text)
+        | AttrValue::VarLenAsciiString(text) => Some(text),
+        AttrValue::StringSized { value, .. } | AttrValue::AsciiStringSized { value, .. } => {
+            Some(value)
+        }
         _ => None,
     }
 }
