@@ -365,6 +365,37 @@ fn read_profile_cut_file_is_an_error_or_right() {
 }
 
 #[test]
+fn hic_chromosomes_without_contacts_are_not_there() {
+    // The index follows two numbers (8 and 4 bytes) at the footer, whose place is at byte 8: for each
+    // matrix its name, `1_1` for the first chromosome with itself, and 12 bytes.
+    let whole = std::fs::read(file("small_v9.hic")).unwrap();
+    let map = ContactMap::open(file("small_v9.hic"), 5_000, Normalization::None).unwrap();
+    let names: Vec<String> = map.chrom_sizes().names().map(str::to_string).collect();
+    let footer = u64::from_le_bytes(whole[8..16].try_into().unwrap()) as usize;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.hic");
+
+    let mut bytes = whole.clone();
+    let at = footer
+        + 12
+        + whole[footer + 12..]
+            .windows(4)
+            .position(|window| window == b"1_1\0")
+            .unwrap();
+    bytes[at..at + 3].copy_from_slice(b"9_9");
+    std::fs::write(&path, bytes).unwrap();
+    let map = ContactMap::open(&path, 5_000, Normalization::None).unwrap();
+    assert_eq!(map.chrom_sizes().names().collect::<Vec<_>>(), names[1..]);
+
+    let mut bytes = whole;
+    bytes[footer + 8..].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let error = ContactMap::open(&path, 5_000, Normalization::None).unwrap_err();
+    let part = "a.hic: index: it lists no contacts; the .hic file is cut off or damaged";
+    assert!(error.to_string().contains(part), "{error}");
+}
+
+#[test]
 fn chunk_beyond_the_end_of_the_file_is_refused_before_memory_is_asked_for_it() {
     let mut bytes = std::fs::read(file("small.cool")).unwrap();
     // An index of chunks: "TREE", node type 1, and behind 24 bytes the stored size of the first chunk.

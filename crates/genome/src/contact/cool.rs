@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdf5_pure::{Dataset, File};
 
 use self::node::Node;
-pub(super) use self::node::{check_chunks, check_size, damaged, refuse};
+pub(super) use self::node::{check_chunks, check_number, check_size, damaged, refuse};
 pub use self::write::{ContactPixel, write_cool};
 use super::{FactorKind, Factors, Normalization, apply_factors, n_bins_of};
 use crate::chrom_sizes::ChromSizes;
@@ -318,7 +318,10 @@ impl CoolMap {
         let object = format!("{}/{name}", self.group);
         let rows = Some((start, count));
         check_size(&self.path, &object, dataset, self.n_stored, rows)?;
-        read(dataset, start, count).map_err(|error| refuse(&self.path, &object, error))
+        let values =
+            read(dataset, start, count).map_err(|error| refuse(&self.path, &object, error))?;
+        check_number(&self.path, &object, values.len(), count)?;
+        Ok(values)
     }
 
     fn damaged(&self, name: &str, reason: &str) -> GenomeError {

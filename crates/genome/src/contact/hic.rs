@@ -258,11 +258,19 @@ impl std::fmt::Debug for HicMap {
     }
 }
 
+/// The chromosomes that the file has contacts of, within them.
+///
+/// Its header names all of the assembly, whether or not there are any.
 fn read_sizes(path: &Path, reader: &HiCReader) -> Result<ChromSizes, GenomeError> {
+    let matrices = &reader.footer().master_index;
+    if matrices.is_empty() {
+        return Err(damaged_object(path, "index", "it lists no contacts"));
+    }
     let mut sizes = Vec::new();
     for chrom in reader.chr_sizes().iter() {
         // Juicer stores its whole-genome view as a chromosome of that name.
-        if chrom.id.eq_ignore_ascii_case("all") {
+        let matrix = format!("{0}_{0}", chrom.index);
+        if chrom.id.eq_ignore_ascii_case("all") || !matrices.contains_key(&matrix) {
             continue;
         }
         let length = u64::try_from(chrom.size).map_err(|_| GenomeError::CorruptObject {

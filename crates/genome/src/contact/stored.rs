@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hdf5_pure::{Dataset, File};
 
-use super::cool::{check_chunks, check_size, damaged, refuse};
+use super::cool::{check_chunks, check_number, check_size, damaged, refuse};
 use super::listing;
 use crate::error::{GenomeError, shorten};
 use crate::panic_guard::catch_panic;
@@ -115,7 +115,9 @@ impl StoredContacts {
         })?;
         check_chunks(path, name, &dataset, file.file_size())?;
         check_size(path, name, &dataset, file.file_size(), None)?;
+        let n_stored = dataset.shape().map_err(refused)?.iter().product();
         let values = dataset.read_f64().map_err(refused)?;
+        check_number(path, name, values.len(), n_stored)?;
         match values.len() {
             0 => Err(damaged(path, name, "it is empty")),
             n if n % 2 == 1 => Err(damaged(

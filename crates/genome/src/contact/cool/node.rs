@@ -92,7 +92,14 @@ impl<'a> Node<'a> {
     ) -> Result<Vec<T>, GenomeError> {
         let (dataset, object) = (self.dataset(name)?, self.object(name));
         check_size(self.path, &object, &dataset, self.n_stored(), None)?;
-        read(&dataset).map_err(|error| refuse(self.path, &object, error))
+        let values = read(&dataset).map_err(|error| refuse(self.path, &object, error))?;
+        check_number(
+            self.path,
+            &object,
+            values.len(),
+            self.n_rows(name, &dataset)?,
+        )?;
+        Ok(values)
     }
 
     /// The columns of the pixel table: row, column and count, all of one length.
@@ -268,6 +275,26 @@ pub(in super::super) fn check_size(
         }
     }
     Ok(())
+}
+
+/// Refuses fewer values than were asked for: the library reads none of a type that it does not know,
+/// for example of half precision.
+pub(in super::super) fn check_number(
+    path: &Path,
+    object: &str,
+    n_read: usize,
+    n_wanted: u64,
+) -> Result<(), GenomeError> {
+    if n_read as u64 == n_wanted {
+        return Ok(());
+    }
+    Err(GenomeError::CorruptObject {
+        path: path.to_path_buf(),
+        object: object.to_string(),
+        reason: format!(
+            "{n_read} of {n_wanted} values can be read; store them as 32- or 64-bit numbers"
+        ),
+    })
 }
 
 /// Refuses a data set whose chunks lie outside the file, before memory is asked for one.
