@@ -1,5 +1,6 @@
 //! One track file: bigWig in, one value per base out; and bigWig out.
 
+mod index_nodes;
 mod tile_cache;
 mod write;
 
@@ -10,18 +11,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bigwig::BigWigReader;
 
+use self::index_nodes::IndexNodes;
 use self::tile_cache::{Run, TILE_LENGTH, Tile, TileCache};
 pub use self::write::{BigWigRows, write_bigwig, write_bigwig_with};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
+use crate::input_file::{foreign_content, head_of, open_input};
 use crate::interval::Interval;
 use crate::panic_guard::catch_panic;
 use crate::positional_file::PositionalFile;
 
 /// A bigWig file, open for reading from any number of threads.
 ///
-/// Opening reads the header and the chromosome names; a query reads the index nodes and the data
-/// blocks that it needs, and keeps what it decoded (up to 32 MiB) for the next. Files of either
+/// Opening reads the header, the chromosome names and, once, the index; a query reads the index nodes
+/// and the data blocks that it needs, and keeps what it decoded (up to 32 MiB) for the next. Files of either
 /// byte order and with bedGraph, variableStep or fixedStep sections are read.
 ///
 /// ```
@@ -57,15 +60,16 @@ impl BigWig {
     ///
     /// # Errors
     /// [`GenomeError::Io`] when it cannot be read, [`GenomeError::CorruptAtByte`] when it is no
-    /// bigWig, is cut off or is damaged where opening reads it.
+    /// bigWig, is cut off or is damaged where opening reads it: header, names and index.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GenomeError> {
         let path = path.as_ref();
         let open = GenomeError::io(path, "open");
-        let file = Arc::new(File::open(path).map_err(&open)?);
+        let file = Arc::new(open_input(path)?);
         let source = PositionalFile::new(Arc::clone(&file)).map_err(&open)?;
         let first = catch_panic(|| BigWigReader::new(source))
             .map_err(|message| damaged_region(path, None, &message))?
             .map_err(|error| refuse(path, None, error))?;
+        IndexNodes::new(path, &file)?.check()?;
         let chrom_sizes = first
             .chroms()
             .iter()
@@ -308,7 +312,10 @@ fn damaged_region(path: &Path, interval: Option<&Interval>, reason: &str) -> Gen
 }
 
 /// What a file that starts with these four bytes (little-endian) is likely to be, and what to do.
-fn likely_content(first: u32) -> String {
+fn likely_content(path: &Path, first: u32) -> String {
+    if let Some(content) = foreign_content(&head_of(path)) {
+        return format!("it is {content}");
+    }
     let bytes = first.to_le_bytes();
     match bytes {
         [0, 0, 0, 0] => "it is empty or overwritten with zeros; copy it again".to_string(),
@@ -335,7 +342,7 @@ fn refuse(path: &Path, interval: Option<&Interval>, error: bigwig::Error) -> Gen
         bigwig::Error::Io(source) => GenomeError::io(path, "read")(source),
         bigwig::Error::NotBigWig { found } => no_bigwig(
             0,
-            format!("this is no bigWig file, {}", likely_content(found)),
+            format!("this is no bigWig file, {}", likely_content(path, found)),
         ),
         bigwig::Error::IsBigBed => no_bigwig(
             0,

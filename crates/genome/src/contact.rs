@@ -6,7 +6,6 @@ mod profile_cache;
 mod stored;
 
 use std::fmt;
-use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -19,6 +18,7 @@ use self::hic::HicMap;
 use self::profile_cache::ProfileCache;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
+use crate::input_file::{foreign_content, open_input};
 use crate::interval::Interval;
 
 pub use cool::{ContactPixel, write_cool};
@@ -149,8 +149,13 @@ impl ContactMap {
             return Err(GenomeError::CorruptAtByte {
                 path: path.to_path_buf(),
                 offset: 0,
-                reason: "this is neither a .hic nor a .cool or .mcool file; give one of these"
-                    .to_string(),
+                reason: match foreign_content(&magic) {
+                    Some(content) => {
+                        format!("this is {content}; give a .hic, .cool or .mcool file")
+                    }
+                    None => "this is neither a .hic nor a .cool or .mcool file; give one of these"
+                        .to_string(),
+                },
             });
         };
         Ok(ContactMap {
@@ -239,8 +244,7 @@ const HIC_MAGIC: &[u8] = b"HIC\0";
 /// The first bytes of a file, fewer than 8 if there are no more.
 fn read_magic(path: &Path) -> Result<Vec<u8>, GenomeError> {
     let mut magic = Vec::with_capacity(HDF5_MAGIC.len());
-    File::open(path)
-        .map_err(GenomeError::io(path, "open"))?
+    open_input(path)?
         .take(HDF5_MAGIC.len() as u64)
         .read_to_end(&mut magic)
         .map_err(GenomeError::io(path, "read"))?;

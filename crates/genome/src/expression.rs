@@ -236,7 +236,13 @@ mod tests {
             ),
             (
                 "gene\ttpm\nA\t1,5\n",
-                format!("e.tsv:2: tpm \"1,5\" is not {number}"),
+                "e.tsv:2: tpm \"1,5\" is not a number as it is read; write a decimal point, and \
+                 nothing between the thousands"
+                    .to_string(),
+            ),
+            (
+                "gene\ttpm\nA\tmany, many\n",
+                format!("e.tsv:2: tpm \"many, many\" is not {number}"),
             ),
             (
                 "gene\ttpm\n\t1\n",

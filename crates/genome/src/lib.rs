@@ -20,6 +20,7 @@ mod error;
 mod expression;
 mod fasta;
 mod gene;
+mod input_file;
 mod interval;
 mod mask_pickle;
 mod mrna;

@@ -8,7 +8,6 @@
 mod input;
 
 use std::cell::RefCell;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
@@ -16,6 +15,7 @@ use std::rc::Rc;
 use self::input::{Input, Runs};
 use crate::bed::Region;
 use crate::error::{GenomeError, shorten};
+use crate::input_file::open_input;
 use crate::interval::Interval;
 
 /// The first byte of every pickle since protocol 2; no text and no compressed file begins with it.
@@ -31,8 +31,7 @@ const MAX_RUNS: usize = 1 << 24;
 /// Whether a file begins as a pickle does.
 pub(crate) fn is_pickle(path: &Path) -> Result<bool, GenomeError> {
     let mut first = Vec::with_capacity(1);
-    File::open(path)
-        .map_err(GenomeError::io(path, "open"))?
+    open_input(path)?
         .take(1)
         .read_to_end(&mut first)
         .map_err(GenomeError::io(path, "read"))?;

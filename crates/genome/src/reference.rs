@@ -19,13 +19,17 @@ pub enum Reference {
 }
 
 impl Reference {
-    /// Opens a file as 2bit when its name ends in `.2bit`, and as FASTA otherwise.
+    /// Opens a file as 2bit when it begins so or its name ends in `.2bit`, in any case, and as FASTA
+    /// otherwise.
     ///
     /// # Errors
     /// As [`Fasta::open`] and [`TwoBit::open`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GenomeError> {
         let path = path.as_ref();
-        if path.extension().is_some_and(|ending| ending == "2bit") {
+        let is_named_so = path
+            .extension()
+            .is_some_and(|ending| ending.eq_ignore_ascii_case("2bit"));
+        if is_named_so || TwoBit::is_at(path) {
             Ok(Reference::TwoBit(TwoBit::open(path)?))
         } else {
             Ok(Reference::Fasta(Fasta::open(path)?))

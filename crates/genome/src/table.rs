@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{GenomeError, shorten};
+use crate::input_file::{foreign_content, open_input};
 
 /// Longest line accepted; a binary file given by mistake must not fill the memory.
 const MAX_LINE_BYTES: u64 = 1 << 26;
@@ -64,9 +65,10 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    /// Opens a file. A BGZF file without its end marker is refused: it was cut off.
+    /// Opens a file. A BGZF file without its end marker is refused, which was cut off, and so is what
+    /// begins as no text does.
     pub(crate) fn open(path: &Path) -> Result<Self, GenomeError> {
-        let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+        let mut file = open_input(path)?;
         let refuse = GenomeError::io(path, "read");
         if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
             return Err(refuse(io::ErrorKind::IsADirectory.into()));
@@ -76,15 +78,26 @@ impl Lines {
             check_bgzf_end(path, &mut file)?;
         }
         let buffered = BufReader::with_capacity(1 << 16, file);
+        let mut reader: Box<dyn BufRead + Send> = match packing {
+            Packing::Plain => Box::new(buffered),
+            Packing::Gzip | Packing::Bgzf => Box::new(BufReader::with_capacity(
+                1 << 16,
+                MultiGzDecoder::new(buffered),
+            )),
+        };
+        let head = reader
+            .fill_buf()
+            .map_err(|error| refuse_packed(path, 1, error))?;
+        if let Some(content) = foreign_content(head) {
+            return Err(GenomeError::CorruptAtByte {
+                path: path.to_path_buf(),
+                offset: 0,
+                reason: format!("this is {content}"),
+            });
+        }
         Ok(Lines {
             path: path.to_path_buf(),
-            reader: match packing {
-                Packing::Plain => Box::new(buffered),
-                Packing::Gzip | Packing::Bgzf => Box::new(BufReader::with_capacity(
-                    1 << 16,
-                    MultiGzDecoder::new(buffered),
-                )),
-            },
+            reader,
             buffer: Vec::new(),
             line: 0,
         })
@@ -123,6 +136,12 @@ impl Lines {
         if line == 1 {
             bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         }
+        if bytes.contains(&0) {
+            let at = bytes.iter().position(|&byte| byte == 0).unwrap_or(0);
+            return Err(refuse(format!(
+                "byte {at} of the line is 0, which no text has; the file is damaged or no text, get it again"
+            )));
+        }
         match std::str::from_utf8(bytes) {
             Ok(text) => Ok(Some((line, text))),
             Err(error) => Err(refuse(format!(
@@ -139,23 +158,28 @@ impl Lines {
         let n_bytes = (&mut self.reader)
             .take(MAX_LINE_BYTES + 1)
             .read_until(b'\n', &mut self.buffer)
-            .map_err(|error| match error.kind() {
-                // What flate2 reports for compressed data that is cut off or damaged.
-                io::ErrorKind::UnexpectedEof
-                | io::ErrorKind::InvalidInput
-                | io::ErrorKind::InvalidData => GenomeError::InvalidLine {
-                    path: self.path.clone(),
-                    line,
-                    reason: format!(
-                        "the compressed data is cut off or damaged here ({error}); get the file again"
-                    ),
-                },
-                _ => GenomeError::io(&self.path, "read")(error),
-            })?;
+            .map_err(|error| refuse_packed(&self.path, line, error))?;
         if n_bytes > 0 {
             self.line = line;
         }
         Ok(n_bytes)
+    }
+}
+
+/// The error for a line that cannot be read.
+fn refuse_packed(path: &Path, line: u64, error: io::Error) -> GenomeError {
+    match error.kind() {
+        // What flate2 reports for compressed data that is cut off or damaged.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            GenomeError::InvalidLine {
+                path: path.to_path_buf(),
+                line,
+                reason: format!(
+                    "the compressed data is cut off or damaged here ({error}); get the file again"
+                ),
+            }
+        }
+        _ => GenomeError::io(path, "read")(error),
     }
 }
 
@@ -164,7 +188,7 @@ impl Lines {
 /// # Errors
 /// The line where it is; nothing about a file that is not compressed.
 pub(crate) fn check_packed(path: &Path) -> Result<(), GenomeError> {
-    let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+    let mut file = open_input(path)?;
     if Packing::of(&mut file).map_err(GenomeError::io(path, "read"))? == Packing::Plain {
         return Ok(());
     }
@@ -204,7 +228,7 @@ pub(crate) fn check_bgzf_end(path: &Path, file: &mut File) -> Result<(), GenomeE
 }
 
 /// A table whose first line names the columns: separated by tabs, or by commas when the name of the
-/// file ends in `.csv` or `.csv.gz`.
+/// file ends in `.csv` or `.csv.gz`, in any case.
 ///
 /// A field of a comma-separated table may stand in double quotes, in which `""` is a quote. A tab or
 /// a line end inside a field is not read.
@@ -224,7 +248,7 @@ impl Table {
     pub(crate) fn open(path: &Path) -> Result<Self, GenomeError> {
         let mut lines = Lines::open(path)?;
         let is_csv = {
-            let name = path.to_string_lossy();
+            let name = path.to_string_lossy().to_lowercase();
             name.strip_suffix(".gz").unwrap_or(&name).ends_with(".csv")
         };
         loop {
@@ -281,16 +305,36 @@ impl Table {
 
     /// The error for a column that is not there; `wanted` is printed as it is.
     pub(crate) fn missing(&self, wanted: String) -> GenomeError {
-        let found = shorten_list(&self.columns);
+        let mut found = shorten_list(&self.columns);
+        if let Some(hint) = self.header_hint() {
+            found = format!("{found} ({hint})");
+        }
         GenomeError::MissingColumn {
             path: self.lines.path.clone(),
             line: self.header_line,
             wanted,
-            found: if self.columns.len() == 1 {
-                format!("{found} (only one: are the columns separated by tabs?)")
-            } else {
-                found
-            },
+            found,
+        }
+    }
+
+    /// Why the columns of a table may not be found.
+    fn header_hint(&self) -> Option<&'static str> {
+        let is_quoted =
+            |name: &String| name.len() > 1 && name.starts_with('"') && name.ends_with('"');
+        match (self.columns.as_slice(), self.is_csv) {
+            ([only], _) if only.contains(';') => {
+                Some("only one, with semicolons: save the table with tabs, or as .csv with commas")
+            }
+            ([only], false) if only.contains(',') => {
+                Some("only one, with commas: let the name end in .csv, or save the table with tabs")
+            }
+            ([_], true) => Some("only one: are the columns separated by commas?"),
+            ([_], false) => Some("only one: are the columns separated by tabs?"),
+            (columns, false) if columns.iter().any(is_quoted) => Some(
+                "in double quotes, which only a .csv may have: write the table without them, in R with \
+                 quote = FALSE",
+            ),
+            _ => None,
         }
     }
 
@@ -392,6 +436,29 @@ fn shorten_list(names: &[String]) -> String {
     joined.join(", ")
 }
 
+/// What is expected where there is a number with commas in it.
+const WITHOUT_COMMAS: &str =
+    "a number as it is read; write a decimal point, and nothing between the thousands";
+
+/// Whether a name is a date as a spreadsheet shows or saves it: `1-Mar`, or `2023-03-01` and what may
+/// follow it. The gene `dec-1` is none.
+fn is_spreadsheet_date(name: &str) -> bool {
+    const MONTHS: [&str; 12] = [
+        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
+    ];
+    let is_number = |text: &str, n_digits: std::ops::RangeInclusive<usize>| {
+        n_digits.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let day = name.split(' ').next().unwrap_or_default();
+    match *day.split('-').collect::<Vec<_>>().as_slice() {
+        [day, month] => is_number(day, 1..=2) && MONTHS.contains(&month),
+        [year, month, day] => {
+            is_number(year, 4..=4) && is_number(month, 2..=2) && is_number(day, 2..=2)
+        }
+        _ => false,
+    }
+}
+
 /// One row of a [`Table`].
 pub(crate) struct Row<'a> {
     table: &'a Table,
@@ -414,10 +481,15 @@ impl<'a> Row<'a> {
             .trim()
     }
 
-    /// The text of a column that must not be empty.
+    /// The name in a column; it must not be empty, nor a date that a spreadsheet made of a gene's.
     pub(crate) fn text(&self, index: usize) -> Result<&'a str, GenomeError> {
         match self.get(index) {
             "" => Err(self.invalid(index, "a name: it is empty")),
+            text if is_spreadsheet_date(text) => Err(self.invalid(
+                index,
+                "a name but a date, which a spreadsheet makes of MARCHF1, SEPTIN2 or DELEC1; write the \
+                 gene's name, or remove the line",
+            )),
             text => Ok(text),
         }
     }
@@ -428,9 +500,12 @@ impl<'a> Row<'a> {
         index: usize,
         expected: &'static str,
     ) -> Result<T, GenomeError> {
-        self.get(index)
-            .parse()
-            .map_err(|_| self.invalid(index, expected))
+        let text = self.get(index);
+        text.parse().map_err(|_| {
+            let without_commas = text.replace(',', "");
+            let is_number = without_commas != text && without_commas.parse::<f64>().is_ok();
+            self.invalid(index, if is_number { WITHOUT_COMMAS } else { expected })
+        })
     }
 
     /// The value of a column as a finite number.

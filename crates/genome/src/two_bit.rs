@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
+use crate::input_file::{foreign_content, head_of, open_input};
 use crate::interval::Interval;
 use crate::positional_file::{PositionalFile, read_exact_at};
 
@@ -67,7 +68,7 @@ impl TwoBit {
     /// [`GenomeError::Empty`] without a sequence.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GenomeError> {
         let path = path.as_ref();
-        let file = Arc::new(File::open(path).map_err(GenomeError::io(path, "open"))?);
+        let file = Arc::new(open_input(path)?);
         let n_stored = file
             .metadata()
             .map_err(GenomeError::io(path, "read"))?
@@ -93,7 +94,14 @@ impl TwoBit {
             SIGNATURE => false,
             found if found.swap_bytes() == SIGNATURE => true,
             found => {
-                let reason = format!("this is no 2bit file, it starts with {found:#010x}");
+                let reason = match foreign_content(&header) {
+                    Some(content) => format!("this is no 2bit file but {content}"),
+                    None if signature.starts_with(&[0x1f, 0x8b]) => {
+                        "this is no 2bit file, it is packed with gzip; unpack it with gunzip"
+                            .to_string()
+                    }
+                    None => format!("this is no 2bit file, it starts with {found:#010x}"),
+                };
                 return Err(two_bit.corrupt(0, &reason));
             }
         };
@@ -119,6 +127,13 @@ impl TwoBit {
         }
         two_bit.sizes = ChromSizes::new(sizes);
         Ok(two_bit)
+    }
+
+    /// Whether a file begins as 2bit does, in either byte order.
+    pub(crate) fn is_at(path: &Path) -> bool {
+        head_of(path).first_chunk().is_some_and(|&signature| {
+            [u32::from_le_bytes(signature), u32::from_be_bytes(signature)].contains(&SIGNATURE)
+        })
     }
 
     /// The file.

@@ -178,14 +178,13 @@ enum Format {
 }
 
 impl VariantFile {
-    /// Opens a file as BCF when its name ends in `.bcf`, and as VCF, plain, gzip or bgzip,
-    /// otherwise.
+    /// Opens a BCF or a VCF, plain, gzip or bgzip, whatever its name.
     ///
     /// # Errors
     /// [`GenomeError`] for a file that cannot be read, is cut off, or has no VCF header.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, GenomeError> {
         let path = path.as_ref();
-        let format = if path.extension().is_some_and(|ending| ending == "bcf") {
+        let format = if bcf::is_bcf(path)? {
             Format::Bcf(Box::new(bcf::BcfRecords::open(path)?))
         } else {
             Format::Vcf(vcf::VcfLines::open(path)?)

@@ -258,6 +258,33 @@ fn read_values_cut_file_is_an_error_or_right() {
     assert!(n_errors > 50, "{n_errors}");
 }
 
+#[test]
+fn open_of_an_index_that_was_overwritten_with_zeros_is_an_error() {
+    let whole = std::fs::read(example("dnase.bw")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("zeros.bw");
+    let index = u64::from_le_bytes(whole[24..32].try_into().unwrap()) as usize;
+    // Kent et al. 2010, supplement, tables 14 to 17: the number of items, the root node, its first entry.
+    for (at, n_bytes, part) in [
+        (index + 8, 8, "the index has no items for"),
+        (index + 48, 400, "a node of the index is empty"),
+        (index + 52, 32, "an entry of the index is all zeros"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[at..at + n_bytes].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        let message = BigWig::open(&path).unwrap_err().to_string();
+        assert!(message.contains("zeros.bw: byte "), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+    // Where the index is, in the header.
+    let mut bytes = whole;
+    bytes[24..32].fill(0);
+    std::fs::write(&path, bytes).unwrap();
+    let message = BigWig::open(&path).unwrap_err().to_string();
+    assert!(message.contains("zeros.bw: byte "), "{message}");
+}
+
 /// Moves everything behind the headers of a little-endian bigWig `shift` bytes away, into a file with a hole.
 ///
 /// Layout: Kent et al. 2010, supplement, tables 5, 6 and 14 to 17.

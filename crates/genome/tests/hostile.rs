@@ -173,6 +173,36 @@ fn bcf_and_cram_cut_in_the_middle_are_errors() {
 }
 
 #[test]
+fn kinds_of_file_are_told_by_their_content() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hg38.fa");
+    std::fs::copy(golden("small.2bit"), &path).unwrap();
+    let genome = genome::Reference::open(&path).unwrap();
+    assert!(matches!(genome, genome::Reference::TwoBit(_)));
+    let reads = ReadFilter::default();
+    let mut cram = std::fs::read(golden("reads.cram")).unwrap();
+    cram[4..6].copy_from_slice(&[2, 1]);
+    let workbook = b"PK\x03\x04".to_vec();
+    for (name, bytes, part) in [
+        (
+            "a.cram",
+            cram,
+            "byte 4: CRAM version 2.1 is none of 3; convert",
+        ),
+        ("a.bam", b"@HD\tVN:1.6\n".to_vec(), "but a SAM file; sort"),
+        ("a.sam", b"@HD\tVN:1.6\n".to_vec(), "it is a SAM file; sort"),
+        ("a.bw", workbook.clone(), "Excel workbook (.xlsx)"),
+        ("a.bed.gz", workbook, "Excel workbook (.xlsx)"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let opened = TrackFile::open(&path, genome.chrom_sizes(), genome.path(), &reads);
+        let message = opened.unwrap_err().to_string();
+        assert!(message.contains(part), "{name}: {message}");
+    }
+}
+
+#[test]
 fn two_bit_sequence_behind_four_gigabytes() {
     // Version 1 has offsets of 64 bits. `far` is 5 bases, ACGTA, behind a hole of 5 GB.
     let far = 5_u64 << 30;

@@ -17,6 +17,7 @@ use noodles::sam::alignment::record::cigar::op::Kind;
 use super::{ReadFilter, ReadSpan};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
+use crate::input_file::{foreign_content, head_of, open_input};
 use crate::interval::Interval;
 use crate::panic_guard::catch_panic;
 use crate::reference::Reference;
@@ -55,7 +56,7 @@ pub(super) fn for_each_read(
     filter: &ReadFilter,
     visit: impl FnMut(&AlignedRead) -> Result<(), GenomeError>,
 ) -> Result<(ChromSizes, u64), GenomeError> {
-    let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+    let mut file = open_input(path)?;
     let mut magic = [0_u8; 4];
     let n_magic = read_up_to(&mut file, &mut magic).map_err(GenomeError::io(path, "read"))?;
     let is_cram = magic[..n_magic] == *b"CRAM";
@@ -67,9 +68,12 @@ pub(super) fn for_each_read(
         return Err(GenomeError::CorruptAtByte {
             path: path.to_path_buf(),
             offset: 0,
-            reason: "this is neither a BAM nor a CRAM file; convert it with samtools view -b, or name the \
-                     file by what it is"
-                .to_string(),
+            reason: match foreign_content(&head_of(path)) {
+                Some(content) => format!("this is neither a BAM nor a CRAM file but {content}"),
+                None => "this is neither a BAM nor a CRAM file; convert it with samtools view -b, or name \
+                         the file by what it is"
+                    .to_string(),
+            },
         });
     }
     file.rewind().map_err(GenomeError::io(path, "read"))?;
@@ -110,9 +114,18 @@ fn check_cram_end(path: &Path, file: &mut File) -> Result<(), GenomeError> {
     let mut version = [0_u8; 2];
     file.seek(SeekFrom::Start(4)).map_err(&refuse)?;
     let n_read = read_up_to(file, &mut version).map_err(&refuse)?;
-    if n_read < 2 || version[0] < 3 {
-        // The decoder says what it thinks of other versions.
-        return Ok(());
+    if n_read < 2 || version[0] != 3 {
+        return Err(GenomeError::CorruptAtByte {
+            path: path.to_path_buf(),
+            offset: 4,
+            reason: format!(
+                "CRAM version {}.{} is none of 3; convert it with: samtools view -b -o reads.bam -T \
+                 GENOME {}",
+                version[0],
+                version[1],
+                path.display()
+            ),
+        });
     }
     let length = file.seek(SeekFrom::End(0)).map_err(&refuse)?;
     let mut end = [0_u8; CRAM_END.len()];

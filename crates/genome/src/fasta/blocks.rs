@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libdeflater::Decompressor;
 
 use crate::error::GenomeError;
+use crate::input_file::{foreign_content, head_of, open_input};
 use crate::positional_file::read_exact_at;
 use crate::table::{Packing, check_bgzf_end};
 
@@ -70,7 +71,7 @@ impl Bytes {
         path: &Path,
         read_blocks: impl FnOnce(&File, u64) -> Result<Vec<BlockStart>, GenomeError>,
     ) -> Result<Self, GenomeError> {
-        let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+        let mut file = open_input(path)?;
         let refuse = GenomeError::io(path, "read");
         let metadata = file.metadata().map_err(&refuse)?;
         if metadata.is_dir() {
@@ -87,7 +88,15 @@ impl Bytes {
             cache: Vec::new(),
         };
         match packing {
-            Packing::Plain => {}
+            Packing::Plain => {
+                if let Some(content) = foreign_content(&head_of(path)) {
+                    return Err(GenomeError::CorruptAtByte {
+                        path: path.to_path_buf(),
+                        offset: 0,
+                        reason: format!("this is {content}; a genome is FASTA or .2bit"),
+                    });
+                }
+            }
             Packing::Gzip => {
                 return Err(GenomeError::CorruptAtByte {
                     path: path.to_path_buf(),

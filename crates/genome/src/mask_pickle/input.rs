@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use super::MAX_STRING;
 use crate::error::GenomeError;
+use crate::input_file::open_input;
 
 /// The bytes of the file and the position in them.
 pub(super) struct Input {
@@ -19,7 +20,7 @@ pub(super) struct Input {
 impl Input {
     /// Opens a file at its first byte.
     pub(super) fn open(path: &Path) -> Result<Self, GenomeError> {
-        let file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+        let file = open_input(path)?;
         let metadata = file.metadata().map_err(GenomeError::io(path, "read"))?;
         Ok(Input {
             path: path.to_path_buf(),

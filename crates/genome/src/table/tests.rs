@@ -123,6 +123,94 @@ fn or_damage_tells_damage_from_mistakes() {
 }
 
 #[test]
+fn open_of_what_is_no_text_says_what_it_is() {
+    let utf_16: Vec<u8> = "gene\ttpm\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let cases: [(Vec<u8>, &str); 5] = [
+        (b"PK\x03\x04\x14\0".to_vec(), "Excel workbook (.xlsx)"),
+        (gzip(b"BAM\x01\0\0\0\0"), "a BAM file"),
+        (utf_16.clone(), "text in UTF-16"),
+        (gzip(&utf_16), "text in UTF-16"),
+        (b"<html><body>404".to_vec(), "a web page"),
+    ];
+    for (bytes, part) in cases {
+        let message = lines(&bytes).unwrap_err();
+        assert!(message.starts_with("t.txt: byte 0: this is "), "{message}");
+        assert!(message.contains(part), "{message}");
+    }
+    let message = lines(b"gene\ttpm\nA\0\t1\n").unwrap_err();
+    let part = "t.txt:2: byte 1 of the line is 0, which no text has";
+    assert!(message.starts_with(part), "{message}");
+}
+
+#[test]
+fn missing_column_says_what_may_be_wrong_with_the_header() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, header, part) in [
+        (
+            "t.tsv",
+            "gene tpm",
+            "(only one: are the columns separated by tabs?)",
+        ),
+        (
+            "t.tsv",
+            "gene,tpm",
+            "(only one, with commas: let the name end in .csv,",
+        ),
+        ("t.tsv", "gene;tpm", "(only one, with semicolons:"),
+        ("t.csv", "gene;tpm", "(only one, with semicolons:"),
+        (
+            "t.csv",
+            "gene tpm",
+            "(only one: are the columns separated by commas?)",
+        ),
+        ("t.tsv", "\"gene\"\t\"tpm\"", "quote = FALSE"),
+        ("t.tsv", "Gene\ttpm", "the columns are Gene, tpm"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, format!("{header}\n")).unwrap();
+        let table = Table::open(&path).ok().unwrap();
+        let message = table.require("gene").unwrap_err().to_string();
+        assert!(message.contains(part), "{header}: {message}");
+    }
+    // Quotes belong to a .csv, whose ending may be in upper case.
+    let path = folder.path().join("T.CSV");
+    std::fs::write(&path, "\"gene\",\"tpm\"\n").unwrap();
+    let table = Table::open(&path).ok().unwrap();
+    assert_eq!(table.require("tpm").unwrap(), 1);
+}
+
+#[test]
+fn names_that_a_spreadsheet_made_dates_of() {
+    for (name, expected) in [
+        ("1-Mar", true),
+        ("02-Sep", true),
+        ("2023-03-01", true),
+        ("2023-03-01 00:00:00", true),
+        ("dec-1", false),
+        ("1-mar", false),
+        ("MARCHF1", false),
+        ("HLA-A", false),
+        ("1-2", false),
+        ("100-Mar", false),
+        ("-Mar", false),
+        ("12345-03-01", false),
+    ] {
+        assert_eq!(is_spreadsheet_date(name), expected, "{name}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.tsv");
+    std::fs::write(&path, "gene\ttpm\nA\t1\n1-Mar\t2\n").unwrap();
+    let message = crate::read_expression(&path, "gene", "tpm")
+        .unwrap_err()
+        .to_string();
+    let part = "t.tsv:3: gene \"1-Mar\" is not a name but a date, which a spreadsheet makes of";
+    assert!(message.contains(part), "{message}");
+}
+
+#[test]
 fn commas_to_tabs_quotes() {
     let cases = [
         ("", Ok("")),

@@ -151,7 +151,7 @@ fn bed_graph_that_fails_leaves_nothing() {
         (
             &path,
             b"\x26\xfc\x8f\x88\0\0",
-            "a.bedGraph:1: byte 1 of the line is not UTF-8",
+            "a.bedGraph: byte 0: this is a bigWig file; name it .bw",
         ),
         (
             &gz,

@@ -1,9 +1,10 @@
 //! BCF: the same records in binary.
 
 use std::fs::File;
-use std::io::{self, BufReader};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use flate2::read::GzDecoder;
 use noodles::bcf;
 use noodles::bgzf;
 use noodles::vcf::Header;
@@ -12,8 +13,9 @@ use noodles::vcf::variant::record::{AlternateBases as _, Ids as _};
 use super::{VariantPlace, VariantRecord, is_bases, parse_allele};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
+use crate::input_file::open_input;
 use crate::panic_guard::catch_panic;
-use crate::table::check_bgzf_end;
+use crate::table::{Packing, check_bgzf_end};
 
 /// The records of a BCF behind its header.
 pub(super) struct BcfRecords {
@@ -26,10 +28,23 @@ pub(super) struct BcfRecords {
     failed: bool,
 }
 
+/// Whether a file unpacks to what a BCF begins with.
+pub(super) fn is_bcf(path: &Path) -> Result<bool, GenomeError> {
+    let mut file = open_input(path)?;
+    let refuse = GenomeError::io(path, "read");
+    if Packing::of(&mut file).map_err(&refuse)? != Packing::Bgzf {
+        return Ok(false);
+    }
+    let mut magic = [0_u8; 3];
+    // Damage is said by the reader that is chosen.
+    let is_read = GzDecoder::new(file).read_exact(&mut magic).is_ok();
+    Ok(is_read && magic == *b"BCF")
+}
+
 impl BcfRecords {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, GenomeError> {
-        let mut file = File::open(path).map_err(GenomeError::io(path, "open"))?;
+        let mut file = open_input(path)?;
         check_bgzf_end(path, &mut file)?;
         let buffered = BufReader::with_capacity(1 << 16, file);
         let refuse = |reason: String| GenomeError::CorruptObject {

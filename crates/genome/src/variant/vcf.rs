@@ -35,7 +35,7 @@ impl VcfLines {
                 return Err(GenomeError::InvalidLine {
                     path: path.to_path_buf(),
                     line,
-                    reason: "a VCF starts with ##fileformat=VCF; a BCF must be called .bcf".into(),
+                    reason: "this is no BCF, and a VCF starts with ##fileformat=VCF".into(),
                 });
             }
             if text.starts_with("##") {
