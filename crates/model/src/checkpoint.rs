@@ -449,6 +449,59 @@ mod tests {
     }
 
     #[test]
+    fn import_finds_the_wrapper_and_refuses_values_that_are_not_finite() {
+        let network = Network::init(&small(NetworkKind::Caduceus), 2, &Device::flex()).unwrap();
+        let values = network.read_parameters().unwrap();
+        let state_with = |prefix: &str| {
+            let mut state = StateDict::new();
+            for (name, values) in released_names(&network).into_iter().zip(&values) {
+                for released in name.released {
+                    let tensor = NamedTensor {
+                        shape: name.shape.clone(),
+                        values: values.iter().map(|&value| f64::from(value)).collect(),
+                    };
+                    state.insert(format!("{prefix}{released}"), tensor);
+                }
+            }
+            state
+        };
+        for prefix in ["", "model.", "module.", "_orig_mod.", "module.model."] {
+            assert_eq!(
+                import_values(&network, &state_with(prefix)).unwrap(),
+                values
+            );
+        }
+        let problems = import_values(&network, &state_with("other.")).unwrap_err();
+        assert!(
+            problems[0].contains("is missing") && problems.len() > values.len(),
+            "{problems:?}"
+        );
+        // The largest of single precision is 3.4e38.
+        for odd in [f64::NAN, f64::NEG_INFINITY, 1e39] {
+            let mut state = state_with("");
+            let bias = state.get_mut("head.output.bias");
+            let name = match bias {
+                Some(tensor) => {
+                    tensor.values[0] = odd;
+                    "head.output.bias".to_owned()
+                }
+                None => {
+                    let (name, tensor) = state.iter_mut().next().unwrap();
+                    tensor.values[0] = odd;
+                    name.clone()
+                }
+            };
+            let problems = import_values(&network, &state).unwrap_err();
+            assert!(
+                problems
+                    .iter()
+                    .any(|problem| problem.starts_with(&format!("`{name}` holds 1 of "))),
+                "{problems:?}"
+            );
+        }
+    }
+
+    #[test]
     fn import_tied_tensors_that_disagree_are_named() {
         let device = Device::flex();
         let network = Network::init(

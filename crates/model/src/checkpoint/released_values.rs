@@ -52,23 +52,36 @@ fn mask_constants(prefix: &str, mask: &MaskConfig) -> Vec<(String, Vec<f64>)> {
     ]
 }
 
+/// What may stand before every name, by the wrapper that the network was saved in.
+const PREFIXES: [&str; 7] = [
+    "",
+    "model.",
+    "module.",
+    "_orig_mod.",
+    "model._orig_mod.",
+    "module.model.",
+    "_orig_mod.model.",
+];
+
 /// Finds the values of every parameter of a network among released tensors, in the network's order.
 ///
-/// A `model.` before every name, as Lightning adds it, is allowed. Copies of tied tensors must agree; the constants that
+/// A `model.` before every name, as Lightning adds it, is allowed, and so are those of data-parallel and compiled modules
+/// (`module.`, `_orig_mod.`). Every value must be finite in single precision. Copies of tied tensors must agree; the constants that
 /// the released code saves must be there and agree with the settings.
 ///
 /// # Errors
-/// Every missing, extra, misshapen or disagreeing tensor, one message each.
+/// Every missing, extra, misshapen, disagreeing or not finite tensor, one message each.
 pub fn import_values(network: &Network, state: &StateDict) -> Result<Vec<Vec<f32>>, Vec<String>> {
-    let prefix = if !state.is_empty() && state.keys().all(|name| name.starts_with("model.")) {
-        "model."
-    } else {
-        ""
+    let names = released_names(network);
+    let is_there = |prefix: &&&str| {
+        let mut released = names.iter().flat_map(|name| &name.released);
+        released.any(|name| state.contains_key(&format!("{prefix}{name}")))
     };
+    let prefix = PREFIXES.iter().find(is_there).unwrap_or(&"");
     let mut problems = Vec::new();
     let mut known = BTreeSet::new();
     let mut values = Vec::new();
-    for expected in released_names(network) {
+    for expected in names {
         let mut first: Option<(&String, &NamedTensor)> = None;
         for released in &expected.released {
             let name = format!("{prefix}{released}");
@@ -95,7 +108,17 @@ pub fn import_values(network: &Network, state: &StateDict) -> Result<Vec<Vec<f32
             first.get_or_insert((released, tensor));
         }
         match first {
-            Some((_, tensor)) => values.push(tensor.to_f32()),
+            Some((released, tensor)) => {
+                let found = tensor.to_f32();
+                let n_odd = found.iter().filter(|value| !value.is_finite()).count();
+                if n_odd > 0 {
+                    problems.push(format!(
+                        "`{released}` holds {n_odd} of {} values that are NaN or infinite in single precision",
+                        found.len()
+                    ));
+                }
+                values.push(found);
+            }
             None => problems.push(format!(
                 "`{}` is missing",
                 expected.released.first().unwrap_or(&expected.name)

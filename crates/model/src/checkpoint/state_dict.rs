@@ -45,7 +45,13 @@ pub fn read_state_dict(path: &Path) -> Result<StateDict, ModelError> {
         drop(bytes);
         return read_torch(path);
     }
-    parse_safetensors(&bytes).map_err(|message| ModelError::Format {
+    let parsed = match bytes.get(8) {
+        Some(byte) if *byte != b'{' => {
+            Err("neither safetensors nor a PyTorch checkpoint; give one of these".to_owned())
+        }
+        _ => parse_safetensors(&bytes),
+    };
+    parsed.map_err(|message| ModelError::Format {
         path: path.to_owned(),
         message,
     })
