@@ -195,7 +195,7 @@ pub enum DatasetError {
     },
 
     /// Two tables have no gene in common.
-    #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}; choose another column with key, or key_holds = {:?}", path.display(), genes.display(), if *key == "symbol" { "gene_id" } else { "symbol" })]
+    #[error("{}: none of its names is the {key} of a gene of {}; the first are {first:?} and {gene:?}; {}", path.display(), genes.display(), name_remedy(key, first, gene))]
     NoCommonGene {
         /// The table that was joined to the genes.
         path: PathBuf,
@@ -416,6 +416,22 @@ fn arrow_remedy(path: &Path, action: &str) -> String {
         "write" => "the same command continues where it stopped".to_string(),
         _ => format!("the file is damaged, {}", prepare_again(path)),
     }
+}
+
+/// What to do about names of two tables that have none in common.
+fn name_remedy(key: &str, first: &str, gene: &str) -> String {
+    // As in ENSG00000198445.3.
+    let has_version = |name: &str| {
+        let version = name.rsplit_once('.').map_or("", |(_, version)| version);
+        !version.is_empty() && version.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let kind = |name: &str| name.chars().take(3).collect::<String>();
+    if has_version(first) != has_version(gene) && kind(first) == kind(gene) {
+        return "one of them has a version behind a dot; remove it, or choose another column with key"
+            .to_string();
+    }
+    let other = if key == "symbol" { "gene_id" } else { "symbol" };
+    format!("choose another column with key, or key_holds = {other:?}")
 }
 
 fn list_files(missing: &[(String, PathBuf)]) -> String {

@@ -489,7 +489,7 @@ fn check_files(config: &DataConfig) -> Result<(), DatasetError> {
 
 /// Reads the gene table, or the genes of a GTF or GFF3.
 pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
-    let name = path.to_string_lossy();
+    let name = path.to_string_lossy().to_lowercase();
     let bare = name.strip_suffix(".gz").unwrap_or(&name);
     if [".gtf", ".gff", ".gff3"]
         .iter()

@@ -16,7 +16,7 @@ type Case<'a> = (
 
 #[test]
 fn open_bad_input_names_file_line_and_remedy() {
-    let cases: [Case; 17] = [
+    let cases: [Case; 18] = [
         ("missing file", &[("genome.fa", "none.fa")], None, "none.fa"),
         (
             "chromosome of another naming",
@@ -56,6 +56,15 @@ fn open_bad_input_names_file_line_and_remedy() {
             )],
             None,
             "none of its names is the gene_id of a gene of",
+        ),
+        (
+            "identifiers of which one has a version",
+            &[(
+                "value = \"tpm\"",
+                "value = \"tpm\", key_holds = \"gene_id\"",
+            )],
+            Some(("expression.tsv", "LEFT\t0", "ID_LEFT.3\t0")),
+            "the first are \"ID_LEFT.3\" and \"ID_LEFT\"; one of them has a version behind a dot; remove it",
         ),
         (
             "empty split",

@@ -1,5 +1,6 @@
 //! The value of `--chrom-alias`: one pair, or a file of pairs.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
@@ -10,7 +11,7 @@ use crate::error::RunError;
 ///
 /// # Errors
 /// [`RunError::Argument`] for text that is neither; [`RunError::Io`]; [`RunError::ConfigInvalid`]
-/// with the line of the file that is no pair.
+/// with the line of the file that is no pair, or gives a name a second meaning.
 pub(super) fn read_argument(text: &str) -> Result<Vec<(String, String)>, RunError> {
     let path = Path::new(text);
     if path.is_file() {
@@ -18,11 +19,9 @@ pub(super) fn read_argument(text: &str) -> Result<Vec<(String, String)>, RunErro
             path: path.to_path_buf(),
             source,
         })?;
-        return parse_table(&content).map_err(|(line, content)| RunError::ConfigInvalid {
+        return parse_table(&content).map_err(|(line, problem)| RunError::ConfigInvalid {
             path: PathBuf::from(format!("{text}:{line}")),
-            problems: vec![format!(
-                "{content:?} is no pair; write the name in the files, a tab, and the genome's name"
-            )],
+            problems: vec![problem],
         });
     }
     match text.split_once('=') {
@@ -36,9 +35,10 @@ pub(super) fn read_argument(text: &str) -> Result<Vec<(String, String)>, RunErro
     }
 }
 
-/// The pairs of a table, or the number and text of the first line that holds none.
+/// The pairs of a table, or the number of the first bad line and what is wrong with it.
 fn parse_table(content: &str) -> Result<Vec<(String, String)>, (usize, String)> {
-    let mut pairs = Vec::new();
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut meanings: HashMap<&str, &str> = HashMap::new();
     for (index, line) in content.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with('#') {
             continue;
@@ -46,9 +46,22 @@ fn parse_table(content: &str) -> Result<Vec<(String, String)>, (usize, String)> 
         let mut fields = line.split('\t').map(str::trim);
         match (fields.next(), fields.next()) {
             (Some(alias), Some(chrom)) if !alias.is_empty() && !chrom.is_empty() => {
+                if let Some(first) = meanings.insert(alias, chrom)
+                    && first != chrom
+                {
+                    let problem = format!(
+                        "{alias:?} is called {first:?} in a line above and {chrom:?} here; keep one of the two"
+                    );
+                    return Err((index + 1, problem));
+                }
                 pairs.push((alias.to_string(), chrom.to_string()));
             }
-            _ => return Err((index + 1, line.to_string())),
+            _ => {
+                let problem = format!(
+                    "{line:?} is no pair; write the name in the files, a tab, and the genome's name"
+                );
+                return Err((index + 1, problem));
+            }
         }
     }
     Ok(pairs)
@@ -74,6 +87,10 @@ mod tests {
         std::fs::write(path, "1\tchr1\n2 chr2\n").expect("written");
         let message = read_argument(path).expect_err("no tab").to_string();
         assert!(message.contains("alias.tsv:2"), "{message}");
+        std::fs::write(path, "1\tchr1\n1\tchr1\n1\tchr2\n").expect("written");
+        let message = read_argument(path).expect_err("two meanings").to_string();
+        assert!(message.contains("alias.tsv:3"), "{message}");
+        assert!(message.contains("keep one of the two"), "{message}");
         for text in ["22", "=chr22", "22=", ""] {
             let message = read_argument(text).expect_err(text).to_string();
             let expected = format!("--chrom-alias {text}: ");
