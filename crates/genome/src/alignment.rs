@@ -3,6 +3,7 @@
 mod depth;
 mod reads;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -52,18 +53,49 @@ impl ReadFilter {
     }
 }
 
+/// The genome that a CRAM is decoded with.
+#[derive(Debug, Clone)]
+pub struct CramReference {
+    path: PathBuf,
+    other_names: BTreeMap<String, String>,
+}
+
+impl CramReference {
+    /// Names the genome's file, and its chromosomes by the names that a CRAM may use instead.
+    pub fn new(path: impl Into<PathBuf>, other_names: BTreeMap<String, String>) -> Self {
+        CramReference {
+            path: path.into(),
+            other_names,
+        }
+    }
+}
+
+impl From<&Path> for CramReference {
+    /// A genome whose chromosomes have no other names.
+    fn from(path: &Path) -> Self {
+        CramReference::new(path, BTreeMap::new())
+    }
+}
+
+impl From<&PathBuf> for CramReference {
+    /// A genome whose chromosomes have no other names.
+    fn from(path: &PathBuf) -> Self {
+        CramReference::from(path.as_path())
+    }
+}
+
 /// A BAM or CRAM file sorted by position.
 pub(crate) struct AlignmentFile {
     path: PathBuf,
-    reference: PathBuf,
+    reference: CramReference,
 }
 
 impl AlignmentFile {
-    /// Names the file, and the genome's file that a CRAM is decoded with.
-    pub(crate) fn new(path: &Path, reference: &Path) -> Self {
+    /// Names the file, and the genome that a CRAM is decoded with.
+    pub(crate) fn new(path: &Path, reference: CramReference) -> Self {
         AlignmentFile {
             path: path.to_path_buf(),
-            reference: reference.to_path_buf(),
+            reference,
         }
     }
 

@@ -38,7 +38,7 @@ mod tss_signal;
 mod two_bit;
 mod variant;
 
-pub use alignment::{ReadFilter, ReadSpan};
+pub use alignment::{CramReference, ReadFilter, ReadSpan};
 pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
 pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
 pub use atomic::{AtomicFile, refuse_input_as_output, remove_abandoned, write_atomic};

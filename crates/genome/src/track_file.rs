@@ -5,7 +5,7 @@ mod conversion;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::alignment::{AlignmentFile, ReadFilter};
+use crate::alignment::{AlignmentFile, CramReference, ReadFilter};
 use crate::bed_graph::{BedGraphRows, LeftOutRows};
 use crate::bigwig::{BigWig, write_bigwig_with};
 use crate::chrom_sizes::ChromSizes;
@@ -79,7 +79,7 @@ impl TrackFile {
     pub fn open(
         path: impl AsRef<Path>,
         chrom_sizes: &ChromSizes,
-        reference: &Path,
+        reference: impl Into<CramReference>,
         filter: &ReadFilter,
     ) -> Result<Self, GenomeError> {
         let path = path.as_ref();
@@ -95,7 +95,7 @@ impl TrackFile {
             TrackKind::Alignment => {
                 let key = Key::new(path, &format!("cpm-{}", filter.label()))?;
                 let (values, converted) = conversion::open(path, &key, |target| {
-                    AlignmentFile::new(path, reference).write_cpm(target, filter)
+                    AlignmentFile::new(path, reference.into()).write_cpm(target, filter)
                 })?;
                 (values, Some(converted))
             }

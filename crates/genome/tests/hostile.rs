@@ -190,6 +190,11 @@ fn kinds_of_file_are_told_by_their_content() {
             "byte 4: CRAM version 2.1 is none of 3; convert",
         ),
         ("a.bam", b"@HD\tVN:1.6\n".to_vec(), "but a SAM file; sort"),
+        (
+            "b.bam",
+            b"\x1f\x8b\x08\0\0\0\0\0".to_vec(),
+            "packed with gzip, and a BAM is with",
+        ),
         ("a.sam", b"@HD\tVN:1.6\n".to_vec(), "it is a SAM file; sort"),
         ("a.bw", workbook.clone(), "Excel workbook (.xlsx)"),
         ("a.bed.gz", workbook, "Excel workbook (.xlsx)"),

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use genome::{
-    ChromSizes, Fasta, Interval, ReadFilter, ReadSpan, Reference, ReferenceCheck, TrackFile,
-    TssSignal, TwoBit, VariantFile, VariantPlace,
+    ChromSizes, CramReference, Fasta, Interval, ReadFilter, ReadSpan, Reference, ReferenceCheck,
+    TrackFile, TssSignal, TwoBit, VariantFile, VariantPlace,
 };
 
 fn golden(name: &str) -> PathBuf {
@@ -100,6 +100,35 @@ fn coverage_equals_bam_coverage() {
             assert_eq!(n_bases, 3741, "{setting}");
         }
     }
+}
+
+#[test]
+fn cram_is_decoded_by_another_name_of_its_chromosomes() {
+    let genome = std::fs::read_to_string(golden("genome.fa")).unwrap();
+    let folder = copied(&[]);
+    let renamed = folder.path().join("renamed.fa");
+    std::fs::write(&renamed, genome.replace('>', ">renamed_")).unwrap();
+    // Each in a folder of its own, beside which the bigWig is kept.
+    let read = |reference: CramReference| {
+        let folder = copied(&["reads.cram"]);
+        let path = folder.path().join("reads.cram");
+        let filter = ReadFilter::default();
+        let track = TrackFile::open(&path, &ChromSizes::default(), reference, &filter)?;
+        track.read_values(&interval("chr1", "0", "3000"))
+    };
+    let expected = read((&golden("genome.fa")).into()).unwrap();
+    assert!(expected.iter().any(|value| *value > 0.0));
+    let message = read((&renamed).into()).unwrap_err().to_string();
+    let part = "there is no chromosome \"chr1\"";
+    assert!(message.contains(part), "{message}");
+    let names = genome.lines().filter_map(|line| line.strip_prefix('>'));
+    let other_names = names
+        .map(|name| (name.to_string(), format!("renamed_{name}")))
+        .collect();
+    assert_eq!(
+        read(CramReference::new(&renamed, other_names)).unwrap(),
+        expected
+    );
 }
 
 #[test]

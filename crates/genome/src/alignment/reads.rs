@@ -1,6 +1,7 @@
 //! The reads of a BAM or CRAM file, one after the other.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -14,14 +15,14 @@ use noodles::sam::alignment::Record;
 use noodles::sam::alignment::record::Flags;
 use noodles::sam::alignment::record::cigar::op::Kind;
 
-use super::{ReadFilter, ReadSpan};
+use super::{CramReference, ReadFilter, ReadSpan};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::input_file::{foreign_content, head_of, open_input};
 use crate::interval::Interval;
 use crate::panic_guard::catch_panic;
 use crate::reference::Reference;
-use crate::table::check_bgzf_end;
+use crate::table::{Packing, check_bgzf_end};
 
 /// Flags of reads that never count.
 const LEFT_OUT: Flags = Flags::UNMAPPED
@@ -52,7 +53,7 @@ pub(super) struct AlignedRead {
 /// Returns the chromosomes and the number of records.
 pub(super) fn for_each_read(
     path: &Path,
-    reference: &Path,
+    reference: &CramReference,
     filter: &ReadFilter,
     visit: impl FnMut(&AlignedRead) -> Result<(), GenomeError>,
 ) -> Result<(ChromSizes, u64), GenomeError> {
@@ -63,6 +64,15 @@ pub(super) fn for_each_read(
     if is_cram {
         check_cram_end(path, &mut file)?;
     } else if magic.starts_with(&[0x1f, 0x8b]) {
+        if Packing::of(&mut file).map_err(GenomeError::io(path, "read"))? != Packing::Bgzf {
+            return Err(GenomeError::CorruptAtByte {
+                path: path.to_path_buf(),
+                offset: 0,
+                reason: "this is packed with gzip, and a BAM is with bgzip; sort and convert a SAM with: \
+                         samtools sort -o sorted.bam FILE"
+                    .to_string(),
+            });
+        }
         check_bgzf_end(path, &mut file)?;
     } else {
         return Err(GenomeError::CorruptAtByte {
@@ -190,7 +200,7 @@ impl<F: FnMut(&AlignedRead) -> Result<(), GenomeError>> Pass<'_, F> {
     fn read_cram(
         mut self,
         source: BufReader<File>,
-        reference: &Path,
+        reference: &CramReference,
     ) -> Result<ChromSizes, GenomeError> {
         let repository = Repository::new(ReferenceBases::open(reference)?);
         let mut reader = cram::io::Reader::new(source);
@@ -214,7 +224,7 @@ impl<F: FnMut(&AlignedRead) -> Result<(), GenomeError>> Pass<'_, F> {
                     .map_err(|error| self.damaged(&error))?;
                 let records = slice
                     .records(repository.clone(), &header, &compression, &core, &external)
-                    .map_err(|error| self.bad_slice(&error, reference))?;
+                    .map_err(|error| self.bad_slice(&error, &reference.path))?;
                 for record in &records {
                     self.take(record, &header, &chrom_sizes)?;
                 }
@@ -364,12 +374,15 @@ impl<F: FnMut(&AlignedRead) -> Result<(), GenomeError>> Pass<'_, F> {
 /// Gives the CRAM decoder whole chromosomes of our reference.
 struct ReferenceBases {
     reference: Reference,
+    /// Names in the CRAM → names in the genome, where they differ.
+    other_names: BTreeMap<String, String>,
 }
 
 impl ReferenceBases {
-    fn open(path: &Path) -> Result<Self, GenomeError> {
+    fn open(cram_reference: &CramReference) -> Result<Self, GenomeError> {
         Ok(ReferenceBases {
-            reference: Reference::open(path)?,
+            reference: Reference::open(&cram_reference.path)?,
+            other_names: cram_reference.other_names.clone(),
         })
     }
 }
@@ -378,11 +391,12 @@ impl Adapter for ReferenceBases {
     fn get(&mut self, name: &[u8]) -> Option<io::Result<fasta::Record>> {
         let read = || {
             let name = String::from_utf8_lossy(name);
-            let length = self.reference.chrom_sizes().get(&name).ok_or_else(|| {
-                let hint = self.reference.chrom_sizes().hint(&name);
-                io::Error::other(format!("there is no chromosome {name:?}; {hint}"))
+            let chrom = self.other_names.get(&*name).map_or(&*name, String::as_str);
+            let length = self.reference.chrom_sizes().get(chrom).ok_or_else(|| {
+                let hint = self.reference.chrom_sizes().hint(chrom);
+                io::Error::other(format!("there is no chromosome {chrom:?}; {hint}"))
             })?;
-            let whole = Interval::try_new(&*name, 0, length).map_err(io::Error::other)?;
+            let whole = Interval::try_new(chrom, 0, length).map_err(io::Error::other)?;
             let bases = self
                 .reference
                 .read_bases(&whole)

@@ -41,7 +41,8 @@ pub(super) struct CoolMap {
     bin1_id: Dataset,
     bin2_id: Dataset,
     count: Dataset,
-    factors: Option<(Dataset, FactorKind)>,
+    /// Name of their data set, the data set and what is done with them.
+    factors: Option<(String, Dataset, FactorKind)>,
     /// What was read of the chromosomes asked for so far.
     chroms: Mutex<HashMap<usize, Arc<ChromIndex>>>,
 }
@@ -292,8 +293,8 @@ impl CoolMap {
         }
         let factors = match &self.factors {
             None => None,
-            Some((dataset, kind)) => Some(Factors {
-                values: self.read("bins", dataset, first_bin, n_bins, Dataset::read_f64_rows)?,
+            Some((name, dataset, kind)) => Some(Factors {
+                values: self.read(name, dataset, first_bin, n_bins, Dataset::read_f64_rows)?,
                 kind: *kind,
             }),
         };

@@ -376,7 +376,10 @@ impl<'a> Scan<'a> {
         if self.kind == LineKind::Header {
             self.header.extend_from_slice(text);
             if self.header.len() > MAX_HEADER_BYTES {
-                return Err(self.refuse("the header line is longer than 65536 bytes"));
+                return Err(self.refuse(match self.header.contains(&b'\r') {
+                    true => OLD_LINE_ENDS,
+                    false => "the header line is longer than 65536 bytes",
+                }));
             }
         } else if self.last_byte == b'\r' && !text.is_empty() {
             return Err(self.refuse(OLD_LINE_ENDS));

@@ -37,7 +37,7 @@ fn write_bam(path: &Path, rows: &[Row]) {
 
 fn read(path: &Path, reference: &Path) -> Result<(Vec<(u64, u64)>, u64), String> {
     let mut blocks = Vec::new();
-    let (_, n_records) = for_each_read(path, reference, &ReadFilter::default(), |read| {
+    let (_, n_records) = for_each_read(path, &reference.into(), &ReadFilter::default(), |read| {
         blocks.extend(&read.blocks);
         Ok(())
     })

@@ -183,7 +183,7 @@ impl<'a> Node<'a> {
         &self,
         normalization: Normalization,
         resolution: u64,
-    ) -> Result<Option<(Dataset, FactorKind)>, GenomeError> {
+    ) -> Result<Option<(String, Dataset, FactorKind)>, GenomeError> {
         let (names, kind): (&[&str], _) = match normalization {
             Normalization::None => return Ok(None),
             Normalization::Weight => (&["weight"], FactorKind::Multiply),
@@ -210,7 +210,7 @@ impl<'a> Node<'a> {
                 0 => FactorKind::Multiply,
                 _ => FactorKind::Divide,
             });
-            return Ok(Some((dataset, kind)));
+            return Ok(Some((name, dataset, kind)));
         }
         let mut available: Vec<String> = columns
             .iter()
