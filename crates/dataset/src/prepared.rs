@@ -3,6 +3,7 @@
 //! The columns are documented in `docs/data-format.md`. A prepared example is bit for bit the one
 //! that [`ExampleReader`](crate::ExampleReader) reads.
 
+mod empty_tracks;
 mod journal;
 mod manifest;
 mod notes;

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::empty_tracks::empty_tracks;
 use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::example::ExampleReader;
@@ -61,6 +62,9 @@ pub struct DataDescription {
     pub contact: ContactSource,
     /// Tracks without data for chromosomes that genes lie on: track → chromosome → examples there.
     pub absent: BTreeMap<String, BTreeMap<String, usize>>,
+    /// Tracks that are 0 at every base of every window that was looked at, at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub empty_tracks: Vec<String>,
     /// How features were standardised.
     pub features: FeatureScaling,
     /// Number of examples of each split.
@@ -188,6 +192,7 @@ impl DataDescription {
             tracks: config.track_names(),
             contact,
             absent: reader.absent_chroms(),
+            empty_tracks: empty_tracks(reader),
             features: *reader.feature_scaling(),
             examples: SplitCounts::of(reader),
             tss: reader.tss_counts(),
@@ -217,6 +222,7 @@ impl DataDescription {
         content.settings.keep_content();
         // They follow from the files and the settings.
         content.regions_left_out.clear();
+        content.empty_tracks.clear();
         content.chrom_sizes.clear();
         for source in &mut content.sources {
             source.path = PathBuf::new();

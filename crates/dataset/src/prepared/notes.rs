@@ -1,10 +1,11 @@
 //! What a reader of the results must know about the data.
 
+use super::empty_tracks::EMPTY_SAMPLE;
 use super::manifest::{ContactSource, DataDescription};
 
 impl DataDescription {
     /// One sentence for everything that is not as a reader would assume: genes that are left out,
-    /// start sites that moved, windows that share bases across splits, tracks without data, regions
+    /// start sites that moved, windows that share bases across splits, tracks without data (declared or not), regions
     /// that lie on no chromosome of the genome, features and contacts that were not measured.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
@@ -51,6 +52,13 @@ impl DataDescription {
             notes.push(format!(
                 "track {track} has no data for {} and is 0 there, as declared",
                 chroms.join(", ")
+            ));
+        }
+        for track in &self.empty_tracks {
+            let n_examples = self.examples.train + self.examples.valid + self.examples.test;
+            notes.push(format!(
+                "track {track} is 0 at every base of the {} windows that were looked at: is it the right file, and the right assembly?",
+                n_examples.min(EMPTY_SAMPLE)
             ));
         }
         notes.extend(self.regions_left_out.iter().map(ToString::to_string));

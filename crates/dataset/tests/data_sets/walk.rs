@@ -229,6 +229,25 @@ fn options_change_what_they_say() {
 }
 
 #[test]
+fn tracks_that_are_0_in_every_window_are_noted() {
+    let tiny = TinyGenome::write();
+    let notes = || {
+        let reader = ExampleReader::open(&tiny.config_with(&[])).unwrap();
+        DataDescription::without_sources(&reader).notes()
+    };
+    let is_empty = |text: &String| text.contains("is 0 at every base");
+    assert!(!notes().iter().any(is_empty), "{:?}", notes());
+    // No window of 40 around a gene reaches this place.
+    let sizes = ChromSizes::new(CHROMS.map(|(name, n)| (name.to_string(), n)).into());
+    let row = (Interval::try_new("chr1", 700, 710).unwrap(), 5.0);
+    write_bigwig(tiny.path("dnase.bw"), &sizes, [row]).unwrap();
+    let expected = "track dnase is 0 at every base of the 7 windows";
+    let found: Vec<String> = notes().into_iter().filter(is_empty).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with(expected), "{found:?}");
+}
+
+#[test]
 fn start_sites_move_to_peaks_and_are_counted() {
     let tiny = TinyGenome::write();
     // PLUS and MINUS are at 100, LEFT at 3; the others have no peak within 50 bp.
