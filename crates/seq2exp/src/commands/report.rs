@@ -217,6 +217,9 @@ fn notes(prepared: &PreparedReader) -> Vec<String> {
             description.genes_without_mrna.len()
         ));
     }
+    notes.extend(description.empty_tracks.iter().map(|track| {
+        format!("Track {track} is 0 at every base of the windows that were looked at.")
+    }));
     notes
 }
 
