@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use genome::CramReference;
 use serde::{Deserialize, Serialize};
 
 use crate::activity_table::ActivityConfig;
@@ -215,6 +216,11 @@ impl DataConfig {
         if let Some(contact) = &mut self.contact {
             (contact.beta, contact.weight) = (None, None);
         }
+    }
+
+    /// The genome that a CRAM is decoded with, its chromosomes also by the names that `chrom_alias` gives them.
+    pub(crate) fn cram_reference(&self) -> CramReference {
+        CramReference::new(&self.genome, self.chrom_alias.clone())
     }
 
     /// Number of tracks of an example, the contact included.

@@ -5,8 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    ChromSizes, ContactMap, CramReference, Expression, Gene, GenomeError, ReadFilter, Reference,
-    StoredContacts, TrackFile, VariantFile, assembly_of, read_annotation, read_regions,
+    ChromSizes, ContactMap, Expression, Gene, GenomeError, ReadFilter, Reference, StoredContacts,
+    TrackFile, VariantFile, assembly_of, read_annotation, read_regions,
 };
 
 use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
@@ -247,8 +247,7 @@ fn read_chroms(
         _ => {
             let track = config.tracks.iter().find(|track| track.path == path);
             let reads = track.map_or_else(ReadFilter::default, |track| track.reads);
-            let reference = CramReference::new(&config.genome, config.chrom_alias.clone());
-            named(TrackFile::open(path, known, reference, &reads)?.chrom_sizes())
+            named(TrackFile::open(path, known, config.cram_reference(), &reads)?.chrom_sizes())
         }
     })
 }

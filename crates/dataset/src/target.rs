@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use genome::{
-    CramReference, Expression, Gene, ReadFilter, TrackFile, TssSignal, read_expression,
+    Expression, Gene, ReadFilter, TrackFile, TssSignal, read_expression,
     read_transformed_expression,
 };
 
@@ -42,10 +42,7 @@ pub(crate) fn read_target(
     let known = alias.sizes_by_any_name();
     let needed = count_genes_by_chrom(genes);
     let filter = ReadFilter::default();
-    let open = |path: &Path| {
-        let reference = CramReference::new(&config.genome, config.chrom_alias.clone());
-        TrackFile::open(path, &known, reference, &filter)
-    };
+    let open = |path: &Path| TrackFile::open(path, &known, config.cram_reference(), &filter);
     let forward = open(&expression.path)?;
     let reverse = expression.minus.as_deref().map(open).transpose()?;
     let names_in =

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    Annotation, ChosenBy, ChromSizes, Conversion, CramReference, Gene, Interval, MrnaFeatures,
-    N_STANDARDISED, Reference, RegionIndex, TrackFile, read_annotation, read_gene_table,
-    read_mrna_table, read_standardised_mrna,
+    Annotation, ChosenBy, ChromSizes, Conversion, Gene, Interval, MrnaFeatures, N_STANDARDISED,
+    Reference, RegionIndex, TrackFile, read_annotation, read_gene_table, read_mrna_table,
+    read_standardised_mrna,
 };
 
 use super::{Example, ExampleParts};
@@ -104,7 +104,7 @@ impl ExampleReader {
             .tracks
             .iter()
             .map(|track| {
-                let reference = CramReference::new(&config.genome, config.chrom_alias.clone());
+                let reference = config.cram_reference();
                 let file = TrackFile::open(&track.path, &known, reference, &track.reads)?;
                 let names =
                     alias.names_in(&track.path, file.chrom_sizes(), &needed, Some(track.absent))?;
