@@ -7,6 +7,7 @@
 //! the lone scan has its gradients as a function). Activations are channels-last, `[batch, length, d_model]`.
 //! Results never depend on the number of threads: work is divided by shape and reduced in a fixed order.
 
+mod aligned;
 pub mod beta_mask;
 pub mod bimamba_block;
 mod device_buffer;

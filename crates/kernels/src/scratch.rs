@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::sync::{Mutex, PoisonError};
 
-static BUFFERS: Mutex<Vec<Vec<f32>>> = Mutex::new(Vec::new());
+use crate::aligned::AlignedFloats;
+
+static BUFFERS: Mutex<Vec<AlignedFloats>> = Mutex::new(Vec::new());
 
 /// Floats that do not matter when looking for a buffer of about the right size.
 const SMALL: usize = 4096;
 
 /// A borrowed buffer of floats with unspecified contents; it returns to the process's store when dropped.
 pub(crate) struct Scratch {
-    buffer: Vec<f32>,
+    buffer: AlignedFloats,
     len: usize,
 }
 
@@ -36,7 +38,7 @@ impl Scratch {
                 if let Some(index) = too_small {
                     drop(buffers.swap_remove(index));
                 }
-                vec![0.0; len]
+                AlignedFloats::zeroed(len)
             }
         };
         Self { buffer, len }
@@ -52,7 +54,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
+        let buffer = std::mem::replace(&mut self.buffer, AlignedFloats::EMPTY);
         BUFFERS
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -90,16 +92,16 @@ pub fn release_scratch() {
 /// own cache. `work` must not wait for other parallel tasks.
 pub(crate) fn with_thread_scratch<T>(len: usize, work: impl FnOnce(&mut [f32]) -> T) -> T {
     thread_local! {
-        static BUFFER: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+        static BUFFER: RefCell<AlignedFloats> = const { RefCell::new(AlignedFloats::EMPTY) };
     }
     BUFFER.with(|buffer| match buffer.try_borrow_mut() {
         Ok(mut buffer) => {
             if buffer.len() < len {
-                buffer.resize(len, 0.0);
+                *buffer = AlignedFloats::zeroed(len);
             }
             work(&mut buffer[..len])
         }
-        Err(_) => work(&mut vec![0.0; len]),
+        Err(_) => work(&mut AlignedFloats::zeroed(len)),
     })
 }
 

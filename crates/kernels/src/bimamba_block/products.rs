@@ -6,6 +6,7 @@ use rayon::prelude::*;
 
 use super::layout::BlockSizes;
 use super::sweep::TILE;
+use crate::aligned::AlignedFloats;
 use crate::matmul::{Into, Matrix, matmul};
 
 /// Passes whose products are run.
@@ -77,7 +78,13 @@ pub fn run_products(sizes: BlockSizes, length: usize, passes: Passes) {
     let widest = sizes.d_model.max(sizes.d_inner).max(sizes.d_x_proj());
     let len = widest * widest.max(TILE);
     (0..length.div_ceil(TILE)).into_par_iter().for_each_init(
-        || [(); 3].map(|()| vec![0.5; len]),
+        || {
+            [(); 3].map(|()| {
+                let mut values = AlignedFloats::zeroed(len);
+                values.fill(0.5);
+                values
+            })
+        },
         |[lhs, rhs, out], tile| {
             let rows = TILE.min(length - tile * TILE);
             for Product { shape, turned } in products(sizes, rows, passes) {

@@ -3,6 +3,7 @@
 use rayon::prelude::*;
 
 use super::layout::BlockSizes;
+use crate::aligned::AlignedFloats;
 use crate::lanes::WIDTH;
 use crate::selective_scan::cpu::GROUP;
 
@@ -54,50 +55,49 @@ impl Padded {
 /// One direction's parameters.
 pub(super) struct DirectionWeights {
     /// `[d_conv, d_inner]`
-    pub(super) conv: Vec<f32>,
+    pub(super) conv: AlignedFloats,
     /// `[d_inner]`
-    pub(super) conv_bias: Vec<f32>,
+    pub(super) conv_bias: AlignedFloats,
     /// `[d_x_proj, d_inner]`
-    pub(super) x_proj: Vec<f32>,
+    pub(super) x_proj: AlignedFloats,
     /// `[d_inner, dt_rank]`
-    pub(super) dt: Vec<f32>,
+    pub(super) dt: AlignedFloats,
     /// The same by blocks of channels, `[n_block, dt_rank, 16]`.
-    pub(super) dt_blocks: Vec<f32>,
+    pub(super) dt_blocks: AlignedFloats,
     /// `[d_inner]`
-    pub(super) dt_bias: Vec<f32>,
+    pub(super) dt_bias: AlignedFloats,
     /// `-exp(a_log) log2(e)`, `[n_block, d_state, 16]`.
-    pub(super) a: Vec<f32>,
+    pub(super) a: AlignedFloats,
     /// `[d_inner]`
-    pub(super) d: Vec<f32>,
+    pub(super) d: AlignedFloats,
 }
 
 /// A block's parameters.
 pub(super) struct Weights {
     pub(super) padded: Padded,
     /// `[d_model]`
-    pub(super) norm: Vec<f32>,
+    pub(super) norm: AlignedFloats,
     /// Convolution half of in_proj, `[d_inner, d_model]`.
-    pub(super) in_x: Vec<f32>,
+    pub(super) in_x: AlignedFloats,
     /// Gate half of in_proj, `[d_inner, d_model]`.
-    pub(super) in_z: Vec<f32>,
+    pub(super) in_z: AlignedFloats,
     /// `[d_model, d_inner]`
-    pub(super) out: Vec<f32>,
+    pub(super) out: AlignedFloats,
     pub(super) directions: [DirectionWeights; 2],
 }
 
 /// Copies values into a longer array of zeros.
-fn extended(values: &[f32], len: usize) -> Vec<f32> {
-    let mut out = values.to_vec();
-    out.resize(len, 0.0);
+fn extended(values: &[f32], len: usize) -> AlignedFloats {
+    let mut out = AlignedFloats::zeroed(len);
+    out[..values.len()].copy_from_slice(values);
     out
 }
 
 /// Copies rows of `width` columns into rows of `padded_width` columns.
-fn widened(values: &[f32], width: usize, padded_width: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(values.len() / width * padded_width);
-    for row in values.chunks(width) {
-        out.extend_from_slice(row);
-        out.resize(out.len() + padded_width - width, 0.0);
+fn widened(values: &[f32], width: usize, padded_width: usize) -> AlignedFloats {
+    let mut out = AlignedFloats::zeroed(values.len() / width * padded_width);
+    for (row, values) in out.chunks_mut(padded_width).zip(values.chunks(width)) {
+        row[..width].copy_from_slice(values);
     }
     out
 }
@@ -121,10 +121,10 @@ impl Weights {
             let x_proj_rows = &params[place.x_proj];
             let dt_weight = &params[place.dt_weight];
             let a_log = &params[place.a_log];
-            let mut conv = vec![0.0; d_conv * padded.d_inner];
-            let mut x_proj = vec![0.0; padded.d_x_proj * padded.d_inner];
-            let mut dt_blocks = vec![0.0; dt_rank * padded.d_inner];
-            let mut a = vec![0.0; padded.d_state * padded.d_inner];
+            let mut conv = AlignedFloats::zeroed(d_conv * padded.d_inner);
+            let mut x_proj = AlignedFloats::zeroed(padded.d_x_proj * padded.d_inner);
+            let mut dt_blocks = AlignedFloats::zeroed(dt_rank * padded.d_inner);
+            let mut a = AlignedFloats::zeroed(padded.d_state * padded.d_inner);
             for i in 0..d_inner {
                 let (block, lane) = (i / WIDTH, i % WIDTH);
                 for k in 0..d_conv {
@@ -155,7 +155,7 @@ impl Weights {
         });
         Self {
             padded,
-            norm: params[layout.norm_weight].to_vec(),
+            norm: AlignedFloats::from(&params[layout.norm_weight]),
             in_x: extended(in_x, padded.d_inner * d_model),
             in_z: extended(in_z, padded.d_inner * d_model),
             out: widened(&params[layout.out_proj], d_inner, padded.d_inner),
