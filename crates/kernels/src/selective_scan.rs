@@ -8,11 +8,11 @@ pub mod reference;
 #[cfg(test)]
 mod tests;
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
-use self::cpu::{
-    ChannelGradients, Channels, GROUP, GivenStep, OutputGradient, backward_scratch_len,
-};
+use self::cpu::{BackwardRows, ChannelGradients, Channels, GROUP, GivenStep, backward_scratch_len};
 use crate::lanes::{Simd, WIDTH};
 use crate::scratch::with_thread_scratch;
 use crate::shape::{ShapeError, check_axes, check_not_empty};
@@ -108,7 +108,7 @@ struct Packed {
     n_block: usize,
     /// `d_state` after padding.
     n_state: usize,
-    /// `[length, n_block * 16]`
+    /// `[n_block, length, 16]`
     u: Vec<f32>,
     delta: Vec<f32>,
     /// `[length, 2 n_state]`
@@ -123,6 +123,18 @@ fn spread(rows: &[f32], width: usize, out: &mut [f32], stride: usize, start: usi
     for (row, out) in rows.chunks(width).zip(out.chunks_mut(stride)) {
         out[start..start + width].copy_from_slice(row);
     }
+}
+
+/// Turns `[length, d_inner]` into `[n_block, length, 16]`, the last block filled up with zeros.
+fn blocks(rows: &[f32], d_inner: usize) -> Vec<f32> {
+    let length = rows.len() / d_inner;
+    let mut out = vec![0.0; d_inner.div_ceil(WIDTH) * length * WIDTH];
+    for (t, row) in rows.chunks(d_inner).enumerate() {
+        for (block, channels) in row.chunks(WIDTH).enumerate() {
+            out[(block * length + t) * WIDTH..][..channels.len()].copy_from_slice(channels);
+        }
+    }
+    out
 }
 
 impl Packed {
@@ -151,14 +163,12 @@ impl Packed {
             d_state,
             n_block,
             n_state,
-            u: vec![0.0; length * width],
-            delta: vec![0.0; length * width],
+            u: blocks(inputs.u, d_inner),
+            delta: blocks(inputs.delta, d_inner),
             bc: vec![0.0; length * 2 * n_state],
             a: vec![0.0; width * n_state],
             d: vec![0.0; width],
         };
-        spread(inputs.u, d_inner, &mut packed.u, width, 0);
-        spread(inputs.delta, d_inner, &mut packed.delta, width, 0);
         spread(inputs.b, d_state, &mut packed.bc, 2 * n_state, 0);
         spread(inputs.c, d_state, &mut packed.bc, 2 * n_state, n_state);
         packed.d[..d_inner].copy_from_slice(inputs.d);
@@ -177,16 +187,9 @@ impl Packed {
     }
 
     fn channels(&self, block: usize) -> Channels<'_, GivenStep<'_>> {
-        let stride = self.n_block * WIDTH;
+        let rows = block * self.length * WIDTH..(block + 1) * self.length * WIDTH;
         Channels {
-            step: GivenStep {
-                rows: &self.delta,
-                stride,
-                offset: block * WIDTH,
-            },
-            u: &self.u,
-            u_stride: stride,
-            u_offset: block * WIDTH,
+            step: GivenStep(&self.delta[rows]),
             bc: &self.bc,
             bc_stride: 2 * self.n_state,
             b_offset: 0,
@@ -195,6 +198,11 @@ impl Packed {
             d: &self.d[block * WIDTH..(block + 1) * WIDTH],
             reverse: false,
         }
+    }
+
+    /// A run of rows of one block in an array `[n_block, length, 16]`.
+    fn run_of<'a>(&self, values: &'a [f32], block: usize, rows: &Range<usize>) -> &'a [f32] {
+        &values[(block * self.length + rows.start) * WIDTH..][..rows.len() * WIDTH]
     }
 
     /// Outputs `[n_block, length, 16]`, last states `[n_block, n_state, 16]`, and the states before each tile.
@@ -212,7 +220,8 @@ impl Packed {
                 for (tile, saved) in saved.chunks_mut(state_len).enumerate() {
                     saved.copy_from_slice(state);
                     let rows = tile * TILE..((tile + 1) * TILE).min(length);
-                    scan_given(level, &self.channels(block), rows, state, y);
+                    let u = self.run_of(&self.u, block, &rows);
+                    scan_given(level, &self.channels(block), rows, u, state, y);
                 }
             });
         (y, state, saved)
@@ -222,8 +231,7 @@ impl Packed {
         let (length, state_len, width) = (self.length, self.state_len(), self.n_block * WIDTH);
         let (_, _, saved) = self.run(level);
         let saved_len = length.div_ceil(TILE) * state_len;
-        let mut padded_dy = vec![0.0; length * width];
-        spread(dy, self.d_inner, &mut padded_dy, width, 0);
+        let dy = blocks(dy, self.d_inner);
         let mut y = vec![0.0; length * width];
         let mut du = vec![0.0; length * width];
         let mut ddelta = vec![0.0; length * width];
@@ -255,14 +263,12 @@ impl Packed {
                     for (tile, start) in saved.chunks(state_len).enumerate().rev() {
                         let rows = tile * TILE..((tile + 1) * TILE).min(length);
                         let channels = self.channels(block);
-                        let gradient = GivenGradient {
-                            rows: &padded_dy,
-                            stride: width,
-                            offset: block * WIDTH,
+                        let run = BackwardRows {
+                            u: self.run_of(&self.u, block, &rows),
+                            dy: Some(self.run_of(&dy, block, &rows)),
+                            start,
                         };
-                        scan_given_backward(
-                            level, &channels, rows, start, &gradient, &mut out, scratch,
-                        );
+                        scan_given_backward(level, &channels, rows, &run, &mut out, scratch);
                     }
                 });
             });
@@ -317,7 +323,8 @@ impl Packed {
 for_each_simd_level! {
     fn scan_given(
         channels: &Channels<'_, GivenStep<'_>>,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
+        u: &[f32],
         state: &mut [f32],
         y: &mut [f32],
     ) = scan_given_body
@@ -327,40 +334,19 @@ for_each_simd_level! {
 fn scan_given_body<S: Simd>(
     s: S,
     channels: &Channels<'_, GivenStep<'_>>,
-    rows: std::ops::Range<usize>,
+    rows: Range<usize>,
+    u: &[f32],
     state: &mut [f32],
     y: &mut [f32],
 ) {
-    cpu::scan(s, channels, rows, state, cpu::ScanSink::Write(y));
-}
-
-/// Gradients of the outputs as rows.
-struct GivenGradient<'a> {
-    rows: &'a [f32],
-    stride: usize,
-    offset: usize,
-}
-
-impl OutputGradient for GivenGradient<'_> {
-    const READ: bool = true;
-
-    #[inline(always)]
-    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2] {
-        [s.load(self.rows, row * self.stride + self.offset), s.zero()]
-    }
-
-    #[inline(always)]
-    fn of_parts<S: Simd>(&self, _s: S, [dy, _]: [S::Lanes; 2]) -> S::Lanes {
-        dy
-    }
+    cpu::scan(s, channels, rows, u, state, cpu::ScanSink::Write(y));
 }
 
 for_each_simd_level! {
     fn scan_given_backward(
         channels: &Channels<'_, GivenStep<'_>>,
-        rows: std::ops::Range<usize>,
-        start: &[f32],
-        dy: &GivenGradient<'_>,
+        rows: Range<usize>,
+        run: &BackwardRows<'_>,
         out: &mut ChannelGradients<'_>,
         scratch: &mut [f32],
     ) = scan_given_backward_body
@@ -370,11 +356,10 @@ for_each_simd_level! {
 fn scan_given_backward_body<S: Simd>(
     s: S,
     channels: &Channels<'_, GivenStep<'_>>,
-    rows: std::ops::Range<usize>,
-    start: &[f32],
-    dy: &GivenGradient<'_>,
+    rows: Range<usize>,
+    run: &BackwardRows<'_>,
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
-    cpu::scan_backward(s, channels, rows, start, dy, out, scratch);
+    cpu::scan_backward(s, channels, rows, run, out, scratch);
 }

@@ -4,8 +4,7 @@ use std::ops::Range;
 
 use crate::lanes::{Lanes, Simd, WIDTH};
 use crate::selective_scan::cpu::{
-    ChannelGradients, Channels, OutputGradient, ProjectedStep, ScanSink, StepSize, Unread, scan,
-    scan_backward,
+    BackwardRows, ChannelGradients, Channels, ProjectedStep, ScanSink, scan, scan_backward,
 };
 use crate::simd_level::for_each_simd_level;
 
@@ -17,10 +16,11 @@ pub(super) struct BlockChannels<'a> {
 }
 
 for_each_simd_level! {
-    /// Advances `state` over `rows`.
+    /// Advances `state` over `rows`, whose inputs are `u`, sixteen per row.
     pub(super) fn scan_rows(
         channels: &BlockChannels<'_>,
         rows: Range<usize>,
+        u: &[f32],
         state: &mut [f32],
         sink: ScanSink<'_>,
     ) = scan_rows_body
@@ -31,48 +31,22 @@ fn scan_rows_body<S: Simd>(
     s: S,
     BlockChannels { channels, mask }: &BlockChannels<'_>,
     rows: Range<usize>,
+    u: &[f32],
     state: &mut [f32],
     sink: ScanSink<'_>,
 ) {
     match mask {
-        Some(mask) => scan(s, &channels.masked(mask), rows, state, sink),
-        None => scan(s, channels, rows, state, sink),
-    }
-}
-
-/// What the gradient of the scan's output is made of: rows of `d_inner` floats, row 0 as for the channels.
-pub(super) struct GatedGradient<'a> {
-    /// Gradient of the gated output.
-    pub(super) dgated: &'a [f32],
-    /// Gate before SiLU.
-    pub(super) z: &'a [f32],
-    pub(super) d_inner: usize,
-    /// First of the sixteen channels.
-    pub(super) channel: usize,
-}
-
-impl OutputGradient for GatedGradient<'_> {
-    const READ: bool = true;
-
-    #[inline(always)]
-    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2] {
-        let at = row * self.d_inner + self.channel;
-        [s.load(self.dgated, at), s.load(self.z, at)]
-    }
-
-    #[inline(always)]
-    fn of_parts<S: Simd>(&self, s: S, [dgated, z]: [S::Lanes; 2]) -> S::Lanes {
-        dgated * z * s.sigmoid(z)
+        Some(mask) => scan(s, &channels.masked(mask), rows, u, state, sink),
+        None => scan(s, channels, rows, u, state, sink),
     }
 }
 
 for_each_simd_level! {
-    /// Recomputes `rows` from the state `start` and walks them backwards; without a `gradient` nobody read them.
+    /// Recomputes `rows` and walks them backwards.
     pub(super) fn scan_rows_backward(
         channels: &BlockChannels<'_>,
         rows: Range<usize>,
-        start: &[f32],
-        gradient: Option<&GatedGradient<'_>>,
+        run: &BackwardRows<'_>,
         out: &mut ChannelGradients<'_>,
         scratch: &mut [f32],
     ) = scan_rows_backward_body
@@ -83,33 +57,13 @@ fn scan_rows_backward_body<S: Simd>(
     s: S,
     BlockChannels { channels, mask }: &BlockChannels<'_>,
     rows: Range<usize>,
-    start: &[f32],
-    gradient: Option<&GatedGradient<'_>>,
+    run: &BackwardRows<'_>,
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
     match mask {
-        Some(mask) => {
-            let channels = channels.masked(mask);
-            read_or_not(s, &channels, rows, start, gradient, out, scratch);
-        }
-        None => read_or_not(s, channels, rows, start, gradient, out, scratch),
-    }
-}
-
-#[inline(always)]
-fn read_or_not<D: StepSize, S: Simd>(
-    s: S,
-    channels: &Channels<'_, D>,
-    rows: Range<usize>,
-    start: &[f32],
-    gradient: Option<&GatedGradient<'_>>,
-    out: &mut ChannelGradients<'_>,
-    scratch: &mut [f32],
-) {
-    match gradient {
-        Some(gradient) => scan_backward(s, channels, rows, start, gradient, out, scratch),
-        None => scan_backward(s, channels, rows, start, &Unread, out, scratch),
+        Some(mask) => scan_backward(s, &channels.masked(mask), rows, run, out, scratch),
+        None => scan_backward(s, channels, rows, run, out, scratch),
     }
 }
 

@@ -14,7 +14,7 @@ use super::mask_taps::MaskTaps;
 use super::sweep::{
     Panel, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
 };
-use super::tile::{BlockedRows, Convolution, convolve_silu, gate, rms_norm};
+use super::tile::{BlockedRows, Convolution, convolve_silu, gate, rms_norm, scan_output_gradient};
 use super::weights::{Padded, Weights};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
@@ -112,7 +112,7 @@ impl Forward<'_> {
         self.project_in(x, &mut inputs);
 
         let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
-        let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE);
+        let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE, false);
         let mut running = Scratch::zeroed(2 * self.padded.n_block * self.padded.state_len());
         for step in self.tiles.scan_steps(tiles_per_panel) {
             panels.fill(
@@ -122,6 +122,7 @@ impl Forward<'_> {
                 self.taps.as_ref(),
                 &step.panels,
                 SCAN_DIRECTIONS,
+                None,
             );
             self.scan_panels(&step, &panels, &mut running, states.as_deref_mut(), &mut y);
         }
@@ -199,7 +200,9 @@ impl Forward<'_> {
                         (Some(y), Visit::Second) => ScanSink::Add(y),
                         (Some(y), _) => ScanSink::Write(y),
                     };
-                    scan_rows(self.level, &channels, panel.rows(tile), state, sink);
+                    let rows = panel.rows(tile);
+                    let u = panels.block(&panels.u_blocks[direction], &rows, block);
+                    scan_rows(self.level, &channels, rows, u, state, sink);
                 };
                 if direction == 0 {
                     panel.tiles.clone().for_each(&mut visit);
@@ -248,6 +251,15 @@ impl Forward<'_> {
     }
 }
 
+/// What the gradient of the scan's output is made of: rows of `d_inner` floats from position `start` on.
+pub(super) struct GateRows<'a> {
+    /// Gate before SiLU.
+    pub(super) z: &'a [f32],
+    /// Gradient of the gated output.
+    pub(super) dgated: &'a [f32],
+    pub(super) start: usize,
+}
+
 /// What the scans of the two chains read in one step, row 0 being each panel's first position.
 pub(super) struct PanelBuffers {
     d_inner: usize,
@@ -256,23 +268,37 @@ pub(super) struct PanelBuffers {
     d_state: usize,
     /// Inputs of the scan, per chain `[rows, d_inner]`.
     pub(super) u: [Scratch; 2],
+    /// The same by tiles, each `[n_block, rows, 16]`: a block's rows lie together, where reading them from `u` would be a
+    /// cache line every kilobyte.
+    pub(super) u_blocks: [Scratch; 2],
+    /// Gradient of the scan's output where it was read, arranged alike; empty in the forward pass.
+    pub(super) dy_blocks: [Scratch; 2],
     /// Step-size inputs, B and C, per chain `[rows, d_x_proj]`.
     pub(super) projected: [Scratch; 2],
 }
 
 impl PanelBuffers {
-    pub(super) fn new(padded: &Padded, n_row: usize) -> Self {
+    pub(super) fn new(padded: &Padded, n_row: usize, backward: bool) -> Self {
+        let whole = || [(); 2].map(|()| Scratch::take(n_row * padded.d_inner));
         Self {
             d_inner: padded.d_inner,
             d_x_proj: padded.d_x_proj,
             dt_rank: padded.sizes.dt_rank,
             d_state: padded.d_state,
-            u: [(); 2].map(|()| Scratch::take(n_row * padded.d_inner)),
+            u: whole(),
+            u_blocks: whole(),
+            dy_blocks: if backward {
+                whole()
+            } else {
+                [(); 2].map(|()| Scratch::take(0))
+            },
             projected: [(); 2].map(|()| Scratch::take(n_row * padded.d_x_proj)),
         }
     }
 
-    /// Convolves and projects the panels; `directions` names the direction of each chain.
+    /// Convolves and projects the panels; `directions` names the direction of each chain. With a `gate` the gradient of the
+    /// scan's output is computed, too.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn fill(
         &mut self,
         level: SimdLevel,
@@ -281,18 +307,30 @@ impl PanelBuffers {
         taps: Option<&MaskTaps<'_>>,
         panels: &[Panel; 2],
         directions: [usize; 2],
+        gate: Option<&GateRows<'_>>,
     ) {
         let (d_inner, d_x_proj) = (self.d_inner, self.d_x_proj);
         let mut tasks = Vec::new();
-        for (chain, (u, projected)) in self.u.iter_mut().zip(&mut self.projected).enumerate() {
+        let chains = self
+            .u
+            .iter_mut()
+            .zip(&mut self.u_blocks)
+            .zip(&mut self.dy_blocks)
+            .zip(&mut self.projected);
+        for (chain, (((u, u_blocks), dy_blocks), projected)) in chains.enumerate() {
             let tiles = panels[chain].tiles.clone().map(|tile| (chain, tile));
-            let u = u.chunks_mut(TILE * d_inner);
+            let u = u
+                .chunks_mut(TILE * d_inner)
+                .zip(u_blocks.chunks_mut(TILE * d_inner));
+            let mut dy_blocks = dy_blocks.chunks_mut(TILE * d_inner);
             let projected = projected.chunks_mut(TILE * d_x_proj);
-            tasks.extend(tiles.zip(u.zip(projected)));
+            for (tile, (u, projected)) in tiles.zip(u.zip(projected)) {
+                tasks.push((tile, u, dy_blocks.next().unwrap_or_default(), projected));
+            }
         }
         tasks
             .into_par_iter()
-            .for_each(|((chain, tile), (u, projected))| {
+            .for_each(|((chain, tile), (u, u_blocks), dy_blocks, projected)| {
                 let n_row = panels[chain].rows(tile).len();
                 let u = &mut u[..n_row * d_inner];
                 let direction = &weights.directions[directions[chain]];
@@ -304,7 +342,13 @@ impl PanelBuffers {
                     reverse: directions[chain] == 1,
                     taps: taps.map(|taps| taps.direction(directions[chain])),
                 };
-                convolve_silu(level, &convolution, u);
+                convolve_silu(level, &convolution, u, u_blocks);
+                if let Some(gate) = gate {
+                    let start = (tile * TILE - gate.start) * d_inner;
+                    let at = start..start + n_row * d_inner;
+                    let (z, dgated) = (&gate.z[at.clone()], &gate.dgated[at]);
+                    scan_output_gradient(level, z, dgated, d_inner, dy_blocks);
+                }
                 matmul(
                     [n_row, d_x_proj, d_inner],
                     Matrix::rows(u, d_inner),
@@ -314,6 +358,17 @@ impl PanelBuffers {
                     Into::Replace,
                 );
             });
+    }
+
+    /// Rows of a tile in one block of channels, sixteen floats each, of an array arranged by tiles and blocks.
+    pub(super) fn block<'a>(
+        &self,
+        blocks: &'a [f32],
+        rows: &Range<usize>,
+        block: usize,
+    ) -> &'a [f32] {
+        let len = rows.len() * WIDTH;
+        &blocks[rows.start * self.d_inner + block * len..][..len]
     }
 
     /// One block of channels of a chain as the scan sees it.
@@ -336,9 +391,6 @@ impl PanelBuffers {
                     [block * rank * WIDTH..(block + 1) * rank * WIDTH],
                 bias: &direction_weights.dt_bias[lanes.clone()],
             },
-            u: &self.u[chain],
-            u_stride: self.d_inner,
-            u_offset: block * WIDTH,
             bc: &self.projected[chain],
             bc_stride: self.d_x_proj,
             b_offset: rank,

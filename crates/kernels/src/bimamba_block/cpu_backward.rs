@@ -17,9 +17,9 @@ use rayon::prelude::*;
 
 use self::buffers::{ChainBuffers, Exchange};
 use self::sums::Sums;
-use super::cpu::{BlockInput, PanelBuffers, states_len};
+use super::cpu::{BlockInput, GateRows, PanelBuffers, states_len};
 use super::mask_taps::MaskTaps;
-use super::sweep::{N_SLOT, TILE, Tiles, sequences_at_once, tiles_per_panel};
+use super::sweep::{N_SLOT, TILE, Tiles, Visit, sequences_at_once, tiles_per_panel};
 use super::tile::{BlockedRows, gate_backward, rms_norm, rms_norm_backward};
 use super::weights::{Padded, Weights};
 use crate::matmul::{Into, Matrix, matmul};
@@ -167,7 +167,7 @@ impl Backward<'_> {
         let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
         let n_row = tiles_per_panel * TILE;
         let halo = (self.padded.sizes.d_conv - 1) * d_inner;
-        let mut panels = PanelBuffers::new(&self.padded, n_row);
+        let mut panels = PanelBuffers::new(&self.padded, n_row, true);
         let mut chains = [(); 2].map(|()| ChainBuffers {
             du: Scratch::take(n_row * d_inner),
             dstep: Scratch::take(n_row * d_inner),
@@ -178,6 +178,11 @@ impl Backward<'_> {
             dmask: Scratch::take(if_masked(self.taps.as_ref(), n_row * d_inner)),
         });
         for step in self.tiles.adjoint_steps(tiles_per_panel) {
+            let gate = (step.visit != Visit::Alone).then(|| GateRows {
+                z: &exchange.z,
+                dgated: &exchange.dgated,
+                start: self.tiles.output_positions().start,
+            });
             panels.fill(
                 self.level,
                 self.weights,
@@ -185,6 +190,7 @@ impl Backward<'_> {
                 self.taps.as_ref(),
                 &step.panels,
                 ADJOINT_DIRECTIONS,
+                gate.as_ref(),
             );
             self.scan_panels(&step, &panels, states, &mut exchange, &mut chains, sums);
             self.finish_scans(&step, &panels, &exchange, &mut chains, sums);

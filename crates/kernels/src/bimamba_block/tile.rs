@@ -187,16 +187,26 @@ impl Convolution<'_> {
 }
 
 for_each_simd_level! {
-    /// Writes `u = SiLU(convolution)` of a tile to rows of `d_inner` floats.
-    pub(super) fn convolve_silu(convolution: &Convolution<'_>, u: &mut [f32]) = convolve_silu_body
+    /// Writes `u = SiLU(convolution)` of a tile to rows of `d_inner` floats, and once more to `blocks`,
+    /// `[n_block, n_row, 16]`.
+    pub(super) fn convolve_silu(
+        convolution: &Convolution<'_>,
+        u: &mut [f32],
+        blocks: &mut [f32],
+    ) = convolve_silu_body
 }
 
 #[inline(always)]
-fn convolve_silu_body<S: Simd>(s: S, convolution: &Convolution<'_>, u: &mut [f32]) {
+fn convolve_silu_body<S: Simd>(
+    s: S,
+    convolution: &Convolution<'_>,
+    u: &mut [f32],
+    blocks: &mut [f32],
+) {
     // Two copies of the loop, so that the one without a mask asks nothing on the way.
     match &convolution.taps {
-        Some(taps) => convolve_silu_with(s, convolution, Some(taps), u),
-        None => convolve_silu_with(s, convolution, None, u),
+        Some(taps) => convolve_silu_with(s, convolution, Some(taps), u, blocks),
+        None => convolve_silu_with(s, convolution, None, u, blocks),
     }
 }
 
@@ -206,12 +216,47 @@ fn convolve_silu_with<S: Simd>(
     convolution: &Convolution<'_>,
     taps: Option<&DirectionTaps<'_>>,
     u: &mut [f32],
+    blocks: &mut [f32],
 ) {
     let d_inner = convolution.bias.len();
+    let n_row = u.len() / d_inner;
     for (row, u) in u.chunks_exact_mut(d_inner).enumerate() {
         for channel in (0..d_inner).step_by(WIDTH) {
             let v = convolution.at(s, taps, row, channel);
-            (v * s.sigmoid(v)).store(u, channel);
+            let v = v * s.sigmoid(v);
+            v.store(u, channel);
+            v.store(blocks, channel * n_row + row * WIDTH);
+        }
+    }
+}
+
+for_each_simd_level! {
+    /// Writes the gradient of the scan's output, `dgated SiLU(z)`, of a tile to `blocks`, `[n_block, n_row, 16]`.
+    ///
+    /// `z` and `dgated` are rows of `d_inner` floats.
+    pub(super) fn scan_output_gradient(
+        z: &[f32],
+        dgated: &[f32],
+        d_inner: usize,
+        blocks: &mut [f32],
+    ) = scan_output_gradient_body
+}
+
+#[inline(always)]
+fn scan_output_gradient_body<S: Simd>(
+    s: S,
+    z: &[f32],
+    dgated: &[f32],
+    d_inner: usize,
+    blocks: &mut [f32],
+) {
+    let n_row = z.len() / d_inner;
+    let rows = z.chunks_exact(d_inner).zip(dgated.chunks_exact(d_inner));
+    for (row, (z, dgated)) in rows.enumerate() {
+        for channel in (0..d_inner).step_by(WIDTH) {
+            let z = s.load(z, channel);
+            let dy = s.load(dgated, channel) * z * s.sigmoid(z);
+            dy.store(blocks, channel * n_row + row * WIDTH);
         }
     }
 }

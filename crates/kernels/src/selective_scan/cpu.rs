@@ -11,8 +11,8 @@ use crate::lanes::{Lanes, Simd, WIDTH, sixteen_times};
 /// States handled together; `d_state` is padded to a multiple with states that stay zero.
 pub(crate) const GROUP: usize = 16;
 
-/// Positions handled together: before each run of them denormal numbers are removed from the running state, and what the
-/// run reads from far away is read and prepared at once.
+/// Positions handled together: before each run of them denormal numbers are removed from the running state, and the
+/// run's step sizes are computed.
 const RUN: usize = 16;
 
 /// Where the step size of a position comes from.
@@ -81,32 +81,21 @@ impl StepSize for MaskedStep<'_> {
     }
 }
 
-/// Step sizes given as rows.
-pub(crate) struct GivenStep<'a> {
-    pub(crate) rows: &'a [f32],
-    pub(crate) stride: usize,
-    pub(crate) offset: usize,
-}
+/// Step sizes given, sixteen per row.
+pub(crate) struct GivenStep<'a>(pub(crate) &'a [f32]);
 
 impl StepSize for GivenStep<'_> {
     const DECAYS: bool = false;
 
     #[inline(always)]
     fn at<S: Simd>(&self, s: S, row: usize) -> (S::Lanes, S::Lanes) {
-        (
-            s.load(self.rows, row * self.stride + self.offset),
-            s.splat(1.0),
-        )
+        (s.load(self.0, row * WIDTH), s.splat(1.0))
     }
 }
 
 /// Sixteen channels of one direction over a run of rows.
 pub(crate) struct Channels<'a, D> {
     pub(crate) step: D,
-    /// Rows of inputs `u`; this block's channels start at column `u_offset`.
-    pub(crate) u: &'a [f32],
-    pub(crate) u_stride: usize,
-    pub(crate) u_offset: usize,
     /// Rows holding `B` at column `b_offset` and `C` at column `c_offset`, both padded to `n_state`.
     pub(crate) bc: &'a [f32],
     pub(crate) bc_stride: usize,
@@ -126,9 +115,6 @@ impl<'a> Channels<'a, ProjectedStep<'a>> {
     pub(crate) fn masked(&self, mask: &'a [f32]) -> Channels<'a, MaskedStep<'a>> {
         let Channels {
             step: projected,
-            u,
-            u_stride,
-            u_offset,
             bc,
             bc_stride,
             b_offset,
@@ -140,9 +126,6 @@ impl<'a> Channels<'a, ProjectedStep<'a>> {
         let step = MaskedStep { projected, mask };
         Channels {
             step,
-            u,
-            u_stride,
-            u_offset,
             bc,
             bc_stride,
             b_offset,
@@ -170,11 +153,6 @@ impl<D> Channels<'_, D> {
         } else {
             rows.start + time
         }
-    }
-
-    #[inline(always)]
-    fn u<S: Simd>(&self, s: S, row: usize) -> S::Lanes {
-        s.load(self.u, row * self.u_stride + self.u_offset)
     }
 
     #[inline(always)]
@@ -252,19 +230,20 @@ pub(crate) enum ScanSink<'a> {
     Add(&'a mut [f32]),
 }
 
-/// Advances `state`, `[n_state, 16]`, over `rows`.
+/// Advances `state`, `[n_state, 16]`, over `rows`, whose inputs are `u`, sixteen per row.
 #[inline(always)]
 pub(crate) fn scan<D: StepSize, S: Simd>(
     s: S,
     channels: &Channels<'_, D>,
     rows: Range<usize>,
+    u: &[f32],
     state: &mut [f32],
     sink: ScanSink<'_>,
 ) {
     match sink {
-        ScanSink::Nowhere => scan_into::<D, S, false>(s, channels, rows, state, &mut [], false),
-        ScanSink::Write(y) => scan_into::<D, S, true>(s, channels, rows, state, y, false),
-        ScanSink::Add(y) => scan_into::<D, S, true>(s, channels, rows, state, y, true),
+        ScanSink::Nowhere => scan_into::<D, S, false>(s, channels, rows, u, state, &mut [], false),
+        ScanSink::Write(y) => scan_into::<D, S, true>(s, channels, rows, u, state, y, false),
+        ScanSink::Add(y) => scan_into::<D, S, true>(s, channels, rows, u, state, y, true),
     }
 }
 
@@ -273,24 +252,21 @@ fn scan_into<D: StepSize, S: Simd, const READ: bool>(
     s: S,
     channels: &Channels<'_, D>,
     rows: Range<usize>,
+    u: &[f32],
     state: &mut [f32],
     y: &mut [f32],
     add: bool,
 ) {
     let d = s.load(channels.d, 0);
     let n_row = rows.len();
-    let (mut deltas, mut us) = ([[0.0; WIDTH]; RUN], [[0.0; WIDTH]; RUN]);
+    let mut deltas = [[0.0; WIDTH]; RUN];
     for group in 0..channels.n_group() {
         let a = group_of(channels.a, group);
         let mut h = load_group(s, state, group);
         for time in 0..n_row {
             if time % RUN == 0 {
                 flush_group(s, &mut h);
-                // Rows of `u` lie far apart, which no processor foresees, and a step size is a long chain of
-                // instructions: loops that do nothing else wait for many of them at once.
-                for (ahead, u) in (time..n_row).zip(&mut us) {
-                    channels.u(s, channels.row(&rows, ahead)).store_array(u);
-                }
+                // A step size is a long chain of instructions: a loop that does nothing else waits for many at once.
                 for (ahead, delta) in (time..n_row).zip(&mut deltas) {
                     let row = channels.row(&rows, ahead);
                     channels.step.at(s, row).0.store_array(delta);
@@ -298,7 +274,7 @@ fn scan_into<D: StepSize, S: Simd, const READ: bool>(
             }
             let row = channels.row(&rows, time);
             let delta = s.load_array(&deltas[time % RUN]);
-            let u = s.load_array(&us[time % RUN]);
+            let u = s.load(u, (row - rows.start) * WIDTH);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             // Two sums, so that no chain of sixteen dependent additions forms.
@@ -324,7 +300,7 @@ fn scan_into<D: StepSize, S: Simd, const READ: bool>(
 
 /// Floats of thread scratch that [`scan_backward`] needs for a run of `n_row` rows.
 pub(crate) fn backward_scratch_len(n_row: usize) -> usize {
-    (2 * n_row + 1) * STATE + 4 * n_row * WIDTH
+    (2 * n_row + 1) * STATE + 2 * n_row * WIDTH
 }
 
 /// Where [`scan_backward`] puts its results; arrays per row are indexed from row 0.
@@ -350,41 +326,40 @@ pub(crate) struct ChannelGradients<'a> {
     pub(crate) mask: &'a mut [f32],
 }
 
-/// Gradient of the scan's output for sixteen channels.
-pub(crate) trait OutputGradient {
-    /// Whether somebody read the outputs; if not, the gradient is zero everywhere.
-    const READ: bool;
-    /// What the gradient at a row is made of, read from memory.
-    fn read<S: Simd>(&self, s: S, row: usize) -> [S::Lanes; 2];
-    /// The gradient made of it.
-    fn of_parts<S: Simd>(&self, s: S, parts: [S::Lanes; 2]) -> S::Lanes;
+/// What [`scan_backward`] reads of a run of rows, the first row first.
+#[derive(Clone, Copy)]
+pub(crate) struct BackwardRows<'a> {
+    /// Inputs, sixteen per row.
+    pub(crate) u: &'a [f32],
+    /// Gradient of the outputs, sixteen per row; none where nobody read them.
+    pub(crate) dy: Option<&'a [f32]>,
+    /// State before the run, `[n_state, 16]`.
+    pub(crate) start: &'a [f32],
 }
 
-/// The gradient of outputs that nobody read.
-pub(crate) struct Unread;
-
-impl OutputGradient for Unread {
-    const READ: bool = false;
-
-    #[inline(always)]
-    fn read<S: Simd>(&self, s: S, _row: usize) -> [S::Lanes; 2] {
-        [s.zero(); 2]
-    }
-
-    #[inline(always)]
-    fn of_parts<S: Simd>(&self, s: S, _parts: [S::Lanes; 2]) -> S::Lanes {
-        s.zero()
-    }
-}
-
-/// Recomputes the states of `rows` from `start` (`[n_state, 16]`) and walks them backwards.
+/// Recomputes the states of `rows` and walks them backwards.
 #[inline(always)]
-pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
+pub(crate) fn scan_backward<D: StepSize, S: Simd>(
     s: S,
     channels: &Channels<'_, D>,
     rows: Range<usize>,
-    start: &[f32],
-    dout: &G,
+    run: &BackwardRows<'_>,
+    out: &mut ChannelGradients<'_>,
+    scratch: &mut [f32],
+) {
+    match run.dy {
+        Some(dy) => scan_backward_of::<D, S, true>(s, channels, rows, run, dy, out, scratch),
+        None => scan_backward_of::<D, S, false>(s, channels, rows, run, &[], out, scratch),
+    }
+}
+
+#[inline(always)]
+fn scan_backward_of<D: StepSize, S: Simd, const READ: bool>(
+    s: S,
+    channels: &Channels<'_, D>,
+    rows: Range<usize>,
+    run: &BackwardRows<'_>,
+    dy: &[f32],
     out: &mut ChannelGradients<'_>,
     scratch: &mut [f32],
 ) {
@@ -393,35 +368,19 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
     let (decays, rest) = scratch.split_at_mut(n_row * STATE);
     let (states, rest) = rest.split_at_mut((n_row + 1) * STATE);
     let (deltas, rest) = rest.split_at_mut(n_row * WIDTH);
-    let (slopes, rest) = rest.split_at_mut(n_row * WIDTH);
-    let (us, rest) = rest.split_at_mut(n_row * WIDTH);
-    let dys = &mut rest[..n_row * WIDTH];
+    let slopes = &mut rest[..n_row * WIDTH];
     let d = s.load(channels.d, 0);
 
-    // As in `scan_into`, rows from far apart first; the gradient's parts wait in the place of what is made of them.
+    // As in `scan_into`, a loop that does nothing else.
     for time in 0..n_row {
-        let row = channels.row(&rows, time);
-        channels.u(s, row).store(us, time * WIDTH);
-        if G::READ {
-            let [first, second] = dout.read(s, row);
-            first.store(dys, time * WIDTH);
-            second.store(slopes, time * WIDTH);
-        }
-    }
-    for time in 0..n_row {
-        let at = time * WIDTH;
-        if G::READ {
-            let dy = dout.of_parts(s, [s.load(dys, at), s.load(slopes, at)]);
-            s.flush_tiny(dy).store(dys, at);
-        }
         let (delta, slope) = channels.step.at(s, channels.row(&rows, time));
-        delta.store(deltas, at);
-        slope.store(slopes, at);
+        delta.store(deltas, time * WIDTH);
+        slope.store(slopes, time * WIDTH);
     }
 
     for group in 0..n_group {
         let a = group_of(channels.a, group);
-        let mut h = load_group(s, start, group);
+        let mut h = load_group(s, run.start, group);
         store_group(&h, states, 0);
         for time in 0..n_row {
             let row = channels.row(&rows, time);
@@ -429,7 +388,7 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
                 flush_group(s, &mut h);
             }
             let delta = s.load(deltas, time * WIDTH);
-            let u = s.load(us, time * WIDTH);
+            let u = s.load(run.u, (row - rows.start) * WIDTH);
             let (b, c) = (channels.b(row, group), channels.c(row, group));
             let input = delta * u;
             let mut sums = [if group == 0 { d * u } else { s.zero() }, s.zero()];
@@ -440,11 +399,11 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
                 e.store_array(&mut decays[n]);
                 h[n] = h[n].mul_add(e, input * s.splat(b[n]));
                 h[n].store_array(&mut states[n]);
-                if G::READ {
+                if READ {
                     sums[n % 2] = h[n].mul_add(s.splat(c[n]), sums[n % 2]);
                 }
             });
-            if G::READ {
+            if READ {
                 let mut y = sums[0] + sums[1];
                 if out.add_y || group > 0 {
                     y = y + s.load(out.y, row * WIDTH);
@@ -463,9 +422,9 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
                 flush_group(s, &mut gh);
             }
             let delta = s.load(deltas, time * WIDTH);
-            let u = s.load(us, time * WIDTH);
-            let dy = if G::READ {
-                s.load(dys, time * WIDTH)
+            let u = s.load(run.u, (row - rows.start) * WIDTH);
+            let dy = if READ {
+                s.flush_tiny(s.load(dy, (row - rows.start) * WIDTH))
             } else {
                 s.zero()
             };
@@ -477,7 +436,7 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
             let (mut ginput, mut gdelta) = ([s.zero(); 2], [s.zero(); 2]);
             let (mut gb, mut gc) = ([s.zero(); GROUP], [s.zero(); GROUP]);
             sixteen_times!(n => {
-                let q = if G::READ {
+                let q = if READ {
                     gc[n] = dy * s.load_array(&after[n]);
                     dy.mul_add(s.splat(c[n]), gh[n])
                 } else {
@@ -492,7 +451,7 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
             });
             let row_bc = &mut out.bc[row * 2 * n_group * GROUP..][..2 * n_group * GROUP];
             s.sum_each(&gb).store(row_bc, group * GROUP);
-            let gc = if G::READ { s.sum_each(&gc) } else { s.zero() };
+            let gc = if READ { s.sum_each(&gc) } else { s.zero() };
             gc.store(row_bc, (n_group + group) * GROUP);
 
             let ginput = ginput[0] + ginput[1];
@@ -502,7 +461,7 @@ pub(crate) fn scan_backward<D: StepSize, G: OutputGradient, S: Simd>(
             let mut gu = ginput * delta;
             if group > 0 {
                 gu = gu + s.load(out.u, row * WIDTH);
-            } else if G::READ {
+            } else if READ {
                 gu = dy.mul_add(d, gu);
                 gd = dy.mul_add(u, gd);
             }

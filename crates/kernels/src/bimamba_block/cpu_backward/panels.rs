@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::buffers::{ChainBuffers, Exchange};
 use super::sums::Sums;
 use super::{ADJOINT_DIRECTIONS, Backward, if_masked};
-use crate::bimamba_block::channels::{GatedGradient, scan_rows_backward, sum_blocks};
+use crate::bimamba_block::channels::{scan_rows_backward, sum_blocks};
 use crate::bimamba_block::cpu::PanelBuffers;
 use crate::bimamba_block::sweep::{N_SLOT, Step, TILE, Visit, panel_parts};
 use crate::bimamba_block::tile::{
@@ -14,7 +14,7 @@ use crate::bimamba_block::tile::{
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
 use crate::scratch::with_thread_scratch;
-use crate::selective_scan::cpu::{ChannelGradients, backward_scratch_len};
+use crate::selective_scan::cpu::{BackwardRows, ChannelGradients, backward_scratch_len};
 
 impl Backward<'_> {
     /// Walks the adjoint of the scan over the panels, each block of channels on its own.
@@ -28,7 +28,6 @@ impl Backward<'_> {
         sums: &mut Sums,
     ) {
         let (n_block, state_len) = (self.padded.n_block, self.padded.state_len());
-        let d_inner = self.padded.d_inner;
         let saved_len = self.tiles.n_tile * state_len;
         let read = self.tiles.output_positions();
         let mut outputs = [Vec::with_capacity(n_block), Vec::with_capacity(n_block)];
@@ -82,7 +81,6 @@ impl Backward<'_> {
                 tasks.push((chain, block, gradients));
             }
         }
-        let (z, dgated) = (&exchange.z, &exchange.dgated);
         tasks
             .into_par_iter()
             .for_each(|(chain, block, mut gradients)| {
@@ -90,24 +88,21 @@ impl Backward<'_> {
                 let panel = &step.panels[chain];
                 let mask = self.taps.as_ref().map(|taps| panel.mask(taps));
                 let channels = panels.channels(self.weights, mask, chain, direction, block);
-                let gated = (step.visit != Visit::Alone).then(|| {
-                    let start = (panel.positions.start - read.start) * d_inner;
-                    GatedGradient {
-                        dgated: &dgated[start..],
-                        z: &z[start..],
-                        d_inner,
-                        channel: block * WIDTH,
-                    }
-                });
                 let saved = &states[(direction * n_block + block) * saved_len..][..saved_len];
                 with_thread_scratch(backward_scratch_len(TILE), |scratch| {
                     let mut visit = |tile: usize| {
+                        let rows = panel.rows(tile);
+                        let run = BackwardRows {
+                            u: panels.block(&panels.u_blocks[chain], &rows, block),
+                            dy: (step.visit != Visit::Alone)
+                                .then(|| panels.block(&panels.dy_blocks[chain], &rows, block)),
+                            start: &saved[tile * state_len..(tile + 1) * state_len],
+                        };
                         scan_rows_backward(
                             self.level,
                             &channels,
-                            panel.rows(tile),
-                            &saved[tile * state_len..(tile + 1) * state_len],
-                            gated.as_ref(),
+                            rows,
+                            &run,
                             &mut gradients,
                             scratch,
                         );
