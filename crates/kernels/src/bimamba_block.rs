@@ -4,6 +4,7 @@ pub mod autodiff;
 #[cfg(test)]
 mod boundary_tests;
 mod channels;
+mod convolution;
 mod cpu;
 mod cpu_backward;
 #[cfg(test)]

@@ -10,11 +10,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::channels::{BlockChannels, scan_rows};
+use super::convolution::{Convolution, convolve_silu};
 use super::mask_taps::MaskTaps;
 use super::sweep::{
     Panel, Step, TILE, Tiles, Visit, panel_parts, sequences_at_once, tiles_per_panel,
 };
-use super::tile::{BlockedRows, Convolution, convolve_silu, gate, rms_norm, scan_output_gradient};
+use super::tile::{BlockedRows, gate, rms_norm, scan_output_gradient};
 use super::weights::{Padded, Weights};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};

@@ -4,9 +4,9 @@ use rayon::prelude::*;
 
 use super::buffers::{ChainBuffers, Exchange};
 use super::{ADJOINT_DIRECTIONS, Backward};
+use crate::bimamba_block::convolution::{MaskedAdjoint, convolve_transposed_masked};
 use crate::bimamba_block::mask_taps::MaskTaps;
 use crate::bimamba_block::sweep::{Step, Visit, panel_parts};
-use crate::bimamba_block::tile::{MaskedAdjoint, convolve_transposed_masked};
 
 impl Backward<'_> {
     /// As [`finish_convolutions`](Self::finish_convolutions) for masked taps, which reach as far as the mask has gaps:

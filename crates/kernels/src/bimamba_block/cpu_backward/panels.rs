@@ -6,11 +6,10 @@ use super::buffers::{ChainBuffers, Exchange};
 use super::sums::Sums;
 use super::{ADJOINT_DIRECTIONS, Backward, if_masked};
 use crate::bimamba_block::channels::{scan_rows_backward, sum_blocks};
+use crate::bimamba_block::convolution::{Convolution, convolve_silu_backward, convolve_transposed};
 use crate::bimamba_block::cpu::PanelBuffers;
 use crate::bimamba_block::sweep::{N_SLOT, Step, TILE, Visit, panel_parts};
-use crate::bimamba_block::tile::{
-    BlockedRows, Convolution, convolve_silu_backward, convolve_transposed, copy_rows,
-};
+use crate::bimamba_block::tile::{BlockedRows, copy_rows};
 use crate::lanes::WIDTH;
 use crate::matmul::{Into, Matrix, matmul};
 use crate::scratch::with_thread_scratch;
