@@ -121,6 +121,10 @@ pub(crate) trait Simd: Copy {
     /// The sum of the sixteen floats of each of sixteen values, in a fixed order.
     fn sum_each(self, values: &[Self::Lanes; WIDTH]) -> Self::Lanes;
 
+    /// Asks for the cache line of a value that will be read soon; nothing happens outside the slice.
+    #[inline(always)]
+    fn prefetch(self, _values: &[f32], _index: usize) {}
+
     #[inline(always)]
     fn zero(self) -> Self::Lanes {
         self.splat(0.0)

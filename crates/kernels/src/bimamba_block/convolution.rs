@@ -182,6 +182,14 @@ impl Convolution<'_> {
         Window::new(self.x, first, self.weight)
     }
 
+    /// What the four rows behind these read and these do not.
+    #[inline(always)]
+    fn next_rows(&self, row: usize) -> &[f32] {
+        let ahead = ROWS + if self.reverse { TAPS - 1 } else { 0 };
+        let start = (self.start + row + ahead) * self.bias.len();
+        self.x.get(start..).unwrap_or_default()
+    }
+
     /// Outputs of four rows before SiLU for sixteen channels.
     #[inline(always)]
     fn four_at<S: Simd, const REVERSE: bool>(
@@ -245,8 +253,12 @@ fn convolve_fours<S: Simd, const REVERSE: bool>(
     let n_row = u.len() / d_inner;
     for row in fours.step_by(ROWS) {
         let window = convolution.window::<REVERSE>(row);
+        let next = convolution.next_rows(row);
         for c in 0..d_inner / WIDTH {
             let inputs = window.inputs(s, c);
+            for i in 0..ROWS {
+                s.prefetch(next, i * d_inner + c * WIDTH);
+            }
             let sums = convolution.four_at(s, &window, c, &inputs);
             for (i, v) in sums.into_iter().enumerate() {
                 let v = v * s.sigmoid(v);

@@ -65,6 +65,14 @@ impl Simd for Avx512 {
     type Lanes = Avx512Lanes;
 
     #[inline(always)]
+    fn prefetch(self, values: &[f32], index: usize) {
+        if let Some(value) = values.get(index) {
+            // SAFETY: the address is that of a value; SSE is part of the architecture.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+        }
+    }
+
+    #[inline(always)]
     fn splat(self, value: f32) -> Avx512Lanes {
         Avx512Lanes(proven!(_mm512_set1_ps(value)))
     }
@@ -240,6 +248,14 @@ pub(crate) struct Avx2Lanes([__m256; 2]);
 
 impl Simd for Avx2 {
     type Lanes = Avx2Lanes;
+
+    #[inline(always)]
+    fn prefetch(self, values: &[f32], index: usize) {
+        if let Some(value) = values.get(index) {
+            // SAFETY: the address is that of a value; SSE is part of the architecture.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+        }
+    }
 
     #[inline(always)]
     fn splat(self, value: f32) -> Avx2Lanes {
