@@ -16,6 +16,7 @@ use crate::config::ExperimentConfig;
 use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
+use crate::experiment::refuse_device;
 use crate::train::initial_network;
 
 /// The answer of `seq2exp check`.
@@ -155,6 +156,11 @@ impl CheckReport {
                 .notes()
                 .into_iter()
                 .chain(reader.conversions().map(ToString::to_string))
+                .chain(
+                    refuse_device(config, device)
+                        .err()
+                        .map(|refusal| format!("it will not be trained on this device: {refusal}")),
+                )
                 .collect(),
             skipped,
             device: device.name.clone(),

@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use dataset::{Split, SplitConfig};
 use serde::Serialize;
 
 use crate::check::CheckReport;
@@ -31,7 +32,7 @@ use crate::cli::{Cli, Command, DeviceArgs, ExperimentArgs};
 use crate::config::ExperimentConfig;
 use crate::device::OpenDevice;
 use crate::error::RunError;
-use crate::experiment::Machine;
+use crate::experiment::{Machine, refuse_device};
 use crate::interrupt::Interrupt;
 use crate::progress::ProgressMode;
 
@@ -114,6 +115,16 @@ fn read_experiment(args: &ExperimentArgs) -> Result<ExperimentConfig> {
 /// The folder that an experiment's results go to, `given` or not.
 fn output_folder(given: &Option<PathBuf>, config: &ExperimentConfig) -> PathBuf {
     given.clone().unwrap_or_else(|| config.default_output())
+}
+
+/// Refuses an experiment that cannot be trained here before anything of it is read.
+fn refuse_training(config: &ExperimentConfig, device: &OpenDevice) -> Result<(), RunError> {
+    if matches!(config.data.split, SplitConfig::All {}) {
+        return Err(RunError::EmptySplit {
+            split: Split::Train,
+        });
+    }
+    refuse_device(config, device)
 }
 
 /// Prints what a command would do, and where it would write.

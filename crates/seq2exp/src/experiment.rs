@@ -109,17 +109,7 @@ impl Experiment {
         existing: Existing,
         machine: Machine,
     ) -> Result<Self, RunError> {
-        numerics(
-            config.train.storage,
-            config.train.precision,
-            &config.model,
-            &machine.device,
-        )?;
-        machine.device.check_buffers(
-            &config.model,
-            config.data.length as usize,
-            config.train.batch,
-        )?;
+        refuse_device(&config, &machine.device)?;
         machine.device.note_parts_without_kernel(&config.model);
         if machine.device.is_cpu() && !config.model.has_blocks() {
             keep_freed_memory();
@@ -349,6 +339,27 @@ impl Experiment {
             seeds: self.config.seeds.clone(),
         }
     }
+}
+
+/// Refuses a device that cannot train an experiment: for its precision or storage, or because no buffer holds a window.
+///
+/// # Errors
+/// [`RunError::Numerics`], or as [`OpenDevice::check_buffers`].
+pub(crate) fn refuse_device(
+    config: &ExperimentConfig,
+    device: &OpenDevice,
+) -> Result<(), RunError> {
+    numerics(
+        config.train.storage,
+        config.train.precision,
+        &config.model,
+        device,
+    )?;
+    device.check_buffers(
+        &config.model,
+        config.data.length as usize,
+        config.train.batch,
+    )
 }
 
 /// Opens `output` for the run of an experiment, whose resolved settings are saved in it.

@@ -179,11 +179,18 @@ fn time_one(bench: &Bench, device: &OpenDevice, args: &BenchArgs) -> Result<()> 
     let traffic = record
         .gbytes_per_second
         .map_or_else(String::new, |rate| format!("{rate:.1} GB/s, "));
+    let length = record.length;
+    let what = match record.kind {
+        BenchKind::Forward | BenchKind::Train => format!("{length} bases, batch {}", record.batch),
+        BenchKind::Copy => format!("a copy of {length} numbers"),
+        BenchKind::Matmul => format!("a product of two matrices of {length} rows"),
+        BenchKind::MatmulHalf => {
+            format!("a product of two half-precision matrices of {length} rows")
+        }
+    };
     let mut text = format!(
-        "{}: {} bases, batch {}: median {:.3} s of {} runs, {:.1} Gflop/s, {}{} threads, {}\n",
+        "{}: {what}: median {:.3} s of {} runs, {:.1} Gflop/s, {}{} threads, {}\n",
         record.device,
-        record.length,
-        record.batch,
         record.timing.seconds,
         record.timing.runs.len(),
         record.gflops,

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::check::{CheckReport, Estimation};
 use crate::cli::RunArgs;
-use crate::commands::{dry_run, machine, output_folder, read_experiment};
+use crate::commands::{dry_run, machine, output_folder, read_experiment, refuse_training};
 use crate::experiment::{Experiment, Resume};
 
 /// Trains one network per seed.
@@ -12,6 +12,7 @@ pub fn execute(args: &RunArgs) -> Result<()> {
     let config = read_experiment(&args.experiment)?;
     let output = output_folder(&args.output, &config);
     let machine = machine(args.device)?;
+    refuse_training(&config, &machine.device)?;
     if args.dry_run {
         let report = CheckReport::new(&config, &[], Estimation::Measure, &machine.device)?;
         return dry_run(&report, &output);

@@ -212,6 +212,44 @@ fn dry_run_reports_and_writes_nothing() {
 }
 
 #[test]
+fn what_cannot_be_trained_is_refused_before_anything_is_read() {
+    let experiment = TinyExperiment::new();
+    let all = TinyExperiment::new();
+    all.replace(
+        "experiment.toml",
+        "split = { by = \"column\" }",
+        "split = { by = \"all\" }",
+    );
+    for command in ["run", "train"] {
+        for dry_run in [&[][..], &["--dry-run"]] {
+            let mut arguments = vec![command, "experiment.toml", "-o", "result"];
+            arguments.extend(dry_run);
+            let (code, _, message) = run_in(all.folder(), &arguments);
+            assert_eq!(code, 1, "{message}");
+            assert!(
+                message.contains("no gene is in the train split"),
+                "{message}"
+            );
+
+            arguments.extend(["--set", "train.precision=\"f16\""]);
+            let (code, _, message) = run_in(experiment.folder(), &arguments);
+            assert_eq!(code, 1, "{message}");
+            assert!(message.contains("train.precision = \"f16\""), "{message}");
+        }
+    }
+    assert!(!all.path("result").exists() && !experiment.path("result").exists());
+    // Another machine may train what this one checks.
+    let precision = "train.precision=\"f16\"";
+    let arguments = ["check", "experiment.toml", "--set", precision];
+    let (report, _) = succeeds(&experiment, &arguments);
+    assert!(
+        report.contains("will not be trained on this device: cpu"),
+        "{report}"
+    );
+    succeeds(&all, &["check", "experiment.toml"]);
+}
+
+#[test]
 fn chrom_alias_on_the_command_line_is_that_of_the_config() {
     let experiment = TinyExperiment::new();
     experiment.write_track("dnase.bw", "T", CONTIG_LENGTH, 2);
