@@ -24,6 +24,7 @@ mod input_file;
 mod interval;
 mod mask_pickle;
 mod mrna;
+mod packing;
 mod panic_guard;
 mod peak_call;
 mod positional_file;

@@ -1,60 +1,15 @@
 //! Text files line by line, plain or compressed, and tab-separated tables with a header.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-
-use flate2::bufread::MultiGzDecoder;
 
 use crate::error::{GenomeError, shorten};
 use crate::input_file::{foreign_content, open_input};
+use crate::packing::{GzipMembers, Packing, bgzf_end};
 
 /// Longest line accepted; a binary file given by mistake must not fill the memory.
 const MAX_LINE_BYTES: u64 = 1 << 26;
-
-/// The empty block that ends every complete BGZF file (SAM specification, section 4.1.2).
-pub(crate) const BGZF_EOF: [u8; 28] = [
-    0x1f, 0x8b, 0x08, 0x04, 0, 0, 0, 0, 0, 0xff, 0x06, 0, 0x42, 0x43, 0x02, 0, 0x1b, 0, 0x03, 0, 0,
-    0, 0, 0, 0, 0, 0, 0,
-];
-
-/// How a file's bytes are packed, by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Packing {
-    /// Not compressed.
-    Plain,
-    /// gzip, one stream.
-    Gzip,
-    /// gzip in blocks that can be read one by one, as bgzip writes it.
-    Bgzf,
-}
-
-impl Packing {
-    /// Looks at the first bytes of an open file and goes back to its start.
-    pub(crate) fn of(file: &mut File) -> io::Result<Packing> {
-        let mut head = [0_u8; 16];
-        let mut n_bytes = 0;
-        file.seek(SeekFrom::Start(0))?;
-        loop {
-            match file.read(&mut head[n_bytes..]) {
-                Ok(0) => break,
-                Ok(n) => n_bytes += n,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        file.seek(SeekFrom::Start(0))?;
-        let head = &head[..n_bytes];
-        Ok(if !head.starts_with(&[0x1f, 0x8b]) {
-            Packing::Plain
-        } else if head.len() == 16 && head[3] & 4 != 0 && head[12..16] == [b'B', b'C', 2, 0] {
-            Packing::Bgzf
-        } else {
-            Packing::Gzip
-        })
-    }
-}
 
 /// The lines of a text file, with their numbers; gzip and bgzip are unpacked on the way.
 pub(crate) struct Lines {
@@ -75,14 +30,14 @@ impl Lines {
         }
         let packing = Packing::of(&mut file).map_err(&refuse)?;
         if packing == Packing::Bgzf {
-            check_bgzf_end(path, &mut file)?;
+            bgzf_end(path, &mut file)?;
         }
         let buffered = BufReader::with_capacity(1 << 16, file);
         let mut reader: Box<dyn BufRead + Send> = match packing {
             Packing::Plain => Box::new(buffered),
             Packing::Gzip | Packing::Bgzf => Box::new(BufReader::with_capacity(
                 1 << 16,
-                MultiGzDecoder::new(buffered),
+                GzipMembers::new(buffered),
             )),
         };
         let head = reader
@@ -203,28 +158,6 @@ const OLD_LINE_ENDS: &str = "the lines end in a carriage return alone, as on an 
 /// Whether the whole of a file, which is its first line then, has lines that end in `\r` alone.
 fn has_old_line_ends(first_line: &[u8]) -> bool {
     !first_line.ends_with(b"\n") && first_line.trim_ascii_end().contains(&b'\r')
-}
-
-/// Refuses a BGZF file that does not end in the empty block that bgzip writes last.
-pub(crate) fn check_bgzf_end(path: &Path, file: &mut File) -> Result<(), GenomeError> {
-    let refuse = GenomeError::io(path, "read");
-    let length = file.seek(SeekFrom::End(0)).map_err(&refuse)?;
-    let mut end = [0_u8; BGZF_EOF.len()];
-    let offset = length.saturating_sub(end.len() as u64);
-    if length >= end.len() as u64 {
-        file.seek(SeekFrom::Start(offset)).map_err(&refuse)?;
-        file.read_exact(&mut end).map_err(&refuse)?;
-    }
-    file.seek(SeekFrom::Start(0)).map_err(&refuse)?;
-    if end == BGZF_EOF {
-        return Ok(());
-    }
-    Err(GenomeError::CorruptAtByte {
-        path: path.to_path_buf(),
-        offset: length,
-        reason: "the file was cut off: the block that ends a bgzip file is missing; get it again"
-            .to_string(),
-    })
 }
 
 /// A table whose first line names the columns: separated by tabs, or by commas when the name of the

@@ -20,9 +20,9 @@ use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
 use crate::input_file::{foreign_content, head_of, open_input};
 use crate::interval::Interval;
+use crate::packing::{Packing, bgzf_end};
 use crate::panic_guard::catch_panic;
 use crate::reference::Reference;
-use crate::table::{Packing, check_bgzf_end};
 
 /// Flags of reads that never count.
 const LEFT_OUT: Flags = Flags::UNMAPPED
@@ -61,6 +61,7 @@ pub(super) fn for_each_read(
     let mut magic = [0_u8; 4];
     let n_magic = read_up_to(&mut file, &mut magic).map_err(GenomeError::io(path, "read"))?;
     let is_cram = magic[..n_magic] == *b"CRAM";
+    let mut n_bytes = u64::MAX;
     if is_cram {
         check_cram_end(path, &mut file)?;
     } else if magic.starts_with(&[0x1f, 0x8b]) {
@@ -73,7 +74,7 @@ pub(super) fn for_each_read(
                     .to_string(),
             });
         }
-        check_bgzf_end(path, &mut file)?;
+        n_bytes = bgzf_end(path, &mut file)?;
     } else {
         return Err(GenomeError::CorruptAtByte {
             path: path.to_path_buf(),
@@ -103,7 +104,7 @@ pub(super) fn for_each_read(
         if is_cram {
             pass.read_cram(buffered, reference)
         } else {
-            pass.read_bam(buffered)
+            pass.read_bam(buffered.take(n_bytes))
         }
     });
     let chrom_sizes = result.map_err(|message| damaged(path, n_records.get() + 1, &message))??;

@@ -10,8 +10,8 @@ use libdeflater::Decompressor;
 
 use crate::error::GenomeError;
 use crate::input_file::{foreign_content, head_of, open_input};
+use crate::packing::{Packing, bgzf_end};
 use crate::positional_file::read_exact_at;
-use crate::table::{Packing, check_bgzf_end};
 
 /// Bytes of a BGZF block's header up to and with the size field (SAM specification, 4.1).
 const HEADER_BYTES: u64 = 18;
@@ -35,7 +35,7 @@ pub(super) struct BlockStart {
 pub(super) struct Bytes {
     path: PathBuf,
     file: File,
-    /// Size of the file on disk.
+    /// Size of the file on disk, without zeros behind the last BGZF block.
     n_stored: u64,
     /// Number of bytes after unpacking.
     length: u64,
@@ -107,7 +107,8 @@ impl Bytes {
                 });
             }
             Packing::Bgzf => {
-                check_bgzf_end(path, &mut bytes.file)?;
+                let n_stored = bgzf_end(path, &mut bytes.file)?;
+                bytes.n_stored = n_stored;
                 bytes.blocks = read_blocks(&bytes.file, n_stored)?;
                 bytes.length = unpacked_length(path, &bytes)?;
                 // An index may list fewer blocks than there are; reading needs them all.

@@ -432,6 +432,19 @@ fn open_index_of_samtools_without_empty_sequences() {
 }
 
 #[test]
+fn zeros_behind_the_last_block_are_passed_over() {
+    let text = fasta_text(&[("a", &"ACGTTGCA".repeat(400))], 50, "\n");
+    let regions = [("a", 0, 5), ("a", 3_195, 3_200)];
+    for n_zeros in [1, 512, 100_000] {
+        let packed = [bgzip(text.as_bytes()), vec![0; n_zeros]].concat();
+        assert_eq!(read(&packed, &regions).unwrap(), ["ACGTT", "TTGCA"]);
+    }
+    let garbage = [bgzip(text.as_bytes()), b"\0x".to_vec()].concat();
+    let message = read(&garbage, &regions).unwrap_err();
+    assert!(message.contains("cut off"), "{message}");
+}
+
+#[test]
 fn open_gzi_with_few_entries_is_completed() {
     let bases: String = "ACGTTGCA".repeat(40_000);
     let text = fasta_text(&[("a", &bases)], 50, "\n");

@@ -44,6 +44,11 @@ fn next_line_line_ends_and_packing() {
         assert_eq!(lines(&gzip(text)).unwrap(), expected);
         // Two gzip files one after the other are one file.
         assert_eq!(lines(&[gzip(text), gzip(b"")].concat()).unwrap(), expected);
+        // Zeros behind it, as a tape leaves them.
+        assert_eq!(
+            lines(&[gzip(text), vec![0; 512]].concat()).unwrap(),
+            expected
+        );
     }
 }
 
@@ -83,6 +88,10 @@ fn next_line_damaged_gzip_names_the_line() {
     damaged[last] ^= 1;
     let message = lines(&damaged).unwrap_err();
     assert!(message.contains("damaged"), "{message}");
+    let garbage = [gzip(b"a\n"), b"\0\0x".to_vec()].concat();
+    let message = lines(&garbage).unwrap_err();
+    let part = "t.txt:2: the compressed data is cut off or damaged here (more than zeros";
+    assert!(message.starts_with(part), "{message}");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! BCF: the same records in binary.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, Read, Take};
 use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
@@ -14,13 +14,13 @@ use super::{VariantPlace, VariantRecord, is_bases, parse_allele};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
 use crate::input_file::open_input;
+use crate::packing::{Packing, bgzf_end};
 use crate::panic_guard::catch_panic;
-use crate::table::{Packing, check_bgzf_end};
 
 /// The records of a BCF behind its header.
 pub(super) struct BcfRecords {
     path: PathBuf,
-    reader: bcf::io::Reader<bgzf::io::Reader<BufReader<File>>>,
+    reader: bcf::io::Reader<bgzf::io::Reader<Take<BufReader<File>>>>,
     header: Header,
     declared: ChromSizes,
     record: bcf::Record,
@@ -45,8 +45,8 @@ impl BcfRecords {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, GenomeError> {
         let mut file = open_input(path)?;
-        check_bgzf_end(path, &mut file)?;
-        let buffered = BufReader::with_capacity(1 << 16, file);
+        let n_bytes = bgzf_end(path, &mut file)?;
+        let buffered = BufReader::with_capacity(1 << 16, file).take(n_bytes);
         let refuse = |reason: String| GenomeError::CorruptObject {
             path: path.to_path_buf(),
             object: "header".to_string(),

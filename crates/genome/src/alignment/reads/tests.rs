@@ -72,6 +72,10 @@ fn for_each_read_both_ends_and_flags_left_out() {
         read(&path, none).unwrap(),
         (vec![(0, 1), (9, 10), (0, 1)], 9)
     );
+    // Zeros behind it, as a tape leaves them.
+    let bytes = std::fs::read(&path).unwrap();
+    std::fs::write(&path, [bytes, vec![0; 512]].concat()).unwrap();
+    assert_eq!(read(&path, none).unwrap().1, 9);
     write_bam(&path, &[]);
     assert_eq!(read(&path, none).unwrap(), (vec![], 0));
 }
