@@ -67,6 +67,9 @@ const REGION: &str = "region";
 /// The role of a file that may hold no region: there may be nothing to exclude.
 const MAY_BE_EMPTY: &str = "exclude";
 
+/// The role of a file whose summits count.
+const HAS_SUMMITS: &str = "tss_peaks";
+
 /// Reads the regions of any number of files of one role under the genome's names.
 ///
 /// Regions on chromosomes that the genome does not have are left out and added to `left_out`, unless
@@ -74,7 +77,8 @@ const MAY_BE_EMPTY: &str = "exclude";
 ///
 /// # Errors
 /// [`DatasetError::Genome`] naming the line: a file that cannot be read, that has no region, none of
-/// whose regions lies on the genome, or one of whose regions reaches over the end of its chromosome.
+/// whose regions lies on the genome, or one of whose regions reaches over the end of its chromosome; for
+/// `tss_peaks` also one of whose narrowPeak summits lies outside its peak.
 pub(crate) fn read_region_files<'a>(
     role: &str,
     paths: impl IntoIterator<Item = &'a PathBuf>,
@@ -122,6 +126,16 @@ fn read_region_file(
                 start,
                 end,
                 length,
+            });
+        }
+        if let (HAS_SUMMITS, Some(line), Some(offset)) = (role, line, region.summit_outside()) {
+            return Err(GenomeError::InvalidField {
+                path: path.to_path_buf(),
+                line,
+                column: "summit (column 10)".to_string(),
+                value: offset.to_string(),
+                expected: "the offset of a base of the peak from its start, or -1 for a peak without a summit; were \
+                           the peaks cut since?",
             });
         }
         let interval = Interval::try_new(chrom, start, end)?;

@@ -44,13 +44,29 @@ impl Region {
         }
     }
 
-    /// The summit of a narrowPeak row (10 columns), 0-based; `None` when it was not called.
+    /// The summit of a narrowPeak row (10 columns), 0-based; `None` when it was not called, or lies
+    /// [outside](Self::summit_outside).
     pub fn summit(&self) -> Option<u64> {
-        let [_signal, _p_value, _q_value, offset] = self.rest.as_slice() else {
-            return None;
-        };
-        let position = self.interval.start().checked_add(offset.parse().ok()?)?;
+        let offset: u64 = self.summit_offset()?.parse().ok()?;
+        let position = self.interval.start().checked_add(offset)?;
         self.interval.contains(position).then_some(position)
+    }
+
+    /// The offset of a narrowPeak row's summit when that is no base of the peak; -1 says that none was called.
+    ///
+    /// Tools that cut peaks (`bedtools subtract`) leave it as it was.
+    pub fn summit_outside(&self) -> Option<&str> {
+        let offset = self.summit_offset()?;
+        let is_number = offset.parse::<i64>().is_ok_and(|offset| offset != -1);
+        (is_number && self.summit().is_none()).then_some(offset)
+    }
+
+    /// Column 10 of a row that has so many.
+    fn summit_offset(&self) -> Option<&str> {
+        match self.rest.as_slice() {
+            [_signal, _p_value, _q_value, offset] => Some(offset),
+            _ => None,
+        }
     }
 }
 

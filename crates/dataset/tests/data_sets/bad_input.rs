@@ -336,3 +336,22 @@ fn file_table_lists_every_file_and_problem() {
         assert!(found, "{part}: {:?}", bad.problems);
     }
 }
+
+#[test]
+fn summit_outside_its_peak_is_an_error_where_it_counts() {
+    let tiny = TinyGenome::write();
+    let peaks =
+        "chr1\t90\t130\tp\t9\t.\t1.5\t-1\t-1\t20\nchr1\t90\t130\tp\t9\t.\t1.5\t-1\t-1\t40\n";
+    std::fs::write(tiny.path("a.narrowPeak"), peaks).unwrap();
+    let moved = (
+        "promoter = 4",
+        "promoter = 4\ntss_peaks = { path = \"a.narrowPeak\" }",
+    );
+    let error = ExampleReader::open(&tiny.config_with(&[moved])).unwrap_err();
+    let message = error.to_string();
+    let part = "a.narrowPeak:2: summit (column 10) \"40\" is not the offset of a base of the peak";
+    assert!(message.contains(part), "{message}");
+    // The mask takes the whole peak.
+    let excluded = ("exclude.bed", "a.narrowPeak");
+    ExampleReader::open(&tiny.config_with(&[excluded])).unwrap();
+}

@@ -137,15 +137,18 @@ fn summit_needs_ten_columns_and_lies_inside() {
         ..region("chr1", 10, 20)
     };
     let cases = [
-        (with_rest(&["1", "1", "1", "0"]), Some(10)),
-        (with_rest(&["1", "1", "1", "9"]), Some(19)),
-        (with_rest(&["1", "1", "1", "10"]), None),
-        (with_rest(&["1", "1", "1", "-1"]), None),
-        (with_rest(&["1", "1", "1"]), None),
-        (region("chr1", 10, 20), None),
+        (with_rest(&["1", "1", "1", "0"]), Some(10), None),
+        (with_rest(&["1", "1", "1", "9"]), Some(19), None),
+        (with_rest(&["1", "1", "1", "10"]), None, Some("10")),
+        (with_rest(&["1", "1", "1", "-2"]), None, Some("-2")),
+        (with_rest(&["1", "1", "1", "-1"]), None, None),
+        (with_rest(&["1", "1", "1", "."]), None, None),
+        (with_rest(&["1", "1", "1"]), None, None),
+        (region("chr1", 10, 20), None, None),
     ];
-    for (region, expected) in cases {
-        assert_eq!(region.summit(), expected, "{region:?}");
+    for (region, summit, outside) in cases {
+        let found = (region.summit(), region.summit_outside());
+        assert_eq!(found, (summit, outside), "{region:?}");
     }
 }
 
