@@ -260,7 +260,7 @@ impl WantedGenes {
     ///
     /// Without a genome to compare with, all its genes are wanted.
     fn read(config: &DataConfig, alias: Option<&ChromAlias>) -> Result<Self, DatasetError> {
-        let mut genes = read_genes(&config.genes)?;
+        let (mut genes, _) = read_genes(&config.genes)?;
         let Some(alias) = alias else {
             return Ok(WantedGenes(genes));
         };

@@ -46,6 +46,8 @@ pub enum SkipReason {
     },
     /// Its expression was not measured ([`MissingExpression::Skip`]).
     NoExpression,
+    /// The annotation does not know its strand (`?`), and so it has no start site.
+    NoStrand,
     /// The table of the split does not list it ([`SplitConfig::Table`]).
     NotListed,
     /// Its window overlaps the window of a gene of another split ([`SplitConfig::Blocks`]).
@@ -62,6 +64,9 @@ impl fmt::Display for SkipReason {
         match self {
             SkipReason::GeneType { gene_type } => write!(f, "gene type {gene_type} is not kept"),
             SkipReason::NoExpression => f.write_str("no measured expression"),
+            SkipReason::NoStrand => {
+                f.write_str("its strand is not known (?), and a start site needs one")
+            }
             SkipReason::NotListed => f.write_str("not listed in the table of the split"),
             SkipReason::Overlaps { split, symbol } => {
                 write!(f, "its window overlaps that of {symbol} ({split})")
@@ -78,6 +83,9 @@ pub struct SkipCounts {
     pub gene_type: usize,
     /// Their expression was not measured.
     pub no_expression: usize,
+    /// Their strand is not known; not written when there is none, so that the digest of other data sets stays what it was.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub no_strand: usize,
     /// The table of the split does not list them.
     pub not_listed: usize,
     /// Their window overlaps that of a gene of another split.
@@ -92,12 +100,17 @@ impl SkipCounts {
             match gene.reason {
                 SkipReason::GeneType { .. } => counts.gene_type += 1,
                 SkipReason::NoExpression => counts.no_expression += 1,
+                SkipReason::NoStrand => counts.no_strand += 1,
                 SkipReason::NotListed => counts.not_listed += 1,
                 SkipReason::Overlaps { .. } => counts.overlaps += 1,
             }
         }
         counts
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// The genes that become examples, in the order of the table, with what is known of each.

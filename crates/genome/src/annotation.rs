@@ -23,7 +23,8 @@ use crate::table::Lines;
 ///
 /// GTF: gene and transcript lines may be missing. GFF3: every feature with an exon or CDS is a
 /// transcript and its topmost ancestor the gene; `gene_id` and `transcript_id` go before `ID`,
-/// from which `gene:`, `gene-`, `transcript:` and `rna-` are cut.
+/// from which `gene:`, `gene-`, `transcript:` and `rna-` are cut. A gene with strand `?`, as RefSeq has
+/// for trans-spliced ones, is left out with its transcripts: see [`Annotation::unstranded_genes`].
 ///
 /// # Errors
 /// [`GenomeError`] with path and line: fewer than nine columns, a position that is no number or
@@ -158,11 +159,21 @@ impl Transcript {
     }
 }
 
+/// A gene whose strand the annotation does not know, and which has no start site for that reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnstrandedGene {
+    /// Its name; its identifier where it has none.
+    pub symbol: String,
+    /// Its line, from 1.
+    pub line: u64,
+}
+
 /// The genes of an annotation and their transcripts.
 #[derive(Debug, Clone)]
 pub struct Annotation {
     path: PathBuf,
     genes: Vec<Gene>,
+    unstranded: Vec<UnstrandedGene>,
     transcripts: Vec<Transcript>,
     /// Transcripts by gene identifier, by identifier without version, and by gene name.
     by_id: HashMap<String, Vec<usize>>,
@@ -176,6 +187,7 @@ impl Annotation {
         let mut annotation = Annotation {
             path,
             genes,
+            unstranded: Vec::new(),
             transcripts: Vec::new(),
             by_id: HashMap::new(),
             by_bare_id: HashMap::new(),
@@ -208,6 +220,12 @@ impl Annotation {
     /// identifier, else identifier, chromosome and strand (`ENSG0_chrY+`): it is unique.
     pub fn genes(&self) -> &[Gene] {
         &self.genes
+    }
+
+    /// The genes with strand `?`, in the order of the file: they are not among [`genes`](Self::genes), nor are their
+    /// transcripts among the others.
+    pub fn unstranded_genes(&self) -> &[UnstrandedGene] {
+        &self.unstranded
     }
 
     /// All transcripts, in the order of the file.

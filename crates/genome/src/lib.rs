@@ -40,7 +40,9 @@ mod two_bit;
 mod variant;
 
 pub use alignment::{CramReference, ReadFilter, ReadSpan};
-pub use annotation::{Annotation, ChosenBy, Transcript, TranscriptTag, read_annotation};
+pub use annotation::{
+    Annotation, ChosenBy, Transcript, TranscriptTag, UnstrandedGene, read_annotation,
+};
 pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
 pub use atomic::{AtomicFile, refuse_input_as_output, remove_abandoned, write_atomic};
 pub use bed::{

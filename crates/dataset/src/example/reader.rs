@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use genome::{
     Annotation, ChosenBy, ChromSizes, Conversion, Gene, Interval, MrnaFeatures, N_STANDARDISED,
-    Reference, RegionIndex, TrackFile, read_annotation, read_gene_table, read_mrna_table,
-    read_standardised_mrna,
+    Reference, RegionIndex, TrackFile, UnstrandedGene, read_annotation, read_gene_table,
+    read_mrna_table, read_standardised_mrna,
 };
 
 use super::{Example, ExampleParts};
@@ -23,7 +23,7 @@ use crate::one_hot::{NO_BASE, base_code};
 use crate::placed_genes::PlacedGenes;
 use crate::region_file::{RegionsLeftOut, read_region_files};
 use crate::region_mask::{covered, region_codes};
-use crate::selection::{Selection, SkippedGene, select_genes};
+use crate::selection::{Selection, SkipReason, SkippedGene, select_genes};
 use crate::source::ExampleSource;
 use crate::split_overlap::{SplitOverlap, count_overlaps};
 use crate::target::read_target;
@@ -92,8 +92,9 @@ impl ExampleReader {
         let genome = Reference::open(&config.genome)?;
         let sizes = genome.chrom_sizes();
         let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, sizes)?;
-        let genes = read_genes(&config.genes)?;
+        let (genes, unstranded) = read_genes(&config.genes)?;
         let mut placed = PlacedGenes::find(config, genes, sizes, &alias)?;
+        placed.skipped.extend(unstranded);
         let mut regions_left_out = std::mem::take(&mut placed.peaks_left_out);
         let expression = read_target(config, &placed.genes, &alias)?;
         let selection = select_genes(config, placed, &expression, sizes)?;
@@ -488,17 +489,24 @@ fn check_files(config: &DataConfig) -> Result<(), DatasetError> {
     }
 }
 
-/// Reads the gene table, or the genes of a GTF or GFF3.
-pub(crate) fn read_genes(path: &Path) -> Result<Vec<Gene>, DatasetError> {
+/// Reads the gene table, or the genes of a GTF or GFF3; genes without a strand are left out.
+pub(crate) fn read_genes(path: &Path) -> Result<(Vec<Gene>, Vec<SkippedGene>), DatasetError> {
     let name = path.to_string_lossy().to_lowercase();
     let bare = name.strip_suffix(".gz").unwrap_or(&name);
     if [".gtf", ".gff", ".gff3"]
         .iter()
         .any(|end| bare.ends_with(end))
     {
-        return Ok(read_annotation(path)?.genes().to_vec());
+        let annotation = read_annotation(path)?;
+        let skip = |gene: &UnstrandedGene| SkippedGene {
+            symbol: gene.symbol.clone(),
+            line: gene.line,
+            reason: SkipReason::NoStrand,
+        };
+        let skipped = annotation.unstranded_genes().iter().map(skip).collect();
+        return Ok((annotation.genes().to_vec(), skipped));
     }
-    Ok(read_gene_table(path)?)
+    Ok((read_gene_table(path)?, Vec::new()))
 }
 
 /// Looks up or computes the mRNA features of each gene; nothing for a gene without a coding

@@ -12,6 +12,7 @@ impl DataDescription {
         let left_out: Vec<String> = [
             (self.left_out.gene_type, "of a kind that is not kept"),
             (self.left_out.no_expression, "without measured expression"),
+            (self.left_out.no_strand, "whose strand is not known"),
             (
                 self.left_out.not_listed,
                 "that the table of the split does not list",

@@ -355,3 +355,26 @@ fn summit_outside_its_peak_is_an_error_where_it_counts() {
     let excluded = ("exclude.bed", "a.narrowPeak");
     ExampleReader::open(&tiny.config_with(&[excluded])).unwrap();
 }
+
+#[test]
+fn gene_of_unknown_strand_is_left_out_with_the_reason() {
+    let tiny = TinyGenome::write();
+    let text = std::fs::read_to_string(tiny.path("genes.tsv")).unwrap();
+    let mut gff = String::from("##gff-version 3\nchr1\t.\tgene\t5\t90\t.\t?\t.\tID=rps12\n");
+    for row in text.lines().skip(1) {
+        let fields: Vec<&str> = row.split('\t').collect();
+        let (symbol, chrom, tss, strand) = (fields[0], fields[2], fields[3], fields[4]);
+        let base = tss.parse::<u64>().unwrap() + 1;
+        gff += &format!("{chrom}\t.\tgene\t{base}\t{base}\t.\t{strand}\t.\tID={symbol}\n");
+    }
+    std::fs::write(tiny.path("genes.gff3"), gff).unwrap();
+    let blocks = "by = \"blocks\", n_blocks = 3, test_block = 0";
+    let config = tiny.config_with(&[("genes.tsv", "genes.gff3"), ("by = \"column\"", blocks)]);
+    let reader = ExampleReader::open(&config).unwrap();
+    let skipped = &reader.skipped()[0];
+    assert_eq!((skipped.symbol.as_str(), skipped.line), ("rps12", 2));
+    assert_eq!(
+        skipped.reason.to_string(),
+        "its strand is not known (?), and a start site needs one"
+    );
+}

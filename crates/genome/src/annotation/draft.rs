@@ -69,8 +69,27 @@ impl<'a> Columns<'a> {
         })
     }
 
+    /// Whether the strand matters but is not known, which GFF3 writes as `?`.
+    pub(super) fn has_unknown_strand(&self) -> bool {
+        self.place[2] == "?"
+    }
+
     /// Reads positions and strand.
     pub(super) fn place(&self, path: &Path, line: u64) -> Result<Place, GenomeError> {
+        let (start, end) = self.ends(path, line)?;
+        let strand = self.place[2];
+        let strand = strand.parse().map_err(|_| GenomeError::InvalidField {
+            path: path.to_path_buf(),
+            line,
+            column: "strand".to_string(),
+            value: shorten(strand),
+            expected: "+ or -",
+        })?;
+        Ok(Place { start, end, strand })
+    }
+
+    /// Reads the positions: the first base and one past the last, 0-based.
+    pub(super) fn ends(&self, path: &Path, line: u64) -> Result<(u64, u64), GenomeError> {
         let invalid = |column: &str, value: &str, expected| GenomeError::InvalidField {
             path: path.to_path_buf(),
             line,
@@ -82,7 +101,7 @@ impl<'a> Columns<'a> {
             Ok(0) | Err(_) => Err(invalid(column, value, "a whole number of at least 1")),
             Ok(position) => Ok(position),
         };
-        let [start, end, strand] = self.place;
+        let [start, end, _] = self.place;
         let (first, last) = (position("start", start)?, position("end", end)?);
         if last < first {
             return Err(invalid("end", end, "at or after the start of the line"));
@@ -93,13 +112,7 @@ impl<'a> Columns<'a> {
             }
             _ => invalid("chromosome", self.chrom, "a chromosome's name"),
         })?;
-        Ok(Place {
-            start: first - 1,
-            end: last,
-            strand: strand
-                .parse()
-                .map_err(|_| invalid("strand", strand, "+ or -"))?,
-        })
+        Ok((first - 1, last))
     }
 }
 

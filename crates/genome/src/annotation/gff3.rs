@@ -5,12 +5,10 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::annotation::draft::{
-    self, ChromNames, Columns, GeneDraft, GeneKey, Place, TranscriptDraft,
-};
-use crate::annotation::{Annotation, TranscriptTag};
+use crate::annotation::draft::{self, ChromNames, Columns, GeneDraft, GeneKey, TranscriptDraft};
+use crate::annotation::{Annotation, TranscriptTag, UnstrandedGene};
 use crate::error::{GenomeError, shorten};
-use crate::interval::Interval;
+use crate::interval::{Interval, Strand};
 use crate::table::Lines;
 
 /// Generations between an exon and its gene; the formats in use have two or three.
@@ -55,7 +53,10 @@ impl Ids {
 struct Node {
     line: u64,
     chrom: Arc<str>,
-    place: Place,
+    start: u64,
+    end: u64,
+    /// Nothing for `?`.
+    strand: Option<Strand>,
     parent: Option<usize>,
     is_gene: bool,
     gene_id: Option<String>,
@@ -93,9 +94,9 @@ impl Forest {
             "CDS" => true,
             _ => return self.add_node(path, line, &columns),
         };
-        let place = columns.place(path, line)?;
+        let (start, end, _) = place_of(&columns, path, line)?;
         let chrom = self.chroms.get(columns.chrom);
-        let interval = Interval::try_new(chrom, place.start, place.end)?;
+        let interval = Interval::try_new(chrom, start, end)?;
         let Some(parents) = Attributes(columns.attributes).find(|(key, _)| *key == "Parent") else {
             return Err(GenomeError::InvalidLine {
                 path: path.to_path_buf(),
@@ -151,11 +152,10 @@ impl Forest {
             return Ok(());
         };
         // Regions, alignments and the like have no strand, and are nobody's parent.
-        let Ok(place) = columns.place(path, line) else {
-            return match columns.feature.ends_with("gene") {
-                true => columns.place(path, line).map(|_| ()),
-                false => Ok(()),
-            };
+        let (start, end, strand) = match place_of(columns, path, line) {
+            Ok(place) => place,
+            Err(error) if columns.feature.ends_with("gene") => return Err(error),
+            Err(_) => return Ok(()),
         };
         let number = self.ids.number_of(&id);
         let parent = parent.map(|parent| self.ids.number_of(&parent));
@@ -167,8 +167,8 @@ impl Forest {
         };
         let is_gene = parent.is_none() && columns.feature.ends_with("gene");
         match slot {
-            // One feature on several lines keeps its first; that is fine but for a gene.
-            Some(first) if is_gene => {
+            // One feature on several lines keeps its first; that is fine but for a gene with a strand.
+            Some(first) if is_gene && first.strand.is_some() => {
                 return Err(GenomeError::Duplicate {
                     path: path.to_path_buf(),
                     line,
@@ -192,7 +192,9 @@ impl Forest {
                 *slot = Some(Node {
                     line,
                     chrom: self.chroms.get(columns.chrom),
-                    place,
+                    start,
+                    end,
+                    strand,
                     parent,
                     is_gene,
                     gene_id: owned(gene_id).or_else(|| parent.is_none().then(|| bare.clone())),
@@ -243,15 +245,15 @@ impl Forest {
         };
         let mut genes: Vec<(GeneKey, GeneDraft)> = Vec::new();
         let mut gene_of_root: HashMap<usize, usize> = HashMap::new();
-        let mut add_gene = |root: usize, node: &Node| {
+        let mut add_gene = |root: usize, node: &Node, strand: Strand| {
             *gene_of_root.entry(root).or_insert_with(|| {
                 let gene_id = node.gene_id.clone().unwrap_or_default();
-                let key = (gene_id, Arc::clone(&node.chrom), node.place.strand);
+                let key = (gene_id, Arc::clone(&node.chrom), strand);
                 let draft = GeneDraft {
                     name: node.gene_name.clone(),
                     gene_type: node.gene_type.clone(),
-                    start: node.place.start,
-                    end: node.place.end,
+                    start: node.start,
+                    end: node.end,
                     line: node.line,
                     has_line: node.is_gene,
                 };
@@ -264,9 +266,22 @@ impl Forest {
             .filter_map(|(number, node)| Some((node.as_ref().filter(|n| n.is_gene)?.line, number)))
             .collect();
         roots.sort_unstable();
-        for (_, number) in roots {
-            if let Some(Some(node)) = self.nodes.get(number) {
-                add_gene(number, node);
+        let mut unstranded = Vec::new();
+        for (line, number) in roots {
+            let Some(Some(node)) = self.nodes.get(number) else {
+                continue;
+            };
+            match node.strand {
+                Some(strand) => {
+                    add_gene(number, node, strand);
+                }
+                None => {
+                    let symbol = node.gene_name.as_ref().or(node.gene_id.as_ref());
+                    unstranded.push(UnstrandedGene {
+                        symbol: symbol.cloned().unwrap_or_default(),
+                        line,
+                    });
+                }
             }
         }
 
@@ -291,7 +306,11 @@ impl Forest {
                     let Some(Some(gene)) = self.nodes.get(root) else {
                         continue;
                     };
-                    if gene.place.strand != parent.place.strand || gene.chrom != parent.chrom {
+                    // Its parts may lie on either strand.
+                    let Some(strand) = gene.strand else {
+                        continue;
+                    };
+                    if parent.strand != Some(strand) || gene.chrom != parent.chrom {
                         return Err(refuse(
                             parent.line,
                             "it lies on another chromosome or strand than its gene; correct one of the two"
@@ -299,7 +318,7 @@ impl Forest {
                         ));
                     }
                     transcripts.push(TranscriptDraft {
-                        gene: add_gene(root, gene),
+                        gene: add_gene(root, gene, strand),
                         transcript_id: parent.transcript_id.clone().unwrap_or_default(),
                         tag: parent.tag,
                         exons: Vec::new(),
@@ -324,7 +343,32 @@ impl Forest {
                 pieces.push((piece.line, piece.interval.clone()));
             }
         }
-        draft::finish(path, genes, transcripts)
+        if let (true, Some(first)) = (genes.is_empty(), unstranded.first()) {
+            return Err(refuse(
+                first.line,
+                "no gene of the file has a strand, as this one has none (?); a start site needs one"
+                    .to_string(),
+            ));
+        }
+        let mut annotation = draft::finish(path, genes, transcripts)?;
+        annotation.unstranded = unstranded;
+        Ok(annotation)
+    }
+}
+
+/// The first base of a line, one past its last (0-based), and its strand; nothing for a strand of `?`.
+fn place_of(
+    columns: &Columns<'_>,
+    path: &Path,
+    line: u64,
+) -> Result<(u64, u64, Option<Strand>), GenomeError> {
+    match columns.has_unknown_strand() {
+        true => columns
+            .ends(path, line)
+            .map(|(start, end)| (start, end, None)),
+        false => columns
+            .place(path, line)
+            .map(|place| (place.start, place.end, Some(place.strand))),
     }
 }
 

@@ -333,6 +333,36 @@ fn read_gff3_order_depth_and_own_exons_do_not_matter() {
 }
 
 #[test]
+fn read_gff3_gene_of_unknown_strand_is_set_aside_with_its_parts() {
+    let gff = |feature, start, end, strand, attributes| {
+        line("c", feature, start, end, strand, attributes)
+    };
+    // The second to sixth lines as RefSeq writes rps12, whose parts lie on both strands of a chloroplast.
+    let text = [
+        gff("region", 1, 99, "?", "ID=r"),
+        gff("gene", 10, 90, "?", "ID=gene-rps12;Name=rps12;part=1"),
+        gff("gene", 10, 20, "?", "ID=gene-rps12;Name=rps12;part=2"),
+        gff("mRNA", 10, 90, "?", "ID=rna-1;Parent=gene-rps12"),
+        gff("exon", 10, 20, "-", "Parent=rna-1"),
+        gff("CDS", 80, 90, "?", "Parent=gene-rps12"),
+        gff("gene", 40, 60, "-", "ID=gene-G;Name=G"),
+        gff("exon", 40, 60, "-", "Parent=gene-G"),
+    ]
+    .concat();
+    let annotation = read(&text).unwrap();
+    let found: Vec<_> = (annotation.genes().iter())
+        .map(|gene| (gene.symbol.as_str(), gene.tss))
+        .collect();
+    assert_eq!(found, [("G", 59)]);
+    assert_eq!(annotation.transcripts().len(), 1);
+    let rps12 = UnstrandedGene {
+        symbol: "rps12".to_string(),
+        line: 2,
+    };
+    assert_eq!(annotation.unstranded_genes(), [rps12]);
+}
+
+#[test]
 fn read_gff3_bad_line_is_named() {
     let gff = |feature, strand, attributes| line("c", feature, 1, 9, strand, attributes);
     let gene = gff("gene", "+", "ID=gene:G;Name=G");
@@ -366,6 +396,14 @@ fn read_gff3_bad_line_is_named() {
         (
             gff("gene", ".", "ID=G"),
             "a.gtf:1: strand \".\" is not + or -",
+        ),
+        (
+            gff("gene", "?", "ID=G"),
+            "a.gtf:1: no gene of the file has a strand, as this one has none (?); a start site needs one",
+        ),
+        (
+            gene.clone() + &gff("mRNA", "?", "ID=T;Parent=gene:G") + &gff("exon", "+", "Parent=T"),
+            "a.gtf:2: it lies on another chromosome or strand than its gene; correct one of the two",
         ),
         (
             "##gff-version 3\n".to_string(),
