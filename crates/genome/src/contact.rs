@@ -6,7 +6,6 @@ mod profile_cache;
 mod stored;
 
 use std::fmt;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -18,7 +17,7 @@ use self::hic::HicMap;
 use self::profile_cache::ProfileCache;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::GenomeError;
-use crate::input_file::{foreign_content, open_input};
+use crate::input_file::{foreign_content, read_head};
 use crate::interval::Interval;
 
 pub use cool::{ContactPixel, write_cool};
@@ -140,16 +139,16 @@ impl ContactMap {
     ) -> Result<Self, GenomeError> {
         let path = path.as_ref();
         let resolution = u64::from(resolution_bp);
-        let magic = read_magic(path)?;
-        let source = if magic == HDF5_MAGIC {
+        let head = read_head(path)?;
+        let source = if head.starts_with(HDF5_MAGIC) {
             Source::Cool(Box::new(CoolMap::open(path, resolution, normalization)?))
-        } else if magic.starts_with(HIC_MAGIC) {
+        } else if head.starts_with(HIC_MAGIC) {
             Source::Hic(Box::new(HicMap::open(path, resolution, normalization)?))
         } else {
             return Err(GenomeError::CorruptAtByte {
                 path: path.to_path_buf(),
                 offset: 0,
-                reason: match foreign_content(&magic) {
+                reason: match foreign_content(&head) {
                     Some(content) => {
                         format!("this is {content}; give a .hic, .cool or .mcool file")
                     }
@@ -240,16 +239,6 @@ impl ContactMap {
 
 const HDF5_MAGIC: &[u8] = b"\x89HDF\r\n\x1a\n";
 const HIC_MAGIC: &[u8] = b"HIC\0";
-
-/// The first bytes of a file, fewer than 8 if there are no more.
-fn read_magic(path: &Path) -> Result<Vec<u8>, GenomeError> {
-    let mut magic = Vec::with_capacity(HDF5_MAGIC.len());
-    open_input(path)?
-        .take(HDF5_MAGIC.len() as u64)
-        .read_to_end(&mut magic)
-        .map_err(GenomeError::io(path, "read"))?;
-    Ok(magic)
-}
 
 /// Number of bins of a chromosome; the last one may be shorter than the others.
 fn n_bins_of(length: u64, resolution: u64) -> u64 {
@@ -367,6 +356,9 @@ mod tests {
                 "{message}"
             );
         }
+        std::fs::write(&path, "<!DOCTYPE html><title>404</title>").unwrap();
+        let error = ContactMap::open(&path, 5000, Normalization::None).unwrap_err();
+        assert!(error.to_string().contains("this is a web page"), "{error}");
         let error = ContactMap::open(folder.path().join("b"), 5000, Normalization::None);
         assert!(matches!(error, Err(GenomeError::Io { .. })));
     }

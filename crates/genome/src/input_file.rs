@@ -28,13 +28,22 @@ pub(crate) fn open_input(path: &Path) -> Result<File, GenomeError> {
 /// Number of bytes that [`foreign_content`] looks at.
 const HEAD_BYTES: u64 = 64;
 
-/// The first bytes of a file, fewer when there are no more, or when it cannot be read.
-pub(crate) fn head_of(path: &Path) -> Vec<u8> {
+/// The first bytes of a file, fewer when there are no more.
+///
+/// # Errors
+/// As [`open_input`]; [`GenomeError::Io`] when it cannot be read.
+pub(crate) fn read_head(path: &Path) -> Result<Vec<u8>, GenomeError> {
     let mut head = Vec::new();
-    if let Ok(file) = open_input(path) {
-        let _: io::Result<usize> = file.take(HEAD_BYTES).read_to_end(&mut head);
-    }
-    head
+    open_input(path)?
+        .take(HEAD_BYTES)
+        .read_to_end(&mut head)
+        .map_err(GenomeError::io(path, "read"))?;
+    Ok(head)
+}
+
+/// The first bytes of a file; none when it cannot be read.
+pub(crate) fn head_of(path: &Path) -> Vec<u8> {
+    read_head(path).unwrap_or_default()
 }
 
 /// What a file that begins with these bytes is, with the remedy, when it is of a kind that is often

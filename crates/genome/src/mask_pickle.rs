@@ -8,14 +8,13 @@
 mod input;
 
 use std::cell::RefCell;
-use std::io::Read;
 use std::path::Path;
 use std::rc::Rc;
 
 use self::input::{Input, Runs};
 use crate::bed::Region;
 use crate::error::{GenomeError, shorten};
-use crate::input_file::open_input;
+use crate::input_file::read_head;
 use crate::interval::Interval;
 
 /// The first byte of every pickle since protocol 2; no text and no compressed file begins with it.
@@ -30,12 +29,7 @@ const MAX_RUNS: usize = 1 << 24;
 
 /// Whether a file begins as a pickle does.
 pub(crate) fn is_pickle(path: &Path) -> Result<bool, GenomeError> {
-    let mut first = Vec::with_capacity(1);
-    open_input(path)?
-        .take(1)
-        .read_to_end(&mut first)
-        .map_err(GenomeError::io(path, "read"))?;
-    Ok(first == [MAGIC])
+    Ok(read_head(path)?.first() == Some(&MAGIC))
 }
 
 /// Reads a pickled dictionary of chromosome names and one-dimensional numpy arrays of booleans
