@@ -4,7 +4,7 @@
 
 `prism.ckpt` is the golden case's weights in half precision inside a Lightning checkpoint; `epinformer.pt`
 has the names and shapes of EPInformer's training script (`model_state_dict`), every tensor of one value: its number among
-the names in order. Needs torch, safetensors.
+the names in order; `nested.pt` and `two_networks.pt` hold weights inside other dictionaries. Needs torch, safetensors.
 """
 
 import pathlib
@@ -29,3 +29,10 @@ for index, (name, value) in enumerate(sorted(weights.items())):
     else:
         state[name] = torch.tensor(index)
 torch.save({"epoch": 5, "model_state_dict": state, "loss": 0.25}, target / "epinformer.pt")
+
+# Weights inside another dictionary, beside an optimiser's; and those of two networks.
+weights = {"a.weight": torch.tensor([1.0, 2.0]), "a.bias": torch.tensor([3.0])}
+moments = {"state": {0: {"exp_avg": torch.zeros(2)}}}
+torch.save({"model": {"state_dict": weights}, "optimizer": {"state_dict": moments}, "epoch": 5}, target / "nested.pt")
+two = {name: {"state_dict": {key: value.clone() for key, value in weights.items()}} for name in ["one", "two"]}
+torch.save(two, target / "two_networks.pt")

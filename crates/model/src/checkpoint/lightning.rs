@@ -1,5 +1,6 @@
 //! PyTorch and PyTorch-Lightning checkpoints.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use half::{bf16, f16};
@@ -11,8 +12,11 @@ use crate::error::ModelError;
 /// What Lightning, and many a training script, call the weights inside their checkpoints.
 const STATE_DICTS: [&str; 2] = ["state_dict", "model_state_dict"];
 
-/// Reads the weights of a `.ckpt`, `.pt` or `.pth` file: those under `state_dict` or `model_state_dict` when the
-/// file has one, else all.
+/// How the entry of an optimiser begins, whose tensors are no weights of the network.
+const OPTIMIZER: &str = "optim";
+
+/// Reads the weights of a `.ckpt`, `.pt` or `.pth` file: those under `state_dict` or `model_state_dict`, which may lie
+/// inside another dictionary (`{"model": {"state_dict": …}}`); all, when the file has neither.
 ///
 /// Other entries (hyper-parameters, optimiser state, callbacks), whatever Python classes they name, are passed over;
 /// nothing is executed.
@@ -21,17 +25,20 @@ pub(super) fn read_torch(path: &Path) -> Result<StateDict, ModelError> {
         path: path.to_owned(),
         message,
     };
-    let reader = STATE_DICTS
-        .iter()
-        .find_map(|key| PytorchReader::with_top_level_key(path, key).ok())
-        .map_or_else(|| PytorchReader::new(path), Ok)
+    let reader = PytorchReader::new(path)
         .map_err(|error| format_error(format!("not a readable PyTorch checkpoint ({error})")))?;
+    let is_weight = |name: &&String| !name.starts_with(OPTIMIZER);
+    let names = || reader.tensors().keys().filter(is_weight);
+    let folder = weights_folder(names().map(String::as_str)).map_err(format_error)?;
     let mut state = StateDict::new();
-    for (name, tensor) in reader.tensors() {
+    for path in names() {
+        let (Some(name), Some(tensor)) = (path.strip_prefix(&folder), reader.get(path)) else {
+            continue;
+        };
         let values = read_values(tensor)
             .map_err(|error| format_error(format!("tensor `{name}`: {error}")))?;
         state.insert(
-            name.clone(),
+            name.to_owned(),
             NamedTensor {
                 shape: tensor.shape().to_vec(),
                 values,
@@ -42,6 +49,44 @@ pub(super) fn read_torch(path: &Path) -> Result<StateDict, ModelError> {
         return Err(format_error("the checkpoint holds no weights".to_owned()));
     }
     Ok(state)
+}
+
+/// What stands before the names of the weights, given the names of all tensors with the dictionaries that each lies in:
+/// `model.state_dict.`, or nothing when no dictionary has such a name.
+///
+/// Of a name in several places, the one in the fewest dictionaries counts.
+///
+/// # Errors
+/// The places, when several are equal.
+fn weights_folder<'a>(names: impl Iterator<Item = &'a str>) -> Result<String, String> {
+    let mut folders: BTreeSet<(usize, &str)> = BTreeSet::new();
+    for name in names {
+        let mut end = 0;
+        for (depth, part) in name.split('.').enumerate() {
+            end += part.len() + 1;
+            if STATE_DICTS.contains(&part) && end < name.len() {
+                folders.insert((depth, &name[..end]));
+                break;
+            }
+        }
+    }
+    let Some(&(least, first)) = folders.first() else {
+        return Ok(String::new());
+    };
+    let equal: Vec<&str> = folders
+        .iter()
+        .filter(|(depth, _)| *depth == least)
+        .map(|(_, folder)| folder.trim_end_matches('.'))
+        .collect();
+    match (equal.as_slice(), least) {
+        ([_], _) => Ok(first.to_owned()),
+        // At the top the two names are two words for one thing, and the first is Lightning's.
+        (_, 0) => Ok(format!("{}.", STATE_DICTS[0])),
+        _ => Err(format!(
+            "weights lie in several places: {}; save those of one network alone",
+            equal.join(", ")
+        )),
+    }
 }
 
 fn read_values(tensor: &Tensor) -> std::io::Result<Vec<f64>> {
@@ -88,6 +133,59 @@ mod tests {
         for (name, tensor) in &reference {
             assert_eq!(plain.get(&format!("model.{name}")), Some(tensor), "{name}");
         }
+    }
+
+    #[test]
+    fn weights_folder_is_the_one_in_the_fewest_dictionaries() {
+        let cases: [(&[&str], Result<&str, &str>); 9] = [
+            (&[], Ok("")),
+            (&["a.weight", "b.bias"], Ok("")),
+            (&["model.a.weight"], Ok("")),
+            (&["state_dict.a.weight", "epoch"], Ok("state_dict.")),
+            (&["model.state_dict.a", "ema.b"], Ok("model.state_dict.")),
+            (&["x.y.model_state_dict.a"], Ok("x.y.model_state_dict.")),
+            (
+                &["ema.state_dict.a", "model_state_dict.a"],
+                Ok("model_state_dict."),
+            ),
+            (&["state_dict.a", "model_state_dict.a"], Ok("state_dict.")),
+            (
+                &["one.state_dict.a", "two.state_dict.a", "two.state_dict.b"],
+                Err("one.state_dict, two.state_dict"),
+            ),
+        ];
+        for (names, expected) in cases {
+            match (weights_folder(names.iter().copied()), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected, "{names:?}"),
+                (Err(found), Err(part)) => assert!(found.contains(part), "{found}"),
+                (found, _) => panic!("{names:?}: {found:?}"),
+            }
+        }
+        // A tensor of that name is no dictionary.
+        assert_eq!(weights_folder(["a.state_dict"].into_iter()).unwrap(), "");
+    }
+
+    #[test]
+    fn read_torch_finds_weights_in_an_inner_dictionary() {
+        let state = read_torch(&torch_file("nested.pt")).unwrap();
+        let found: Vec<_> = state
+            .iter()
+            .map(|(name, tensor)| (name.as_str(), tensor.values.clone()))
+            .collect();
+        let expected = [("a.bias", vec![3.0]), ("a.weight", vec![1.0, 2.0])];
+        assert_eq!(found, expected);
+        let message = read_torch(&torch_file("two_networks.pt"))
+            .unwrap_err()
+            .to_string();
+        let part =
+            "two_networks.pt: weights lie in several places: one.state_dict, two.state_dict;";
+        assert!(message.contains(part), "{message}");
+    }
+
+    fn torch_file(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/golden/torch_files")
+            .join(name)
     }
 
     fn settings(path: &str) -> crate::config::NetworkConfig {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::released::{COUNTER, ENFORMER_HEADS, released_names};
+use super::released::{COUNTER, ENFORMER_HEADS, ReleasedName, released_names};
 use super::released_config::wide;
 use super::state_dict::{NamedTensor, StateDict};
 use crate::config::MaskConfig;
@@ -41,6 +41,24 @@ fn constants(network: &Network, found: impl Fn(&str) -> Option<usize>) -> Vec<(S
     }
 }
 
+/// Says what tensors hold instead of a network's.
+fn none_of_them(names: &[ReleasedName], state: &StateDict) -> String {
+    let wanted = names.iter().flat_map(|name| &name.released).next();
+    let found: Vec<String> = state
+        .keys()
+        .take(3)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    format!(
+        "none of the network's {} tensors (`{}`, …) is there, but {} others ({}, …); are they another network's, or inside a \
+         dictionary of another name than state_dict?",
+        names.len(),
+        wanted.map_or("", String::as_str),
+        state.len(),
+        found.join(", ")
+    )
+}
+
 fn mask_constants(prefix: &str, mask: &MaskConfig) -> Vec<(String, Vec<f64>)> {
     let log_weight = mask
         .track_weight
@@ -70,14 +88,17 @@ const PREFIXES: [&str; 7] = [
 /// the released code saves must be there and agree with the settings.
 ///
 /// # Errors
-/// Every missing, extra, misshapen, disagreeing or not finite tensor, one message each.
+/// Every missing, extra, misshapen, disagreeing or not finite tensor, one message each; what there is instead when no
+/// name is one of the network's.
 pub fn import_values(network: &Network, state: &StateDict) -> Result<Vec<Vec<f32>>, Vec<String>> {
     let names = released_names(network);
     let is_there = |prefix: &&&str| {
         let mut released = names.iter().flat_map(|name| &name.released);
         released.any(|name| state.contains_key(&format!("{prefix}{name}")))
     };
-    let prefix = PREFIXES.iter().find(is_there).unwrap_or(&"");
+    let Some(prefix) = PREFIXES.iter().find(is_there) else {
+        return Err(vec![none_of_them(&names, state)]);
+    };
     let mut problems = Vec::new();
     let mut known = BTreeSet::new();
     let mut values = Vec::new();
