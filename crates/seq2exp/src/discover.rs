@@ -7,6 +7,7 @@ use genome::{ChromSizes, Interval, Region, Strand, write_bed_tabix, write_bigwig
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::digest::hexadecimal;
 use crate::elements::{Element, ElementClass, MaskedWindow, find_elements, selection_limit};
 use crate::error::RunError;
 
@@ -312,11 +313,7 @@ pub fn file_stem(symbol: &str) -> String {
 }
 
 fn short_digest(text: &str) -> String {
-    Sha256::digest(text.as_bytes())
-        .iter()
-        .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hexadecimal(&Sha256::digest(text.as_bytes())[..4])
 }
 
 /// The mask as runs of equal values, rounded to 1/[`MASK_STEPS`].

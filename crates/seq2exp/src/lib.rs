@@ -15,6 +15,7 @@ pub mod config;
 pub mod cost;
 pub mod device;
 pub mod difference;
+mod digest;
 pub mod discover;
 pub mod discovery_tables;
 pub mod elements;

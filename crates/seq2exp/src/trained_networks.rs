@@ -8,6 +8,7 @@ use model::{ModelError, Network, NetworkConfig};
 use sha2::{Digest, Sha256};
 
 use crate::config::ExperimentConfig;
+use crate::digest::hexadecimal;
 use crate::error::RunError;
 use crate::experiment::{read_config, seed_folder};
 use crate::progress::ProgressMode;
@@ -66,11 +67,7 @@ impl TrainedNetworks {
             digest.update(&bytes);
             networks.push((seed, network));
         }
-        let digest = digest
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = hexadecimal(&digest.finalize());
         let unfinished = config
             .seeds
             .iter()

@@ -6,6 +6,7 @@ use model::NetworkConfig;
 use sha2::{Digest, Sha256};
 
 use crate::config::ExperimentConfig;
+use crate::digest::hexadecimal;
 use crate::output_folder::CELLS_FOLDER;
 
 /// One run of a benchmark.
@@ -80,11 +81,7 @@ impl Cell {
         let data = self.config_in(benchmark).data;
         let settings = serde_json::to_string(&data).unwrap_or_default();
         let digest = Sha256::digest(settings.as_bytes());
-        let name: String = digest
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let name = hexadecimal(&digest[..8]);
         benchmark.join("data").join(name)
     }
 

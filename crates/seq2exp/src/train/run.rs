@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::batch::{Batch, read_values};
 use crate::device::OpenDevice;
+use crate::digest::hexadecimal;
 use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
 use crate::metric::Metric;
@@ -267,11 +268,7 @@ impl TrainRun<'_> {
                 gene.symbol, gene.chrom, gene.tss
             ));
         }
-        let genes_digest: String = genes
-            .finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let genes_digest = hexadecimal(&genes.finalize());
         Ok(json!({
             "model": to_value(serde_json::to_value(&self.meta.config))?,
             "train": to_value(serde_json::to_value(self.config))?,
