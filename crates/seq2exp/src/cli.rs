@@ -78,6 +78,9 @@ pub struct DeviceArgs {
     /// Where networks run: cpu, gpu, or gpu:N for adapter N of `seq2exp info --devices`
     #[arg(long, value_name = "DEVICE", default_value_t)]
     pub device: DeviceChoice,
+    /// Stop as at SIGTERM when standard input ends: a benchmark holds the other end while it lives
+    #[arg(long, hide = true)]
+    pub stop_with_stdin: bool,
 }
 
 /// A run that may continue an interrupted one.

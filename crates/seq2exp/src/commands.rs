@@ -139,6 +139,12 @@ fn dry_run(report: &CheckReport, output: &Path) -> Result<()> {
 /// This process on the chosen device, which it names on standard error; watched for signals, with progress there.
 fn machine(args: DeviceArgs) -> Result<Machine> {
     let machine = machine_on(OpenDevice::open(args.device)?)?;
+    if args.stop_with_stdin {
+        machine
+            .interrupt
+            .watch_stdin()
+            .context("watching standard input")?;
+    }
     eprintln!("{machine}");
     Ok(machine)
 }

@@ -80,6 +80,24 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Asks the run to stop, as SIGTERM would, once standard input ends; what is read from it is thrown away.
+    ///
+    /// A parent that holds the other end of that pipe ends so, too, when it is killed and can ask nobody any more.
+    ///
+    /// # Errors
+    /// The operating system's reason when there is no further thread.
+    pub fn watch_stdin(&self) -> std::io::Result<()> {
+        let interrupt = self.clone();
+        std::thread::Builder::new()
+            .name("stdin".to_string())
+            .spawn(move || {
+                // An input that cannot be read has ended too.
+                let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+                interrupt.request(Signal::Terminate);
+            })
+            .map(|_| ())
+    }
+
     /// Asks the run to stop, as the signal would.
     pub fn request(&self, signal: Signal) {
         self.signal

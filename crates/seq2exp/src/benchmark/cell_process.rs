@@ -37,7 +37,7 @@ impl CellProcess<'_> {
     /// Runs the process to its end.
     ///
     /// It is a process group of its own, so that Ctrl-C in a terminal reaches it once, through us: a second signal would
-    /// end it before it has saved.
+    /// end it before it has saved. Its standard input ends when we do, however that happens.
     pub fn run(&self) -> Result<(), Ended> {
         let failed =
             |error: std::io::Error| Ended::Failed(format!("{}: {error}", self.program.display()));
@@ -62,7 +62,8 @@ impl CellProcess<'_> {
         let mut command = Command::new(self.program);
         command
             .args(&self.arguments)
-            .stdin(Stdio::null())
+            // Nothing is written to it: its end tells the process that we are gone.
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log);
         #[cfg(unix)]

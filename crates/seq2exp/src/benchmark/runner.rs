@@ -405,6 +405,7 @@ impl Runner<'_> {
         for mut arguments in commands {
             arguments.extend(["--device".to_string(), self.options.device.to_string()]);
             arguments.extend(["--threads".to_string(), self.options.n_threads.to_string()]);
+            arguments.push("--stop-with-stdin".to_string());
             CellProcess {
                 program: &self.options.program,
                 arguments,

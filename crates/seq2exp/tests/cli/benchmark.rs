@@ -1,6 +1,8 @@
 //! `seq2exp benchmark` on the tiny experiment.
 
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use predicates::str::contains;
 
@@ -181,41 +183,74 @@ fn half_deleted_cell_is_completed_and_the_others_are_kept() {
     assert_eq!(experiment.read("out/table.tsv"), table);
 }
 
-#[test]
-fn stopped_benchmark_continues_from_the_checkpoint() {
-    let experiment = TinyExperiment::new();
+/// The first cell of the benchmark below.
+const FIRST_CELL: &str = "out/cells/data/seq2exp_soft/seed_2";
+
+/// Steps of training that the first cell has recorded.
+fn n_records(experiment: &TinyExperiment) -> usize {
+    let path = experiment.path(FIRST_CELL).join("seed_2/metrics.jsonl");
+    std::fs::read_to_string(path).map_or(0, |text| text.lines().count())
+}
+
+/// Starts a benchmark and sends it a signal in the middle of its first cell.
+fn signalled_benchmark(experiment: &TinyExperiment, n_steps: u32, signal: &str) -> Child {
+    let set = format!("set.train = {{ steps = {n_steps}, checkpoint_every = 1 }}\nsize");
     let one = BENCHMARK.replace("[2, 3]", "[2]");
-    let slow = one.replace(
-        "size",
-        "set.train = { steps = 60, checkpoint_every = 1 }\nsize",
-    );
-    experiment.write("benchmark.toml", &slow);
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_seq2exp"))
+    experiment.write("benchmark.toml", one.replace("size", &set));
+    let mut child = Command::new(env!("CARGO_BIN_EXE_seq2exp"))
         .current_dir(experiment.folder())
         .args(["benchmark", "benchmark.toml", "-o", "out", "-t", "1"])
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .expect("the binary starts");
-    let run = "out/cells/data/seq2exp_soft/seed_2/seed_2";
-    let records = experiment.path(run).join("metrics.jsonl");
-    let n_records = || std::fs::read_to_string(&records).map_or(0, |text| text.lines().count());
-    while n_records() < 3 {
+    while n_records(experiment) < 3 {
         assert!(
             child.try_wait().expect("a child").is_none(),
             "it ended early"
         );
-        std::thread::sleep(std::time::Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(2));
     }
-    let kill = std::process::Command::new("kill")
-        .arg(child.id().to_string())
+    let kill = Command::new("kill")
+        .args([signal, &child.id().to_string()])
         .status();
     assert!(kill.expect("kill is there").success());
+    child
+}
+
+#[test]
+fn killed_benchmark_takes_its_cell_along() {
+    let experiment = TinyExperiment::new();
+    // Many more steps than are done before the cell has seen that it is alone.
+    let child = signalled_benchmark(&experiment, 100_000, "-KILL");
+    child.wait_with_output().expect("it ends");
+    // The last line of a process that saved and stopped.
+    let log = experiment.path(FIRST_CELL).join("log.txt");
+    let has_stopped = || {
+        let text = std::fs::read_to_string(&log).expect("a log");
+        text.contains("stopped by SIGTERM")
+    };
+    let started = Instant::now();
+    while !has_stopped() {
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "the cell lives on"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(n_records(&experiment) < 100_000);
+}
+
+#[test]
+fn stopped_benchmark_continues_from_the_checkpoint() {
+    let experiment = TinyExperiment::new();
+    let child = signalled_benchmark(&experiment, 60, "-TERM");
+    let run = &format!("{FIRST_CELL}/seed_2");
     let ended = child.wait_with_output().expect("it ends");
     let messages = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(143), "{messages}");
     assert!(messages.contains("it continues"), "{messages}");
-    assert!(n_records() < 60, "it was not stopped");
+    assert!(n_records(&experiment) < 60, "it was not stopped");
     assert_eq!(
         column(&experiment.read("out/cells.tsv"), "state"),
         ["unfinished"; 2]
