@@ -114,6 +114,19 @@ pub enum RunError {
         /// The fields that differ.
         differences: Vec<String>,
     },
+    /// A cell of a benchmark was run with other settings than the benchmark has now.
+    #[error(
+        "{}: run with other settings ({}); delete this folder to run the cell with the new ones, go back to the old ones, or \
+         choose another output folder with -o",
+        path.display(),
+        differences.join("; ")
+    )]
+    CellOfOtherSettings {
+        /// The folder of the cell.
+        path: PathBuf,
+        /// The fields that differ.
+        differences: Vec<String>,
+    },
     /// A line of `metrics.jsonl` is not a record.
     #[error("{}:{line}: not a record of training: {source}", path.display())]
     BadRecord {

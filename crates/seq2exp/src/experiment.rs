@@ -20,7 +20,7 @@ use crate::error::RunError;
 use crate::interrupt::{Interrupt, Signal};
 use crate::prepared_inputs::{InputStamps, changed_inputs};
 use crate::progress::{Progress, ProgressMode};
-use crate::run_folder::{CONFIG_FILE, Existing, RunFolder};
+use crate::run_folder::{CONFIG_FILE, Existing, RunFolder, differing_settings};
 use crate::train::{BEST_FILE, STATE_FILE, TrainConfig, TrainRun, TrainSummary, numerics};
 use crate::trained_networks::{TrainedNetworks, best_file};
 
@@ -371,13 +371,35 @@ pub(crate) fn open_folder(
     output: &Path,
     existing: Existing,
 ) -> Result<RunFolder, RunError> {
+    with_free_fields(|free| {
+        RunFolder::open(output, &saved_settings(config, output)?, existing, free)
+    })
+}
+
+/// The settings in which the run in `output` differs from an experiment; none when there is no run.
+///
+/// # Errors
+/// As [`differing_settings`].
+pub(crate) fn settings_changed_since(
+    config: &ExperimentConfig,
+    output: &Path,
+) -> Result<Vec<String>, RunError> {
+    with_free_fields(|free| differing_settings(output, &saved_settings(config, output)?, free))
+}
+
+/// Hands the settings that may differ between two processes of one run to `compare`.
+fn with_free_fields<T>(compare: impl FnOnce(&[&str]) -> T) -> T {
     let free = TrainConfig::FREE_FIELDS.map(|field| format!("train.{field}"));
-    let free: Vec<&str> = free.iter().map(String::as_str).collect();
+    compare(&free.each_ref().map(String::as_str))
+}
+
+/// The settings of an experiment as the folder of its run saves them.
+fn saved_settings(config: &ExperimentConfig, output: &Path) -> Result<String, RunError> {
     let saved = ExperimentConfig {
         saved_in: Some(folder_of(&output.join(CONFIG_FILE))?),
         ..config.clone()
     };
-    RunFolder::open(output, &saved.to_toml()?, existing, &free)
+    saved.to_toml()
 }
 
 /// Whether the training of one of these seeds has left a network or a state in the run at `folder`.

@@ -136,6 +136,24 @@ impl RunFolder {
     }
 }
 
+/// The settings in which the run that `folder` holds differs from the resolved configuration `config_toml`; none when it
+/// holds no run. What may differ is as for [`RunFolder::open`].
+///
+/// # Errors
+/// [`RunError::Io`] and [`RunError::ConfigSyntax`] when its settings cannot be read.
+pub(crate) fn differing_settings(
+    folder: &Path,
+    config_toml: &str,
+    ignored: &[&str],
+) -> Result<Vec<String>, RunError> {
+    let path = folder.join(CONFIG_FILE);
+    match fs::read_to_string(&path) {
+        Ok(found) => differences(&path, &found, config_toml, ignored),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(RunError::Io { path, source }),
+    }
+}
+
 /// Whether the system refused to write, for whatever reason lies in the folder.
 fn is_read_only(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;

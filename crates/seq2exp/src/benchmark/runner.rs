@@ -15,7 +15,9 @@ use super::{Cell, CellOutcome, CellWork, Plan};
 use crate::device::DeviceChoice;
 use crate::error::RunError;
 use crate::evaluate::write_json;
-use crate::experiment::{ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data};
+use crate::experiment::{
+    ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data, settings_changed_since,
+};
 use crate::interrupt::Interrupt;
 use crate::prepared_inputs::{INPUTS_FILE, changed_inputs};
 use crate::progress::ProgressMode;
@@ -107,9 +109,13 @@ pub fn run_cells(
     Ok(places.into_iter().map(Place::state).collect())
 }
 
-/// The states of the cells as their folders tell them, without running any.
+/// The states of the cells as their folders tell them, without running any. A cell that was run with other settings has
+/// failed.
 pub fn cell_states(plan: &Plan, folder: &Path) -> Vec<CellState> {
     let state = |cell: &Cell| {
+        if let Err(error) = compare_settings(cell, folder) {
+            return CellState::Failed(error.to_string());
+        }
         let folder = cell.folder(folder);
         let record = read_record(&folder);
         match (is_finished(&folder), record) {
@@ -253,8 +259,10 @@ impl Runner<'_> {
         let started = Instant::now();
         let before = read_record(&folder);
         // The settings in the folder are compared with the cell's even when it is finished.
-        let config = cell.config_in(self.folder);
-        if let Err(error) = open_folder(&config, &folder, Existing::Continue) {
+        let opened = compare_settings(cell, self.folder).and_then(|()| {
+            open_folder(&cell.config_in(self.folder), &folder, Existing::Continue).map(drop)
+        });
+        if let Err(error) = opened {
             return CellState::Failed(error.to_string());
         }
         let is_finished = is_finished(&folder);
@@ -415,6 +423,19 @@ impl Runner<'_> {
             .run()?;
         }
         Ok(())
+    }
+}
+
+/// Compares the settings in the folder of a cell, if it has any, with those that the cell has now.
+///
+/// # Errors
+/// [`RunError::CellOfOtherSettings`]; as [`settings_changed_since`].
+fn compare_settings(cell: &Cell, benchmark: &Path) -> Result<(), RunError> {
+    let path = cell.folder(benchmark);
+    let differences = settings_changed_since(&cell.config_in(benchmark), &path)?;
+    match differences.is_empty() {
+        true => Ok(()),
+        false => Err(RunError::CellOfOtherSettings { path, differences }),
     }
 }
 

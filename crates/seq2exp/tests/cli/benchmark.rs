@@ -160,9 +160,24 @@ fn cell_of_other_settings_is_refused_by_name() {
         "benchmark.toml",
         one.replace("size", "set.train.lr = 1e-4\nsize"),
     );
-    let (code, markdown, _) = benchmark(&experiment, &[]);
-    assert_eq!(code, Some(1));
-    assert!(markdown.contains("train.lr"), "{markdown}");
+    // The old results are not shown as if they were of the new settings, whether cells are run or only listed.
+    for (arguments, expected) in [(vec!["--dry-run"], 0), (vec![], 1)] {
+        let (code, markdown, _) = benchmark(&experiment, &arguments);
+        assert_eq!(code, Some(expected));
+        for model in ["seq2exp_soft", "caduceus_signals"] {
+            let part =
+                format!("/out/cells/data/{model}/seed_2: run with other settings (train.lr is ");
+            assert!(markdown.contains(&part), "{markdown}");
+        }
+        let part = "this run has 0.0001); delete this folder to run the cell with the new ones, go back to";
+        assert!(markdown.contains(part), "{markdown}");
+    }
+    let table = experiment.read("out/table.tsv");
+    assert_eq!(column(&table, "mse"), ["NA"; 2], "{table}");
+    std::fs::remove_dir_all(experiment.path("out/cells/data/seq2exp_soft")).expect("it is there");
+    assert_eq!(benchmark(&experiment, &[]).0, Some(1));
+    let cells = experiment.read("out/cells.tsv");
+    assert_eq!(column(&cells, "state"), ["finished", "failed"], "{cells}");
 }
 
 #[test]
