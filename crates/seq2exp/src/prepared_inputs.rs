@@ -83,6 +83,51 @@ impl InputStamps {
     }
 }
 
+/// Digests of input files, each read once as long as the file is not touched.
+struct InputDigests<'a> {
+    /// The folder of the data set, which keeps them.
+    folder: &'a Path,
+    saved: BTreeMap<String, Known>,
+    known: BTreeMap<String, Known>,
+}
+
+impl<'a> InputDigests<'a> {
+    /// Those kept with the data set in `folder`.
+    fn of(folder: &'a Path) -> Self {
+        let saved = read_known(folder);
+        Self {
+            folder,
+            known: saved.clone(),
+            saved,
+        }
+    }
+
+    /// Whether the file at `path` holds what `source` held; nothing when it is not there or cannot be read.
+    fn is_same(&mut self, path: &Path, source: &SourceFile) -> Option<bool> {
+        let name = path.display().to_string();
+        let stamp = Stamp::of(path)?;
+        let with_stamp = |name: &str| self.known.get(name).filter(|known| known.stamp == stamp);
+        // A copy that kept size and time of change is known under the place of the original.
+        let known = with_stamp(&name).or_else(|| with_stamp(&source.path.display().to_string()));
+        let sha256 = match known {
+            Some(known) => known.sha256.clone(),
+            // Another size is another content.
+            None if stamp.size_bytes != source.size_bytes => return Some(false),
+            None => SourceFile::read(source.role.clone(), path).ok()?.sha256,
+        };
+        let is_same = sha256 == source.sha256;
+        self.known.insert(name, Known { stamp, sha256 });
+        Some(is_same)
+    }
+
+    /// Keeps what was read.
+    fn save(self) {
+        if self.known != self.saved {
+            write_known(self.folder, &self.known);
+        }
+    }
+}
+
 /// The input files and settings that differ from what the data set in `folder` was made of, one line each.
 ///
 /// A file that is not there any more, or cannot be read, is not compared: the prepared data set stands for it.
@@ -95,41 +140,59 @@ pub(crate) fn changed_inputs(
     if !settings.is_empty() {
         return settings;
     }
-    let before = read_known(folder);
-    let mut known = before.clone();
+    let mut digests = InputDigests::of(folder);
     let mut changes = Vec::new();
     for ((role, path), source) in data.source_files().into_iter().zip(&description.sources) {
-        let name = path.display().to_string();
-        let Some(stamp) = Stamp::of(path) else {
-            continue;
-        };
-        let sha256 = match known.get(&name).filter(|known| known.stamp == stamp) {
-            Some(known) => known.sha256.clone(),
-            // Another size is another content.
-            None if stamp.size_bytes != source.size_bytes => String::new(),
-            None => {
-                let Ok(read) = SourceFile::read(role.clone(), path) else {
-                    continue;
-                };
-                let sha256 = read.sha256;
-                let entry = Known {
-                    stamp,
-                    sha256: sha256.clone(),
-                };
-                known.insert(name.clone(), entry);
-                sha256
-            }
-        };
-        if sha256 != source.sha256 {
+        if digests.is_same(path, source) == Some(false) {
             changes.push(format!(
-                "{name} ({role}) is not the file that the data set was prepared of"
+                "{} ({role}) is not the file that the data set was prepared of",
+                path.display()
             ));
         }
     }
-    if known != before {
-        write_known(folder, &known);
-    }
+    digests.save();
     changes
+}
+
+/// Whether the data set in `folder` was made with these settings of input files that all lie where they name them.
+pub(crate) fn is_made_of(folder: &Path, description: &DataDescription, data: &DataConfig) -> bool {
+    let files = data.source_files();
+    let is_there = |((role, path), source): (&(String, &Path), &SourceFile)| {
+        *role == source.role && path.exists()
+    };
+    files.len() == description.sources.len()
+        && files.iter().zip(&description.sources).all(is_there)
+        && changed_inputs(folder, description, data).is_empty()
+}
+
+/// The input files of a prepared data set, wherever they lie.
+pub(crate) struct RecordedInputs<'a> {
+    sources: Vec<SourceFile>,
+    digests: InputDigests<'a>,
+}
+
+impl<'a> RecordedInputs<'a> {
+    /// Those of the data set in `folder`; none when there is no whole one.
+    pub(crate) fn of(folder: &'a Path) -> Self {
+        let manifest = dataset::read_manifest(folder);
+        Self {
+            sources: manifest.map_or(Vec::new(), |manifest| manifest.description.sources),
+            digests: InputDigests::of(folder),
+        }
+    }
+
+    /// Whether the file at `path` holds what one of them held.
+    pub(crate) fn hold(&mut self, path: &Path) -> bool {
+        let Self { sources, digests } = self;
+        sources
+            .iter()
+            .any(|source| digests.is_same(path, source) == Some(true))
+    }
+
+    /// Keeps what was read for the next time.
+    pub(crate) fn save(self) {
+        self.digests.save();
+    }
 }
 
 /// The settings of `[data]` that decide the examples and differ, one line each.

@@ -1,8 +1,11 @@
-//! Paths inside saved settings: absolute, and followed when a run and its inputs are moved together.
+//! Paths inside saved settings: absolute, and followed when a run and its inputs are moved or copied together.
 
 use std::path::{Component, Path, PathBuf};
 
 use toml::{Table, Value};
+
+use crate::experiment::DATA_FOLDER;
+use crate::prepared_inputs::RecordedInputs;
 
 /// The key of saved settings that names the folder that they were saved in.
 pub(crate) const SAVED_IN: &str = "saved_in";
@@ -28,18 +31,22 @@ pub(crate) fn replace_paths(
     }
 }
 
-/// Follows a move: paths of settings saved in another folder than `folder` that lead nowhere lead to the same place
-/// relative to `folder`, where there is something.
+/// Follows a move or a copy: paths of settings saved in another folder than `folder` lead to the same place relative to
+/// `folder`, where there is something and they lead nowhere. A path that still leads to the original does so too where
+/// the copy is, by its digest, an input file of the run's prepared data set.
 pub(crate) fn follow_move(settings: &mut Table, folder: &Path) {
-    let Some(saved_in) = saved_in(settings) else {
+    let Some(saved_in) = saved_in(settings).filter(|saved_in| saved_in != folder) else {
         return;
     };
+    let data = folder.join(DATA_FOLDER);
+    let mut recorded = RecordedInputs::of(&data);
     for (_, value) in settings.iter_mut() {
         replace_paths(value, &mut |path| {
-            let moved = (!path.exists()).then(|| moved(path, &saved_in, folder))?;
-            moved.filter(|moved| moved.exists())
+            let moved = moved(path, &saved_in, folder).filter(|moved| moved.exists())?;
+            (!path.exists() || recorded.hold(&moved)).then_some(moved)
         });
     }
+    recorded.save();
 }
 
 /// Where the settings were saved, if a run saved them.

@@ -82,7 +82,12 @@ impl Cell {
         let settings = serde_json::to_string(&data).unwrap_or_default();
         let digest = Sha256::digest(settings.as_bytes());
         let name = hexadecimal(&digest[..8]);
-        benchmark.join("data").join(name)
+        Self::data_sets(benchmark).join(name)
+    }
+
+    /// The folder of the prepared data sets of all cells.
+    pub(super) fn data_sets(benchmark: &Path) -> PathBuf {
+        benchmark.join("data")
     }
 
     /// The cell whose result must be there first.

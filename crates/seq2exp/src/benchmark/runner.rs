@@ -1,11 +1,11 @@
 //! Running the cells of a plan: several at a time, each in processes of its own, none stopped by another's failure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use dataset::read_manifest;
+use dataset::{DataConfig, read_manifest};
 use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
@@ -19,7 +19,7 @@ use crate::experiment::{
     ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data, settings_changed_since,
 };
 use crate::interrupt::Interrupt;
-use crate::prepared_inputs::{INPUTS_FILE, changed_inputs};
+use crate::prepared_inputs::{INPUTS_FILE, changed_inputs, is_made_of};
 use crate::progress::ProgressMode;
 use crate::run_folder::{CONFIG_FILE, Existing};
 
@@ -84,6 +84,7 @@ pub fn run_cells(
         source,
     })?;
     let _lock = crate::run_folder::lock(folder)?;
+    find_moved_data(plan, folder);
     let runner = Runner {
         plan,
         folder,
@@ -423,6 +424,36 @@ impl Runner<'_> {
             .run()?;
         }
         Ok(())
+    }
+}
+
+/// Gives the shared data sets of a benchmark that was moved or copied the names that they have at its new place.
+///
+/// Their names follow from where the input files lie. What is not found here is prepared anew.
+fn find_moved_data(plan: &Plan, folder: &Path) {
+    let wanted: BTreeMap<PathBuf, DataConfig> = plan
+        .cells
+        .iter()
+        .map(|cell| (cell.data_folder(folder), cell.config_in(folder).data))
+        .collect();
+    let Ok(entries) = std::fs::read_dir(Cell::data_sets(folder)) else {
+        return;
+    };
+    let is_unclaimed = |path: &PathBuf| !wanted.contains_key(path);
+    for path in entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(is_unclaimed)
+    {
+        let Ok(manifest) = read_manifest(&path) else {
+            continue;
+        };
+        let is_here = |(new, data): &(&PathBuf, &DataConfig)| {
+            !new.exists() && is_made_of(&path, &manifest.description, data)
+        };
+        if let Some((new, _)) = wanted.iter().find(is_here) {
+            // One that cannot be renamed stays, and is prepared anew.
+            let _ = std::fs::rename(&path, new);
+        }
     }
 }
 
