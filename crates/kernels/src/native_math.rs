@@ -13,6 +13,9 @@ use cubecl::prelude::*;
 #[cfg(feature = "cuda-cpp")]
 mod instructions;
 
+/// How the compute capability of a CUDA card begins among a device's properties (cubecl-cuda, `runtime.rs`).
+pub(crate) const CUDA_FINGERPRINT: &str = "ptx_sm";
+
 /// base^`x`; underflows to 0.
 #[allow(unused_variables, reason = "the body is what `expand` below emits")]
 pub(crate) fn power(x: f32) -> f32 {

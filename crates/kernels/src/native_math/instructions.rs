@@ -8,8 +8,7 @@ use cubecl::prelude::NativeExpand;
 use cubecl_cpp::shared::{CppValue, OpToCPP};
 use cubecl_cpp::target::Cuda;
 
-/// How the compute capability of a CUDA card begins among a device's properties (cubecl-cuda, `runtime.rs`).
-const CUDA_FINGERPRINT: &str = "ptx_sm";
+use super::CUDA_FINGERPRINT;
 
 /// Whether the kernel is for a device whose C++ has these instructions.
 pub(super) fn are_named(scope: &Scope) -> bool {

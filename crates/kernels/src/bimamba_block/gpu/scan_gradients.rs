@@ -42,6 +42,7 @@ use super::extent::{Cover, Extent};
 use super::products::reshape;
 use super::scan::{CHUNK, ScanTensors};
 use crate::bimamba_block::layout::BlockSizes;
+use crate::native_math::CUDA_FINGERPRINT;
 
 /// Cubes that fill a device several times over; few in tests, so that a cube of theirs takes several chunks too.
 const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
@@ -49,7 +50,14 @@ const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
 /// Most chunks that a cube takes one after the other.
 const MOST_CHUNKS: usize = 8;
 
-/// Writes the gradients of `chunks` chunks a cube.
+/// Tensors of [`chunk_gradients`], more than any other kernel has.
+pub(crate) const MOST_TENSORS: u32 = 12;
+
+/// Steps, of all scans together, that one launch of [`chunk_gradients`] walks at most on a device that may draw a screen,
+/// whose driver ends what keeps it busy for about two seconds; few in tests, so that theirs are cut too.
+const LAUNCH_STEPS: usize = if cfg!(test) { 4 * CHUNK } else { 1 << 18 };
+
+/// Writes the gradients of `chunks` chunks a cube, of the cubes of each scan from `first_cube` on, of `n_cube`.
 ///
 /// `partial_rows` holds the gradients of step-size inputs, B and C of each block of channels,
 /// `[channel block, sequence, step, dt_rank + 2 d_state]`; `partial_params` those of dt_weight, dt_bias, a_log and d of
@@ -75,6 +83,8 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
     out_start: usize,
     n_out: usize,
     chunks: usize,
+    first_cube: usize,
+    n_cube: usize,
     #[comptime] chunk_len: usize,
     #[comptime] places: Places,
     #[define(E)] _element: ElemType,
@@ -100,7 +110,8 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
     let n_row = CUBE_COUNT_Z as usize * steps;
 
     let n_chunk = (steps + chunk_len - 1) / chunk_len;
-    let first_chunk = CUBE_POS_Y as usize * chunks;
+    let cube = first_cube + CUBE_POS_Y as usize;
+    let first_chunk = cube * chunks;
     for chunk in first_chunk..clamp_max::<usize>(first_chunk + chunks, n_chunk) {
         let at =
             (sequence * n_chunk + chunk) * comptime!(places.sizes.d_inner * places.sizes.d_state);
@@ -214,7 +225,7 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
         );
     }
 
-    let row = sequence * CUBE_COUNT_Y as usize + CUBE_POS_Y as usize;
+    let row = sequence * n_cube + cube;
     channels.store::<S>(&mut exchange, partial_params, row, &role, places);
     let a_log_grad_at = row * comptime!(scan_params_len(places.sizes))
         + comptime!(places.sizes.d_inner * (places.sizes.dt_rank + 1));
@@ -251,6 +262,21 @@ pub(super) fn scan_params_len(sizes: BlockSizes) -> usize {
 /// that a device is filled several times over by fewer cubes.
 fn chunks_of_a_cube(chunks: usize) -> usize {
     (chunks / CUBES).clamp(1, MOST_CHUNKS)
+}
+
+/// Cubes of each scan that one launch takes, of `n_cube` with `chunks` chunks each.
+///
+/// One launch has all of them on a card that computes through CUDA.
+fn cubes_of_a_launch(scan: &ScanTensors, n_sequence: usize, n_cube: usize, chunks: usize) -> usize {
+    let properties = scan.u.client.properties();
+    if properties
+        .identity
+        .fingerprint
+        .starts_with(CUDA_FINGERPRINT)
+    {
+        return n_cube;
+    }
+    (LAUNCH_STEPS / (n_sequence * chunks * CHUNK)).clamp(1, n_cube)
 }
 
 /// What the adjoint scan leaves; see [`chunk_gradients`] for the partial sums.
@@ -303,39 +329,46 @@ pub(super) fn gradients_of_chunks(
         let zeros = CubeBackend::float_zeros(flat, &scan.u.device, FloatDType::F32);
         reshape(zeros, &shape)
     });
-    chunk_gradients::launch(
-        &scan.u.client,
-        CubeCount::Static(n_block as u32, n_cube as u32, extent.n_sequence() as u32),
-        CubeDim::new_1d(places.units() as u32),
-        places.per_column,
-        places.per_group,
-        dy.into_tensor_arg(),
-        scan.u.clone().into_tensor_arg(),
-        scan.projected.clone().into_tensor_arg(),
-        scan.params.clone().into_tensor_arg(),
-        scan.mask_values().into_tensor_arg(),
-        states.into_tensor_arg(),
-        adjoints.into_tensor_arg(),
-        y.clone().into_tensor_arg(),
-        du.clone().into_tensor_arg(),
-        partial_rows.clone().into_tensor_arg(),
-        partial_params.clone().into_tensor_arg(),
-        // Without a mask nothing is written there.
-        partial_mask
-            .as_ref()
-            .unwrap_or(&partial_params)
-            .clone()
-            .into_tensor_arg(),
-        extent.batch,
-        extent.length,
-        extent.steps(),
-        extent.outputs.start,
-        extent.n_out(),
-        chunks,
-        CHUNK,
-        places,
-        element(dtype),
-    );
+    let most = cubes_of_a_launch(scan, extent.n_sequence(), n_cube, chunks);
+    for first_cube in (0..n_cube).step_by(most) {
+        let cubes = most.min(n_cube - first_cube) as u32;
+        chunk_gradients::launch(
+            &scan.u.client,
+            CubeCount::Static(n_block as u32, cubes, extent.n_sequence() as u32),
+            CubeDim::new_1d(places.units() as u32),
+            places.per_column,
+            places.per_group,
+            dy.clone().into_tensor_arg(),
+            scan.u.clone().into_tensor_arg(),
+            scan.projected.clone().into_tensor_arg(),
+            scan.params.clone().into_tensor_arg(),
+            scan.mask_values().into_tensor_arg(),
+            states.clone().into_tensor_arg(),
+            adjoints.clone().into_tensor_arg(),
+            y.clone().into_tensor_arg(),
+            du.clone().into_tensor_arg(),
+            partial_rows.clone().into_tensor_arg(),
+            partial_params.clone().into_tensor_arg(),
+            // Without a mask nothing is written there.
+            partial_mask
+                .as_ref()
+                .unwrap_or(&partial_params)
+                .clone()
+                .into_tensor_arg(),
+            extent.batch,
+            extent.length,
+            extent.steps(),
+            extent.outputs.start,
+            extent.n_out(),
+            chunks,
+            first_cube,
+            n_cube,
+            CHUNK,
+            places,
+            element(dtype),
+        );
+    }
+    drop((dy, states, adjoints));
     ScanGradients {
         y,
         du,
