@@ -5,9 +5,12 @@ use burn::tensor::Device;
 use crate::bimamba_block::layout::BlockSizes;
 
 /// Bytes of the largest buffer, and so of the largest tensor, of a device; none on the processor, which has no such limit.
+///
+/// Kernels count in 32 bits: no more than 2^32 - 1 floats, however large the device's own limit.
 #[cfg(feature = "gpu")]
 pub fn largest_buffer_bytes(device: &Device) -> Option<u64> {
-    of_adapter(device, |adapter| adapter.memory.max_page_size)
+    const COUNTED: u64 = u32::MAX as u64 * size_of::<f32>() as u64;
+    of_adapter(device, |adapter| adapter.memory.max_page_size.min(COUNTED))
 }
 
 /// Bytes of the largest buffer, and so of the largest tensor, of a device; none on the processor, which has no such limit.
@@ -34,7 +37,7 @@ pub fn widest_block_temporary(_device: &Device, _sizes: BlockSizes) -> Option<us
 
 /// What an adapter says of itself; nothing on the processor.
 #[cfg(feature = "gpu")]
-fn of_adapter<T>(
+pub(crate) fn of_adapter<T>(
     device: &Device,
     read: impl FnOnce(&cubecl::ir::DeviceProperties) -> T,
 ) -> Option<T> {

@@ -11,6 +11,7 @@ mod aligned;
 pub mod beta_mask;
 pub mod bimamba_block;
 mod device_buffer;
+mod device_limit;
 #[cfg(feature = "gpu")]
 mod device_math;
 #[cfg(feature = "gpu")]
@@ -39,6 +40,7 @@ pub use bimamba_block::masked::masked_bimamba_block;
 pub use bimamba_block::plan::{BlockOptions, Numerics, Precision, Storage};
 pub use bimamba_block::{BimambaParams, DirectionParams, bimamba_block};
 pub use device_buffer::{largest_buffer_bytes, widest_block_temporary};
+pub use device_limit::{LowLimit, low_limit};
 pub use hyena_operator::{HyenaArguments, hyena_operator};
 pub use rms_norm_linear::rms_norm_linear;
 pub use scratch::release_scratch;

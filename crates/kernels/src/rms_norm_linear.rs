@@ -14,7 +14,7 @@ use crate::shape::{check_axes, check_not_empty};
 mod autodiff;
 mod cpu;
 #[cfg(feature = "gpu")]
-mod gpu;
+pub(crate) mod gpu;
 pub mod reference;
 #[cfg(test)]
 mod tests;

@@ -152,10 +152,11 @@ impl OpenDevice {
         }
     }
 
-    /// Checks that the largest tensor of `batch` windows of `length` bases fits in one buffer of the device.
+    /// Checks that the device has what kernels need for `batch` windows of `length` bases, and that their largest tensor fits
+    /// in one of its buffers.
     ///
     /// # Errors
-    /// [`RunError::Buffer`] with the largest batch or window that fits.
+    /// [`RunError::Limit`] with the limit that is too low, [`RunError::Buffer`] with the largest batch or window that fits.
     pub fn check_buffers(
         &self,
         network: &NetworkConfig,
@@ -163,6 +164,18 @@ impl OpenDevice {
         batch: usize,
     ) -> Result<(), RunError> {
         let cost = Cost::of(network);
+        let low = cost
+            .block()
+            .and_then(|sizes| kernels::low_limit(&self.device, sizes, length));
+        if let Some(low) = low {
+            return Err(RunError::Limit {
+                device: self.name.clone(),
+                what: low.what,
+                needed: low.needed,
+                limit: low.limit,
+                remedy: low.remedy.unwrap_or("use another device".to_string()),
+            });
+        }
         let widest = |sizes| kernels::widest_block_temporary(&self.device, sizes);
         let limit = kernels::largest_buffer_bytes(&self.device);
         match limit.zip(cost.block().and_then(widest)) {

@@ -220,6 +220,22 @@ pub enum RunError {
         /// What to do.
         remedy: String,
     },
+    /// A device has less of something than the kernels of a network's blocks need.
+    #[error(
+        "{device} has {limit} {what}, and kernels need {needed}; {remedy}, or use --device cpu"
+    )]
+    Limit {
+        /// The device.
+        device: String,
+        /// What it has too few of.
+        what: &'static str,
+        /// How many a kernel needs.
+        needed: u64,
+        /// How many the device has.
+        limit: u64,
+        /// What to do.
+        remedy: String,
+    },
     /// A window or a batch does not fit in one buffer of its device.
     #[error(
         "a batch of {batch} with {length} bases needs a tensor of {needed} bytes, and {device} holds at most {limit} in one; \

@@ -38,6 +38,7 @@ use self::products::{
     cast, product, reshape, slice_first, sum_axis, sum_of_outer_products, transposed,
 };
 use self::scan::ScanTensors;
+pub(crate) use self::scan_gradients::MOST_TENSORS;
 use self::scan_gradients::Places;
 use super::autodiff::{BimambaBackend, BimambaKernel};
 use super::layout::BlockSizes;
@@ -94,6 +95,24 @@ fn join(mut tensors: Vec<CubeTensor>) -> CubeTensor {
 pub(crate) fn widest(sizes: BlockSizes, shared_bytes: usize) -> usize {
     let n_block = Places::that_fit(sizes, false, shared_bytes).n_block();
     2 * sizes.d_inner.max(n_block * sizes.d_x_proj())
+}
+
+/// Bases that one of the cubes in a row along a window takes at least.
+pub(crate) const BASES_OF_A_CUBE: usize = channel::WALK;
+
+/// Most sequences of a group: a device has 65,535 cubes in a row at least, and each sequence takes two.
+const MOST_SEQUENCES: usize = 32_767;
+
+/// Units of the largest cube of a block.
+pub(crate) fn most_units(sizes: BlockSizes) -> usize {
+    let largest = Places::that_fit(sizes, false, usize::MAX).units();
+    largest.max(extent::UNITS as usize)
+}
+
+/// Bytes that the units of a cube share where a block's kernels are cut as small as they can be.
+pub(crate) fn least_shared_bytes(sizes: BlockSizes) -> usize {
+    let rows = channel::STAGE * sizes.d_x_proj() * size_of::<f32>();
+    rows.max(Places::that_fit(sizes, false, 0).bytes())
 }
 
 /// Parameters on the device and what is computed with them.
@@ -222,7 +241,7 @@ impl Block {
         let [batch, length, _] = x.shape().dims::<3>();
         let shared_bytes = x.client.properties().hardware.max_shared_memory_size;
         let bytes = length * widest(self.sizes, shared_bytes) * size_of::<f32>();
-        let group = (self.buffer_bytes / bytes).clamp(1, batch);
+        let group = (self.buffer_bytes / bytes).clamp(1, batch.min(MOST_SEQUENCES));
         let x = into_contiguous(x);
         (0..batch).step_by(group).map(move |start| {
             let end = (start + group).min(batch);

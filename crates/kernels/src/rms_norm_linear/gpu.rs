@@ -17,11 +17,13 @@ const LANES: usize = 32;
 /// Rows a cube works on at a time.
 const ROWS: usize = 8;
 /// Units of a cube.
-const UNITS: usize = LANES * ROWS;
+pub(crate) const UNITS: usize = LANES * ROWS;
 /// Rows of a cube in the backward pass.
 const RUN: usize = 128;
 /// Outputs that one pass over a row computes at most; more take further cubes.
 const OUTPUTS: usize = 4;
+/// What the units of a cube share at most: sums of squares and of each output's products.
+pub(crate) const SHARED_BYTES: usize = (1 + OUTPUTS) * UNITS * size_of::<f32>();
 
 const EPSILON: f32 = RMS_NORM_EPSILON as f32;
 

@@ -12,7 +12,7 @@ use super::scan::CHUNK;
 use crate::bimamba_block::layout::BlockSizes;
 
 /// Units of a cube of [`Cover`].
-const UNITS: u32 = 256;
+pub(super) const UNITS: u32 = 256;
 
 /// One launch's sequences, positions and sizes.
 ///

@@ -200,7 +200,9 @@ impl Places {
         self.n_state_sum() * self.state_pitch()
     }
 
-    fn bytes(&self) -> usize {
+    /// Bytes that the units share. Metal allots each array in whole units of sixteen, which brings no size past a limit that it
+    /// was within.
+    pub(in crate::bimamba_block::gpu) fn bytes(&self) -> usize {
         let columns = self.scalars() + self.channel_sums() + self.draws() + self.weights();
         let of_states = self.state_sums() + self.n_state_sum() * self.state_parts();
         let groups = self.row_steps() * 2 * self.n_group() + self.before() + of_states;
