@@ -13,6 +13,11 @@ const API: (WgpuBackend, wgpu::Backend) = if cfg!(target_os = "macos") {
 } else {
     (WgpuBackend::Vulkan, wgpu::Backend::Vulkan)
 };
+/// Launches that an integrated graphics processor is handed at a time. It draws the screen as well, and drivers end what keeps it
+/// from that for seconds, which 32 launches, the runtime's own choice, may where each takes a tenth.
+const INTEGRATED_LAUNCHES: usize = 8;
+/// The runtime's own setting of that number, which goes before ours.
+const LAUNCHES_VARIABLE: &str = "CUBECL_WGPU_MAX_TASKS";
 /// Name of the CUDA interface in [`Adapter::api`].
 const CUDA: &str = "CUDA";
 
@@ -124,9 +129,9 @@ fn start(adapter: &Adapter) -> Result<Device, String> {
         AdapterKind::Software => DeviceKind::Cpu,
     };
     let (api, _) = API;
-    Device::wgpu_options()
-        .device_kind(kind)
-        .graphics_api(api)
-        .init()
-        .map_err(|error| error.to_string())
+    let mut options = Device::wgpu_options().device_kind(kind).graphics_api(api);
+    if adapter.kind == AdapterKind::Integrated && std::env::var_os(LAUNCHES_VARIABLE).is_none() {
+        options = options.tasks_max(INTEGRATED_LAUNCHES);
+    }
+    options.init().map_err(|error| error.to_string())
 }
