@@ -7,10 +7,10 @@
 mod channel;
 mod convolution;
 mod convolution_gradient;
+#[cfg(all(test, feature = "cuda-cpp"))]
+mod cuda_source;
 mod extent;
 mod gate;
-#[cfg(all(test, any(feature = "cuda-cpp", feature = "metal")))]
-mod kernel_source;
 mod masked;
 #[cfg(test)]
 mod masked_tests;

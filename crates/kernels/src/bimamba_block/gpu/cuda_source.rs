@@ -1,5 +1,5 @@
-//! The scans' kernels as CubeCL hands them to CUDA, or to Metal in a build for it, written to files, so that they can be read
-//! without a card: CUDA's as machine code (`scripts/kernel-code`).
+//! The scans' kernels as CubeCL hands them to CUDA, written to files, so that their machine code can be read without a card
+//! (`scripts/kernel-code`).
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ use cubecl::ir::{
 use cubecl::prelude::*;
 use cubecl::profile::TimingMethod;
 use cubecl::{Compiler, CubeKernel};
+use cubecl_cpp::shared::{CompilationOptions, CppCompiler};
+use cubecl_cpp::target::Cuda;
 
 use super::channel::{CHANNELS, STAGE, element};
 use super::scan::{CHUNK, chunk_ends, outputs};
@@ -33,14 +35,10 @@ const SIZES: BlockSizes = BlockSizes {
     dt_rank: 8,
 };
 
-/// How a file of sources ends, and the memory that a cube shares at most: a card of compute capability 9.0, or Apple's.
-const TARGET: (&str, usize) = if cfg!(feature = "cuda-cpp") {
-    ("cu", 227 * 1024)
-} else {
-    ("metal", 32 * 1024)
-};
+/// Shared memory of a cube at most on such a card.
+const SHARED_BYTES: usize = 227 * 1024;
 
-/// Such a card; kernels ask for nothing but its fingerprint.
+/// A card of compute capability 9.0; kernels ask for nothing but its fingerprint.
 fn card() -> Arc<DeviceProperties> {
     Arc::new(DeviceProperties::new(
         Features::default(),
@@ -51,7 +49,7 @@ fn card() -> Arc<DeviceProperties> {
             plane_size_min: 32,
             plane_size_max: 32,
             max_bindings: 32,
-            max_shared_memory_size: TARGET.1,
+            max_shared_memory_size: SHARED_BYTES,
             max_cube_count: (u32::MAX, 65_535, 65_535),
             max_units_per_cube: 1024,
             max_cube_dim: (1024, 1024, 1024),
@@ -66,36 +64,18 @@ fn card() -> Arc<DeviceProperties> {
         TimingMethod::Device,
         DeviceIdentity {
             name: "none".into(),
-            fingerprint: if cfg!(feature = "cuda-cpp") {
-                "ptx_sm90"
-            } else {
-                "none"
-            }
-            .into(),
+            fingerprint: "ptx_sm90".into(),
             physical: None,
         },
     ))
 }
 
-#[cfg(feature = "cuda-cpp")]
 fn source(kernel: impl CubeKernel) -> String {
-    use cubecl_cpp::shared::{CompilationOptions, CppCompiler};
-    use cubecl_cpp::target::Cuda;
-
     let mut options = CompilationOptions::default();
     options.supports_features.grid_constants = true;
     options.supports_features.fast_math = true;
     let compiled = CppCompiler::<Cuda>::default().compile(kernel.define(), &options);
     compiled.expect("the kernel is C++").source
-}
-
-#[cfg(not(feature = "cuda-cpp"))]
-fn source(kernel: impl CubeKernel) -> String {
-    let mut compiler = cubecl::wgpu::AutoCompiler::Msl(Default::default());
-    let compiled = compiler.compile(kernel.define(), &Default::default());
-    compiled
-        .expect("the kernel is Metal's language")
-        .to_string()
 }
 
 fn tensor() -> TensorCompilationArg {
@@ -121,7 +101,7 @@ fn sources(of: ElemType, masked: bool) -> [(&'static str, String); 4] {
     let target = || Arc::new(TargetProperties::default());
     let t = tensor;
     let of_a_channel = || settings(CHANNELS);
-    let places = Places::that_fit(SIZES, masked, TARGET.1);
+    let places = Places::that_fit(SIZES, masked, SHARED_BYTES);
     let [n, s] = [places.per_column, places.per_group];
     #[rustfmt::skip]
     let ends = chunk_ends::ChunkEnds::new(
@@ -157,16 +137,11 @@ fn sources(of: ElemType, masked: bool) -> [(&'static str, String); 4] {
 fn sources_of_kernels_are_written() {
     let folder = std::env::var_os(FOLDER).map(PathBuf::from);
     let folder = folder.expect("SEQ2EXP_KERNEL_SOURCES names a folder");
-    let half = if cfg!(feature = "cuda-cpp") {
-        ("bf16", element(DType::BF16))
-    } else {
-        ("f16", element(DType::F16))
-    };
-    let types = [half, ("f32", element(DType::F32))];
+    let types = [("bf16", element(DType::BF16)), ("f32", element(DType::F32))];
     for (name, element) in types {
         for (mask, masked) in [("", false), ("_masked", true)] {
             for (kernel, source) in sources(element, masked) {
-                let file = folder.join(format!("{kernel}_{name}{mask}.{}", TARGET.0));
+                let file = folder.join(format!("{kernel}_{name}{mask}.cu"));
                 fs::write(&file, source).expect("the folder takes files");
             }
         }
