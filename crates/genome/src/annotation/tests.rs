@@ -218,6 +218,171 @@ fn representative_longest_cds_then_longest_mrna_then_first() {
 }
 
 #[test]
+fn representative_prefers_a_coding_transcript_and_then_its_tag() {
+    let piece = |id: &str, feature, start, end, tag: &str| {
+        let tag = if tag.is_empty() {
+            String::new()
+        } else {
+            format!(" tag \"{tag}\";")
+        };
+        let attributes = format!("gene_id \"G\"; transcript_id \"{id}\";{tag}");
+        line("c", feature, start, end, "+", &attributes)
+    };
+    let noncoding = [
+        piece("tagged noncoding", "exon", 1, 900, "Ensembl_canonical"),
+        piece("noncoding", "exon", 1, 950, ""),
+    ];
+    let coding = [
+        piece("short", "exon", 1, 300, ""),
+        piece("short", "CDS", 1, 30, ""),
+        piece("long", "exon", 1, 300, ""),
+        piece("long", "CDS", 1, 60, ""),
+    ];
+    let canonical = [
+        piece("canonical", "exon", 1, 200, "Ensembl_canonical"),
+        piece("canonical", "CDS", 1, 9, "Ensembl_canonical"),
+    ];
+    let select = [
+        piece("select", "exon", 1, 100, "MANE_Select"),
+        // A tag of one line is the transcript's, as is the higher of two.
+        piece("select", "CDS", 1, 6, ""),
+        piece("select", "CDS", 8, 10, "Ensembl_canonical"),
+    ];
+    let gene = Gene {
+        gene_id: "G".into(),
+        symbol: "G".into(),
+        chrom: "c".into(),
+        tss: 0,
+        strand: Strand::Forward,
+        gene_type: None,
+        split: None,
+        line: 1,
+    };
+    let mut text = String::new();
+    for (lines, expected) in [
+        (
+            noncoding.concat(),
+            ("tagged noncoding", ChosenBy::Canonical),
+        ),
+        (coding.concat(), ("long", ChosenBy::LongestCds)),
+        (canonical.concat(), ("canonical", ChosenBy::Canonical)),
+        (select.concat(), ("select", ChosenBy::ManeSelect)),
+    ] {
+        text.push_str(&lines);
+        let annotation = read(&text).unwrap();
+        let (found, chosen_by) = annotation.representative(&gene).unwrap();
+        assert_eq!((found.transcript_id.as_str(), chosen_by), expected);
+    }
+    let annotation = read(&noncoding[1]).unwrap();
+    let (_, chosen_by) = annotation.representative(&gene).unwrap();
+    assert_eq!(chosen_by, ChosenBy::LongestMrna);
+}
+
+#[test]
+fn genes_without_a_line_reach_over_their_exons() {
+    let exons = |strand| {
+        [(301, 400), (101, 200), (501, 600), (201, 250)].map(|(start, end)| {
+            line(
+                "c",
+                "exon",
+                start,
+                end,
+                strand,
+                "gene_id \"G\"; transcript_id \"T\";",
+            )
+        })
+    };
+    for (strand, gene_line, tss) in [
+        ("+", None, 100),
+        ("-", None, 599),
+        // The gene's own line says more, before and after its exons.
+        ("+", Some((51, 700, 0)), 50),
+        ("-", Some((51, 700, 4)), 699),
+    ] {
+        let mut lines = exons(strand).to_vec();
+        if let Some((start, end, at)) = gene_line {
+            lines.insert(at, line("c", "gene", start, end, strand, "gene_id \"G\";"));
+        }
+        let annotation = read(lines.concat()).unwrap();
+        let found: Vec<u64> = annotation.genes().iter().map(|gene| gene.tss).collect();
+        assert_eq!(found, [tss], "{strand} {gene_line:?}");
+    }
+}
+
+#[test]
+fn read_gff3_of_gencode_ensembl_and_ncbi_has_names_types_and_tags() {
+    let gff = |feature, start, end, attributes| line("c", feature, start, end, "+", attributes);
+    let gencode = [
+        gff(
+            "gene",
+            1,
+            90,
+            "ID=G1;gene_id=ENSG1.2;gene_type=protein_coding;gene_name=A",
+        ),
+        gff(
+            "transcript",
+            1,
+            90,
+            "ID=T1;Parent=G1;transcript_id=ENST1.5;tag=basic,MANE_Select,CCDS",
+        ),
+        gff("exon", 1, 90, "ID=e;Parent=T1"),
+    ];
+    let ensembl = [
+        gff(
+            "gene",
+            1,
+            90,
+            "ID=gene:ENSG1;Name=A;biotype=protein_coding;gene_id=ENSG1;version=2",
+        ),
+        gff(
+            "mRNA",
+            1,
+            90,
+            "ID=transcript:ENST1;Parent=gene:ENSG1;transcript_id=ENST1;tag=Ensembl_canonical",
+        ),
+        gff("exon", 1, 90, "Parent=transcript:ENST1;Name=ENSE1"),
+    ];
+    let ncbi = [
+        gff(
+            "gene",
+            1,
+            90,
+            "ID=gene-A-2;Dbxref=GeneID:1;gene=A;gene_biotype=protein_coding",
+        ),
+        gff(
+            "mRNA",
+            1,
+            90,
+            "ID=rna-NM_1.3;Parent=gene-A-2;gene=A;tag=MANE Select;transcript_id=NM_1.3",
+        ),
+        gff("exon", 1, 90, "ID=exon-1;Parent=rna-NM_1.3;gene=A"),
+    ];
+    for (lines, gene_id, transcript_id, tag) in [
+        (gencode, "ENSG1.2", "ENST1.5", TranscriptTag::ManeSelect),
+        (ensembl, "ENSG1", "ENST1", TranscriptTag::Canonical),
+        (ncbi, "A-2", "NM_1.3", TranscriptTag::ManeSelect),
+    ] {
+        // A comment says nothing of the format.
+        let annotation = read(format!("# made by hand\n\n{}", lines.concat())).unwrap();
+        let [gene] = annotation.genes() else {
+            panic!("{:?}", annotation.genes());
+        };
+        assert_eq!(
+            (gene.gene_id.as_str(), gene.symbol.as_str()),
+            (gene_id, "A")
+        );
+        assert_eq!(gene.gene_type.as_deref(), Some("protein_coding"));
+        let [transcript] = annotation.transcripts() else {
+            panic!("{:?}", annotation.transcripts());
+        };
+        assert_eq!(
+            (transcript.transcript_id.as_str(), transcript.tag),
+            (transcript_id, Some(tag))
+        );
+    }
+}
+
+#[test]
 fn read_gtf_bad_line_is_named() {
     let id = "gene_id \"G\"; transcript_id \"T\";";
     let exon = |start, end| line("1", "exon", start, end, "+", id);
