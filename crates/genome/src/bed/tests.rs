@@ -225,6 +225,63 @@ fn write_bed_tabix_queries_equal_a_linear_search() {
 }
 
 #[test]
+fn write_bed_tabix_takes_rows_with_one_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.bed.gz");
+    // As elements of two genes whose windows overlap.
+    let rows = [
+        region("a", 5, 9),
+        region("a", 5, 9),
+        region("a", 5, 7),
+        region("b", 0, 1),
+    ];
+    write_bed_tabix(&path, &[], &rows).unwrap();
+    assert_eq!(read_regions(&path).unwrap(), rows);
+    assert_eq!(query(&path, "a:8-8").len(), 2);
+}
+
+#[test]
+fn write_bed_has_the_columns_that_a_row_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.bed");
+    let plain = region("a", 5, 9);
+    let rows = [
+        Region {
+            name: Some("n".to_string()),
+            ..plain.clone()
+        },
+        Region {
+            score: Some(2.5),
+            ..plain.clone()
+        },
+        Region {
+            strand: Some(Strand::Reverse),
+            ..plain.clone()
+        },
+        Region {
+            rest: vec!["x".to_string(), "y".to_string()],
+            ..plain.clone()
+        },
+        // Any order and position.
+        region("a", 0, (1 << 29) + 1),
+        plain,
+    ];
+    write_bed(&path, &rows).unwrap();
+    let expected = "a\t5\t9\tn\na\t5\t9\t.\t2.5\na\t5\t9\t.\t.\t-\na\t5\t9\t.\t.\t.\tx\ty\n\
+                    a\t0\t536870913\na\t5\t9\n";
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+    let named = Region {
+        name: Some("x\ty".to_string()),
+        ..region("a", 0, 1)
+    };
+    let message = write_bed(&path, [region("a", 0, 1), named])
+        .unwrap_err()
+        .to_string();
+    assert!(message.contains("row 2: name"), "{message}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+}
+
+#[test]
 fn write_bed_tabix_no_row_is_a_valid_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("e.bed.gz");
