@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn assembly_of_needs_every_known_chromosome_to_fit() {
         type Case = (&'static [(&'static str, u64)], Option<&'static str>);
-        let cases: [Case; 10] = [
+        let cases: [Case; 11] = [
             (&[("chr1", 248_956_422), ("chrM", 16_569)], Some("hg38")),
             (&[("1", 249_250_621), ("X", 155_270_560)], Some("hg19")),
             (&[("chrY", 62_460_029)], Some("T2T (hs1)")),
@@ -267,6 +267,8 @@ mod tests {
             (&[("chr1", 248_956_422), ("chr2", 243_199_373)], None),
             (&[("chr1", 5)], None),
             (&[("chrM", 16_569)], None),
+            // Man has 22 autosomes: the 23rd length is that of X.
+            (&[("chr23", 156_040_895)], None),
             (&[("chr01", 248_956_422), ("chr+1", 248_956_422)], None),
             (&[], None),
         ];
@@ -283,6 +285,9 @@ mod tests {
         // chr19 is 59,128,983 in hg19, 58,617,616 in hg38, 61,707,364 in T2T, 61,431,566 in mm10.
         let cases = [
             (59_000_000, 58_617_616, Some("hg19")),
+            // The last base of hg19's chr19, and the one behind it.
+            (59_128_982, 58_617_616, Some("hg19")),
+            (59_128_983, 58_617_616, Some("T2T (hs1)")),
             (59_500_000, 58_617_616, Some("T2T (hs1)")),
             (61_430_000, 61_420_004, Some("mm10")),
             (99_000_000, 58_617_616, None),

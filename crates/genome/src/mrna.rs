@@ -364,15 +364,19 @@ mod tests {
         };
         close(of(&transcript).unwrap(), reverse);
         transcript.cds.clear();
-        let noncoding = of(&transcript).unwrap();
-        assert_eq!(
-            (
-                noncoding.intron_len,
-                noncoding.n_junctions,
-                noncoding.cds_len
-            ),
-            (4, 2, 0)
-        );
+        let noncoding = MrnaFeatures {
+            utr5_len: 0,
+            cds_len: 0,
+            utr3_len: 0,
+            intron_len: 4,
+            utr5_gc: 0.0,
+            cds_gc: 0.0,
+            utr3_gc: 0.0,
+            n_junctions: 2,
+            n_orf_junctions: 0,
+            orf_junctions_per_kb: 0.0,
+        };
+        assert_eq!(of(&transcript).unwrap(), noncoding);
         transcript.exons = vec![interval(0, 23)];
         transcript.cds = vec![interval(0, 23)];
         let message = of(&transcript).unwrap_err().to_string();
@@ -407,8 +411,16 @@ mod tests {
                 "m.tsv:2: utr5_len \"-1\" is not a whole number",
             ),
             (
+                format!("{HEADER}A\t1\t1\t1\t1\t1.01\t0\t0\t1\t1\t1\n"),
+                "m.tsv:2: utr5_gc \"1.01\" is not a number from 0 to 1, or NA",
+            ),
+            (
                 format!("{HEADER}A\t1\t1\t1\t1\t0\t1.01\t0\t1\t1\t1\n"),
                 "m.tsv:2: cds_gc \"1.01\" is not a number from 0 to 1, or NA",
+            ),
+            (
+                format!("{HEADER}A\t1\t1\t1\t1\t0\t0\t1.01\t1\t1\t1\n"),
+                "m.tsv:2: utr3_gc \"1.01\" is not a number from 0 to 1, or NA",
             ),
             (
                 format!("{HEADER}A\t1\t1\t1\t1\t0\t1\t0\t1\t1\tinf\n"),

@@ -163,6 +163,18 @@ mod tests {
                 "{message}"
             );
         }
+        // The forward strand's counts are positive also where the reverse strand has a file of its own.
+        let negative = track(folder.path(), "minus.bw", &[(500, 501, -1.0)]);
+        let both = TssSignal::new(plus(), Some(negative), 4);
+        let message = both
+            .read("c", 500, Strand::Forward)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains("plus.bw: c:499-502: a negative value"),
+            "{message}"
+        );
+        assert_eq!(both.read("c", 500, Strand::Reverse).unwrap(), 1.0);
         let two = TssSignal::new(plus(), Some(mixed), TSS_SIGNAL_BASES);
         let message = two.read("c", 500, Strand::Reverse).unwrap_err().to_string();
         assert!(
