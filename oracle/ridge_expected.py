@@ -37,3 +37,22 @@ for penalty in [0.0] + PENALTIES:
         kept = np.arange(len(TARGETS)) != left_out
         errors.append(TARGETS[left_out] - design[left_out] @ fit(design[kept], TARGETS[kept], penalty))
     print(f"penalty {penalty}: leave-one-out error {np.mean(np.square(errors))!r}, new {new @ fit(design, TARGETS, penalty)!r}")
+
+# Four features, correlated pairwise: three steps deep into a Cholesky factor.
+CORRELATED = np.array(
+    [
+        [1.0, 0.8, -0.5, 2.0],
+        [2.0, 1.9, 0.4, 1.0],
+        [3.0, 2.2, -1.1, 0.5],
+        [4.0, 4.1, 0.9, -1.0],
+        [5.0, 4.4, 2.0, -0.5],
+        [6.0, 6.5, 1.2, -2.0],
+        [7.0, 6.6, 3.1, -2.5],
+    ]
+)
+OUTCOMES = np.array([0.3, 1.1, 0.2, 2.4, 1.7, 3.9, 2.8])
+rows = (CORRELATED - CORRELATED.mean(0)) / CORRELATED.std(0)
+for penalty in [0.0, 1.0]:
+    coefficients = np.linalg.solve(rows.T @ rows + penalty * np.eye(4), rows.T @ (OUTCOMES - OUTCOMES.mean()))
+    new = (np.array([3.5, 3.0, 1.5, 0.0]) - CORRELATED.mean(0)) / CORRELATED.std(0)
+    print(f"four features, penalty {penalty}: new {OUTCOMES.mean() + new @ coefficients!r}")

@@ -265,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn prediction_from_four_correlated_features_matches_numpy() {
+        let rows = [
+            [1.0, 0.8, -0.5, 2.0],
+            [2.0, 1.9, 0.4, 1.0],
+            [3.0, 2.2, -1.1, 0.5],
+            [4.0, 4.1, 0.9, -1.0],
+            [5.0, 4.4, 2.0, -0.5],
+            [6.0, 6.5, 1.2, -2.0],
+            [7.0, 6.6, 3.1, -2.5],
+        ]
+        .map(|row| row.to_vec());
+        let targets = [0.3, 1.1, 0.2, 2.4, 1.7, 3.9, 2.8];
+        for (penalty, expected) in [(0.0, 1.1031245691963383), (1.0, 1.478784994310433)] {
+            let ridge = Ridge::fit(&rows, &targets, &[penalty]).expect("rows");
+            let found = ridge.predict(&[3.5, 3.0, 1.5, 0.0]);
+            // The condition number of the unpenalised system, about 1e3, times a few roundings.
+            assert!(
+                (found - expected).abs() < 1e-11,
+                "penalty {penalty}: {found}, expected {expected}"
+            );
+        }
+    }
+
+    #[test]
     fn fit_chooses_the_lowest_leave_one_out_error() {
         assert_eq!(
             Ridge::fit(&rows(), &TARGETS, &PENALTIES)
@@ -298,10 +322,13 @@ mod tests {
     #[expect(clippy::type_complexity, reason = "a table of cases, read once")]
     #[test]
     fn fit_without_a_solution_predicts_the_mean() {
-        let cases: [(Vec<Vec<f64>>, &[f64], f64); 4] = [
+        let cases: [(Vec<Vec<f64>>, &[f64], f64); 5] = [
             (vec![vec![]; 2], &[1.0, 2.0], 1.5),
             (vec![vec![3.0]; 2], &[1.0, 2.0], 1.5),
             (vec![vec![5.0]], &[4.0], 4.0),
+            // The mean of three 0.1 is not 0.1, which must not turn into a feature: the targets less their mean do not
+            // quite add up to 0 either.
+            (vec![vec![0.1]; 3], &[1.0, 2.0, 4.0], 7.0 / 3.0),
             // Twice the same column has no unique least-squares solution.
             (
                 vec![vec![1.0, 1.0], vec![2.0, 2.0], vec![3.0, 3.0]],
