@@ -278,6 +278,10 @@ mod tests {
                 "folds is empty",
             ),
             (
+                format!("name = 'b'\nbase = 'e'\nfolds = [3, 1, 3]\n{model}"),
+                "folds holds 3 twice",
+            ),
+            (
                 format!("name = 'b'\nbase = 'e'\nfolds = 'some'\n{model}"),
                 "\"all\" or a list",
             ),

@@ -171,6 +171,9 @@ mod tests {
         let expected = 1.0 - 12.0_f64.sqrt() / 14.0_f64.sqrt();
         // statrs states 1e-10 for the incomplete beta function.
         assert!((test.p.expect("defined") - expected).abs() < 1e-9);
+        // Two-sided: the same p where the model is the better one.
+        let better = seed_test(&[(1.0, 2.0), (1.0, 3.0), (1.0, 4.0)]).expect("defined");
+        assert_eq!((better.difference, better.p), (-2.0, test.p));
     }
 
     #[test]
@@ -204,6 +207,37 @@ mod tests {
         let same = gene_test(&[0.0; 50], config, &mut rng).expect("genes");
         assert_eq!(same.p, Some(1.0));
         assert_eq!(gene_test(&[], config, &mut rng), None);
+    }
+
+    #[test]
+    fn interval_of_two_genes_follows_the_level() {
+        // Two genes resample to twice the first, one of each, or twice the second: a quarter, a half and a quarter of
+        // the resamples. The ends of 0.6, the shares 0.2 and 0.8, lie in the quarters; those of 0.2 in the half.
+        for (level, low_and_high) in [(0.6, [0, 2]), (0.2, [1, 1])] {
+            let config = BootstrapConfig {
+                level,
+                ..BootstrapConfig::default()
+            };
+            let expected = |means: [f64; 3]| low_and_high.map(|index| Some(means[index]));
+            let mut rng = ChaCha8Rng::seed_from_u64(2);
+            let test = gene_test(&[1.0, 3.0], config, &mut rng).expect("genes");
+            assert_eq!(
+                [test.difference.low, test.difference.high],
+                expected([1.0, 2.0, 3.0]),
+                "differences at {level}"
+            );
+            // Errors 1 and 2 of the first network, 3 and 0 of the second. Twice the first gene: (1 + 9) / 2 = 5; twice the
+            // second: (4 + 0) / 2 = 2; both: ((1 + 4) / 2 + (9 + 0) / 2) / 2 = 3.5. A network given another's draw, or
+            // observations of other genes, would have other values.
+            let (observed, predicted) = ([10.0, 20.0], [vec![11.0, 22.0], vec![13.0, 20.0]]);
+            let found = interval_over_genes(Metric::Mse, &predicted, &observed, config, 2);
+            assert_eq!(
+                [found.low, found.high],
+                expected([2.0, 3.5, 5.0]),
+                "MSE at {level}"
+            );
+            assert_eq!(found.value, Some(3.5));
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ mod tests {
             (0.1, 2_000, 10_000, 0.0),
             (1.0, 2_000, 10_000, 1.0),
             (1.0, 500, 500, 0.0),
+            (0.5, 600, 500, 0.0),
         ];
         for (ratio, promoter, length, expected) in cases {
             let found = share_outside(ratio, promoter, length);

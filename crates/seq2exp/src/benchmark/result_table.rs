@@ -430,10 +430,10 @@ mod tests {
             CellState::Failed("no memory".to_string()),
         ];
         let outcomes = [
-            outcome(&[("A", 0.0, 0.0), ("B", 1.0, 1.0)], Some(0.2)),
+            outcome(&[("A", 3.0, 3.0), ("B", 1.0, 1.0)], Some(0.2)),
             // Another order: genes are paired by name.
-            outcome(&[("B", 1.0, 1.0), ("A", 0.0, 1.0)], None),
-            outcome(&[("A", 0.0, 1.0), ("B", 1.0, 1.0)], Some(0.4)),
+            outcome(&[("B", 1.0, 1.0), ("A", 3.0, 4.0)], None),
+            outcome(&[("A", 3.0, 4.0), ("B", 1.0, 1.0)], Some(0.4)),
             None,
         ];
         let table = ResultTable::new(&plan, &states, &outcomes);
@@ -453,7 +453,7 @@ mod tests {
         // Seed 2 is the only one of both: 0.5 - 0.
         let seeds = caduceus.seed_test.expect("one seed");
         assert_eq!((seeds.n_seeds, seeds.difference, seeds.p), (1, 0.5, None));
-        // Genes: A (1 - (0 + 1) / 2), B 0; mean 0.25.
+        // Squared errors of the genes: A (1 - (0 + 1) / 2), B 0; mean 0.25.
         let genes = caduceus.gene_test.expect("two genes");
         assert_eq!((genes.n_genes, genes.difference.value), (2, Some(0.25)));
     }

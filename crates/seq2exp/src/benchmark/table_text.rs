@@ -423,5 +423,61 @@ mod tests {
         let rows = text.lines().filter(|line| !line.starts_with('#'));
         let widths: Vec<usize> = rows.map(|line| line.split('\t').count()).collect();
         assert_eq!(widths, [33; 2]);
+        // Numbers in full, and NA where there is none: without a mask, and without published scores.
+        let spread = |mean: &str| format!("{mean}\t0.0125");
+        let expected = [
+            "K562\t-\tcaduceus\t4\t5\t57\t1234",
+            &spread("0.5"),
+            "0.4\t0.6",
+            &spread("0.4"),
+            &spread("0.8"),
+            &format!("{}\t{}", 0.8 - 0.1, 0.8 + 0.1),
+            &spread("0.7"),
+            "NA\tNA",
+            "0.05\t-0.05\t0.15000000000000002\t0.25\t0.0004",
+            "NA\tNA\tNA\tNA\tNA\tNA",
+            "K562 caduceus seed 2: bad file",
+        ]
+        .join("\t");
+        assert_eq!(text.lines().last(), Some(expected.as_str()));
+    }
+
+    #[test]
+    fn markdown_names_data_sets_and_folds_where_there_are_several() {
+        let of = |dataset: &str| ResultRow {
+            dataset: dataset.to_string(),
+            ..row()
+        };
+        let text = |rows: Vec<ResultRow>| {
+            markdown(&ResultTable {
+                name: "b".to_string(),
+                reference: None,
+                rows,
+                bootstrap: BootstrapConfig::default(),
+            })
+        };
+        let both = text(vec![of("K562"), of("H1"), of("K562")]);
+        assert_eq!(both.matches("**K562**\n").count(), 1, "{both}");
+        assert_eq!(both.matches("**H1**\n").count(), 1, "{both}");
+        assert!(!text(vec![of("K562"), of("K562")]).contains("**"));
+        for (fold, expected) in [
+            (FoldLabel::Own, "-"),
+            (FoldLabel::One(11), "11"),
+            (FoldLabel::Pooled, "pooled"),
+        ] {
+            assert_eq!(fold.to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn p_is_given_to_three_digits() {
+        for (p, expected) in [
+            (Some(0.25), "0.250"),
+            (Some(0.001), "0.001"),
+            (Some(0.0009), "< 0.001"),
+            (None, "–"),
+        ] {
+            assert_eq!(p_text(p), expected);
+        }
     }
 }
