@@ -249,12 +249,15 @@ mod tests {
         }
         assert_eq!(quantile(&[], 0.5), None);
         assert_eq!(quantile(&[3.0], 0.975), Some(3.0));
+        // Shares outside [0, 1] are the ends.
+        assert_eq!(quantile(&[3.0, 5.0], 1.5), Some(5.0));
+        assert_eq!(quantile(&[3.0, 5.0], -0.5), Some(3.0));
     }
 
     #[expect(clippy::type_complexity, reason = "a table of cases, read once")]
     #[test]
     fn score_of_degenerate_input_is_defined() {
-        let cases: [(&[f64], &[f64], [Option<f64>; 4]); 6] = [
+        let cases: [(&[f64], &[f64], [Option<f64>; 4]); 8] = [
             (&[], &[], [None; 4]),
             (&[1.0], &[3.0], [Some(4.0), Some(2.0), None, None]),
             // The mean of three 0.1 is not 0.1, which must not turn into a correlation.
@@ -274,6 +277,18 @@ mod tests {
                 [Some(5.0), Some(2.0), Some(-1.0), Some(-1.0)],
             ),
             (&[f64::NAN, 2.0], &[4.0, 3.0], [None; 4]),
+            // Values whose squares, 1e-400, are 0 have ranks but no variance.
+            (
+                &[1e-200, 2e-200],
+                &[4.0, 3.0],
+                [Some(12.5), Some(3.5), None, Some(-1.0)],
+            ),
+            // Genes past the shorter side are not compared, not even where they have no number.
+            (
+                &[1.0, 2.0, f64::NAN],
+                &[4.0, 3.0],
+                [Some(5.0), Some(2.0), Some(-1.0), Some(-1.0)],
+            ),
         ];
         for (predicted, observed, expected) in cases {
             for (metric, expected) in Metric::ALL.into_iter().zip(expected) {
@@ -290,6 +305,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn correlation_does_not_leave_its_range_by_rounding() {
+        // Their sum of squares over the square of its root is 1 + 2^-52 in double precision.
+        let values = [0.1, 0.2, 1.7];
+        let opposite = values.map(|value: f64| -value);
+        assert_eq!(Metric::Pearson.score(&values, &values), Some(1.0));
+        assert_eq!(Metric::Pearson.score(&values, &opposite), Some(-1.0));
     }
 
     #[test]

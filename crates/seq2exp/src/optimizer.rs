@@ -325,6 +325,11 @@ mod tests {
         let norm = global_norm(&clipped);
         assert!((norm - 1.0).abs() < 1e-6, "{norm}");
         assert_eq!(clip_global_norm(&mut Vec::new(), 1.0), 0.0);
+        // Near PyTorch's 1e-6: norm 5e-6, factor 4e-6 / (5e-6 + 1e-6) = 2 / 3.
+        let mut small: Gradients = vec![Some(vec![3e-6, 4e-6])];
+        clip_global_norm(&mut small, 4e-6);
+        let norm = global_norm(&small);
+        assert!((norm / (10e-6 / 3.0) - 1.0).abs() < 1e-6, "{norm}");
     }
 
     #[test]

@@ -222,6 +222,42 @@ mod tests {
     }
 
     #[test]
+    fn elements_rank_by_mean_score_and_count_when_half_is_selected() {
+        let element = |start, end, is_active| KnownElement {
+            start,
+            end,
+            is_active,
+        };
+        let elements = [
+            element(0, 4, false),
+            element(6, 7, true),
+            element(7, 9, true),
+        ];
+        let window = KnownWindow {
+            start: 0,
+            is_free: &[true; 10],
+            elements: &elements,
+        };
+        let mut tally = RecoveryTally::new("by hand");
+        tally.add(window, &[0.5, 0.5, 0.5, 0.5, 0.0, 0.0, 0.9, 0.6, 0.0, 0.0]);
+        let found = tally.finish();
+        // Means 0.9 (+), 0.5 (-), 0.3 (+): (1 + 2/3) / 2. By sums the long one, 2, would come first.
+        assert_eq!(
+            found.element_average_precision,
+            Some((1.0 + 2.0 / 3.0) / 2.0)
+        );
+        // 0.1 of 10 bases is base 6, the whole of the second element; 0.2 adds base 7, half of the third.
+        let at = |index: usize| {
+            (
+                found.at[index].element_precision,
+                found.at[index].element_recall,
+            )
+        };
+        assert_eq!(at(1), (Some(1.0), Some(0.5)));
+        assert_eq!(at(2), (Some(1.0), Some(1.0)));
+    }
+
+    #[test]
     fn tally_without_windows_finds_nothing() {
         let found = RecoveryTally::new("empty").finish();
         assert_eq!(found.base_average_precision, None);

@@ -87,6 +87,19 @@ fn discovery_writes_sorted_elements_and_masks() {
 }
 
 #[test]
+fn masks_are_rounded_to_the_nearest_thousandth() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut writer = writer(folder.path());
+    let place = Window::centered_on("chr2", 50, 6, 100).expect("a window");
+    let mask = [0.0004, 0.0006, 1.0, 1.0, 0.9996, 0.4994];
+    add(&mut writer, "G", &place, &mask);
+    let file = BigWig::open(folder.path().join("masks/G.bw")).expect("a bigWig");
+    let window = Interval::try_new("chr2", 47, 53).expect("47 <= 53");
+    let found = file.read_values(&window).expect("values");
+    assert_eq!(found, [0.0, 0.001, 1.0, 1.0, 1.0, 0.499]);
+}
+
+#[test]
 fn discovery_without_genes_writes_an_empty_list_with_its_header() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     writer(folder.path()).finish().expect("no rows are fine");

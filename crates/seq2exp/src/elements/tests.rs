@@ -146,7 +146,8 @@ fn top_fraction_takes_ties_but_never_the_floor() {
         select: Selection::TopFraction(fraction),
         ..config(0.5, 0, 0)
     };
-    let cases: [(&str, f64, &[&str]); 6] = [
+    let cases: [(&str, f64, &[&str]); 7] = [
+        ("0123456789", 0.1, &["element 109-110"]),
         ("0123456789", 0.2, &["element 108-110"]),
         ("0123456789", 0.11, &["element 108-110"]), // 1.1 positions are rounded up to 2
         ("0123456789", 1.0, &["element 101-110"]),
