@@ -399,6 +399,23 @@ mod tests {
     }
 
     #[test]
+    fn seeds_must_be_there_and_differ() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../configs/seq2exp_soft_k562.toml"
+        );
+        for (item, part) in [
+            ("seeds=[]", "seeds is empty"),
+            ("seeds=[22, 2, 22]", "seeds holds the same seed twice"),
+        ] {
+            let error = ExperimentConfig::read(Path::new(path), &[item.to_string()])
+                .expect_err(item)
+                .to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[test]
     fn published_config_is_what_the_paper_used() {
         let path = concat!(
             env!("CARGO_MANIFEST_DIR"),
@@ -442,11 +459,14 @@ mod tests {
             );
         }
         // The published hard network has one stack of blocks for generator and predictor.
-        let refused = problems("seq2exp_hard.toml", "train.random_mask_steps=9");
-        assert!(
-            refused.len() == 1 && refused[0].contains("predictor_weights"),
-            "{refused:?}"
-        );
+        for n_steps in [1, 9] {
+            let item = format!("train.random_mask_steps={n_steps}");
+            let refused = problems("seq2exp_hard.toml", &item);
+            assert!(
+                refused.len() == 1 && refused[0].contains("predictor_weights"),
+                "{refused:?}"
+            );
+        }
     }
 
     #[test]

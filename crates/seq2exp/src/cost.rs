@@ -356,6 +356,48 @@ mod tests {
     }
 
     #[test]
+    fn forward_flops_of_the_other_published_networks_add_up() {
+        // A block of d_model 128 takes 307200, as above (causal Mamba runs the same block, one direction of it silent); an
+        // embedding of n values 2 * 128 * n.
+        let caduceus = 4 * 307_200 + 256 * 5;
+        // EPInformer, per base: 2*32*256 + 2*768*128 + (2*128*128 + 2*384*64) / 2 + (2*64*64 + 2*192*64) / 4
+        // + (2*64*64 + 2*192*128) / 8 + (2*128*128 + 2*384*64 + 2*2*192*64) / 16 = 16384 + 196608 + 40960 + 8192 + 7168
+        // + 8192 = 277504, for a promoter and 60 candidates of 2,000 bases, over the promoter's 2,000.
+        let epinformer = 61 * 277_504;
+        // Enformer of widths 768 to 1536: stem 2*60*768 + 2*2*768*768 = 2451456; tower 2*3840*1536 + 2*2*768*1536
+        // = 16515072; attention to 196608 / 128 = 1536 bins 2*2*1536*512 + 2*2*1536*1536 + 2*2*1536*512 + 2*1536*1536
+        // = 20447232, feed-forward 2*2*1536*3072 = 18874368, of 11 blocks at every 128th base.
+        let enformer = 2_451_456 + 16_515_072 / 2 + 11 * (20_447_232 + 18_874_368) / 128;
+        for (kind, expected) in [
+            (NetworkKind::Caduceus, caduceus),
+            (NetworkKind::CaduceusSignals, caduceus + 256 * 3),
+            (NetworkKind::Mamba, caduceus),
+            (NetworkKind::Prism, caduceus + 256 * 3),
+            (NetworkKind::Epinformer, epinformer),
+            (NetworkKind::Enformer, enformer),
+        ] {
+            let cost = Cost::of(&kind.preset());
+            assert_eq!(cost.forward_flops(7, 3), 21 * expected, "{kind:?}");
+            // PRISM trains a branch for its windows and one for each of its two contexts.
+            let n_branches = if kind == NetworkKind::Prism { 3 } else { 1 };
+            assert_eq!(
+                cost.train_flops(7, 3),
+                4 * n_branches * 21 * expected,
+                "{kind:?}"
+            );
+        }
+        // HyenaDNA, per base of a block: mixer 2*128*384 + 2*128*128 = 131072; short convolution and gates 2*3*3*128
+        // + 4*128 = 2816; filter 2*5*64 + 2*2*64*64 + 2*64*128 = 33408; feed-forward 2*2*128*512 + 8*512 = 266240.
+        // In 4 blocks of 128 channels, 3 transforms of 2 * 1024 values: 5/2 * 2048 * 11 = 56320 each.
+        let per_base = 4 * (131_072 + 2_816 + 33_408 + 266_240) + 2 * 5 * 128;
+        let hyena = Cost::of(&NetworkKind::Hyena.preset());
+        assert_eq!(
+            hyena.forward_flops(1024, 2),
+            2 * (1024 * per_base + 4 * 128 * 3 * 56_320)
+        );
+    }
+
+    #[test]
     fn traffic_is_that_of_the_kernels_document() {
         // d_inner 256, d_model 128, 80 step-size inputs, B and C of both directions, 64 states, 4 sums:
         // forward 19 * 256 + 3 * 128 = 5,248 activations and 5 * 128 + 3 * 80 + 4 * 64 + 2 * 4 = 1,144 floats;

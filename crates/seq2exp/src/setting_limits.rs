@@ -127,5 +127,36 @@ mod tests {
             );
         }
         assert_eq!(with("d_model", 4096), [""; 0]);
+        assert_eq!(with("mamba.expand", 64), [""; 0]);
+        let problems = with("mamba.expand", 65);
+        assert_eq!(
+            problems,
+            ["mamba.expand is 65; it must be at most 64"],
+            "{problems:?}"
+        );
+        let enformer = |n_halvings| {
+            let mut config = model::config::EnformerConfig::published();
+            config.n_halvings = n_halvings;
+            size_problems(&model::NetworkConfig::Enformer(config))
+        };
+        assert_eq!(enformer(32), [""; 0]);
+        assert_eq!(enformer(33), ["n_halvings is 33; it must be at most 32"]);
+    }
+
+    #[test]
+    fn weights_of_all_layers_are_bounded_together() {
+        let with = |d_model, n_layers| {
+            let mut config = model::config::Seq2ExpConfig::soft();
+            config.d_model = d_model;
+            (config.n_layer_generator, config.n_layer_predictor) = (n_layers, n_layers);
+            size_problems(&model::NetworkConfig::Seq2Exp(config))
+        };
+        // WEIGHTS = 2^32: 2 * 32 layers of 8192^2 = 2^26 are as many, 2 * 33 more.
+        assert_eq!(with(8192, 32), [""; 0]);
+        let problems = with(8192, 33);
+        assert!(
+            problems.len() == 1 && problems[0].contains("d_model 8192 with 66 layers"),
+            "{problems:?}"
+        );
     }
 }
