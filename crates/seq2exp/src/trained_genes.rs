@@ -111,3 +111,147 @@ impl<S: ExampleSource> ExampleSource for Relabelled<S> {
         self.source.read(index)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use genome::Strand;
+
+    use super::*;
+
+    /// Genes without data, by identifier, symbol and split.
+    struct Listed(Vec<(Gene, Split)>);
+
+    impl Listed {
+        fn new(genes: &[(&str, &str, Split)]) -> Self {
+            let listed = |&(gene_id, symbol, split): &(&str, &str, Split)| {
+                let gene = Gene {
+                    gene_id: gene_id.to_owned(),
+                    symbol: symbol.to_owned(),
+                    chrom: "chr1".to_owned(),
+                    tss: 100,
+                    strand: Strand::Forward,
+                    gene_type: None,
+                    split: None,
+                    line: 1,
+                };
+                (gene, split)
+            };
+            Self(genes.iter().map(listed).collect())
+        }
+    }
+
+    impl ExampleSource for Listed {
+        fn len(&self) -> usize {
+            self.0.len()
+        }
+
+        fn gene(&self, index: usize) -> &Gene {
+            &self.0[index].0
+        }
+
+        fn split(&self, index: usize) -> Split {
+            self.0[index].1
+        }
+
+        fn length(&self) -> usize {
+            7
+        }
+
+        fn n_tracks(&self) -> usize {
+            2
+        }
+
+        fn read(&self, index: usize) -> Result<Example, DatasetError> {
+            let len = self.len();
+            Err(DatasetError::NoSuchExample { index, len })
+        }
+    }
+
+    fn seen() -> TrainedGenes {
+        TrainedGenes::new(&Listed::new(&[
+            ("E1", "A", Split::Train),
+            ("E2", "B", Split::Valid),
+            ("E3", "C", Split::Test),
+            // A symbol in two places: once for validation, once for training, in both orders.
+            ("E4", "D", Split::Valid),
+            ("E5", "D", Split::Train),
+            ("E6", "F", Split::Train),
+            ("E7", "F", Split::Test),
+            ("", "G", Split::Train),
+            ("E8", "H", Split::Test),
+            ("E9", "H", Split::Valid),
+        ]))
+    }
+
+    #[test]
+    fn split_of_is_the_one_that_saw_most_of_either_name() {
+        let seen = seen();
+        for (gene_id, symbol, expected) in [
+            ("E1", "A", Some(Split::Train)),
+            ("E2", "other", Some(Split::Valid)),
+            ("other", "B", Some(Split::Valid)),
+            ("E3", "C", Some(Split::Test)),
+            ("E3", "A", Some(Split::Train)),
+            ("E1", "C", Some(Split::Train)),
+            ("E4", "D", Some(Split::Train)),
+            ("E7", "F", Some(Split::Train)),
+            ("E8", "H", Some(Split::Valid)),
+            ("other", "another", None),
+            // Genes without an identifier are not one gene.
+            ("", "another", None),
+            ("", "G", Some(Split::Train)),
+        ] {
+            let listed = Listed::new(&[(gene_id, symbol, Split::Test)]);
+            assert_eq!(
+                seen.split_of(listed.gene(0)),
+                expected,
+                "{gene_id} {symbol}"
+            );
+        }
+    }
+
+    #[test]
+    fn note_counts_test_genes_that_were_seen() {
+        let test = |gene_id, symbol| (gene_id, symbol, Split::Test);
+        let note = |genes: &[_]| seen().note(&Listed::new(genes));
+        assert_eq!(note(&[]), None);
+        assert_eq!(note(&[test("E3", "C"), test("new", "new")]), None);
+        // Genes of the other splits are not to test.
+        assert_eq!(note(&[("E1", "A", Split::Train), test("E3", "C")]), None);
+        assert_eq!(
+            note(&[test("E1", "A"), test("E3", "C"), test("E5", "D")]).as_deref(),
+            Some("2 of 3 genes were trained on by this run; they do not test it")
+        );
+        assert_eq!(
+            note(&[test("E2", "B"), test("E1", "A")]).as_deref(),
+            Some(
+                "1 of 2 genes were trained on by this run, and 1 validated its networks; they do not test it"
+            )
+        );
+        assert_eq!(
+            note(&[test("E2", "B")]).as_deref(),
+            Some(
+                "0 of 1 genes were trained on by this run, and 1 validated its networks; they do not test it"
+            )
+        );
+    }
+
+    #[test]
+    fn relabelled_source_has_the_splits_of_the_run() {
+        let source = Listed::new(&[
+            ("E1", "A", Split::Test),
+            ("E3", "C", Split::Train),
+            ("new", "new", Split::Valid),
+        ]);
+        let relabelled = Relabelled::new(source, &seen());
+        let splits: Vec<Split> = (0..3).map(|index| relabelled.split(index)).collect();
+        assert_eq!(splits, [Split::Train, Split::Test, Split::Valid]);
+        assert_eq!(relabelled.gene(1).gene_id, "E3");
+        let sizes = (relabelled.len(), relabelled.length(), relabelled.n_tracks());
+        assert_eq!(sizes, (3, 7, 2));
+        assert!(matches!(
+            relabelled.read(2),
+            Err(DatasetError::NoSuchExample { index: 2, len: 3 })
+        ));
+    }
+}

@@ -108,6 +108,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn activations_have_the_bytes_of_their_precision() {
+        let bytes = [Precision::F32, Precision::F16, Precision::Bf16].map(Precision::n_bytes);
+        assert_eq!(bytes, [4, 2, 2]);
+    }
+
+    #[test]
     fn processor_stores_bf16_and_computes_in_single_precision() {
         let cpu = OpenDevice::cpu();
         let network = NetworkKind::Seq2ExpSoft.preset();

@@ -75,3 +75,40 @@ impl RandomMasks {
         Ok(Some(value))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use dataset::ExampleSource;
+    use model::NetworkKind;
+
+    use super::*;
+    use crate::synthetic::SyntheticSource;
+    use crate::train::tests::{LENGTH, tiny};
+
+    #[test]
+    fn predictor_sees_random_bins_beside_its_mask_only_where_they_stand_beside() {
+        let device = Device::flex().autodiff();
+        let source = SyntheticSource::new(2, LENGTH);
+        let examples = [0, 1].map(|index| source.read(index).expect("read"));
+        let batch = Batch::new(&examples, &device).expect("equal examples");
+        for (kind, masks, is_revealing) in [
+            (NetworkKind::Seq2ExpDelta, RandomMasks::Absent, false),
+            (NetworkKind::Seq2ExpDelta, RandomMasks::Alone, false),
+            (NetworkKind::Seq2ExpDelta, RandomMasks::Beside, true),
+            // Without a mask there is nothing to stand beside.
+            (NetworkKind::Caduceus, RandomMasks::Beside, false),
+        ] {
+            let network = Network::init(&tiny(kind, LENGTH), 2, &device).expect("sound settings");
+            let pass = masks
+                .pass(&network, &batch.input, vec![3, 5])
+                .expect("a pass");
+            let found = match &pass {
+                Pass::TrainRevealing { seeds, .. } if seeds == &[3, 5] => true,
+                Pass::Train { seeds } if seeds == &[3, 5] => false,
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(found, is_revealing, "{kind:?} {masks:?}");
+        }
+    }
+}
