@@ -73,6 +73,18 @@ mod tests {
         let two = run(&[9, 4]);
         assert_eq!(two[4000..], one);
         assert_ne!(two[..4000], one);
+        // Positions and sites have draws of their own.
+        let at = |site, length| {
+            let x = Tensor::<3>::ones([1, length, 64], &device);
+            let pass = Pass::Train { seeds: vec![4] };
+            let values = dropout(x, 0.5, DropoutSite(site), &pass).into_data();
+            values.try_to_vec::<f32>().unwrap()
+        };
+        let rows = at(1, 3);
+        assert_eq!(rows[..128], at(1, 2));
+        assert!(rows[..64] != rows[64..128] && rows[64..128] != rows[128..]);
+        assert_ne!(at(0, 3), rows);
+        assert_ne!(at(2, 3), rows);
         let x = Tensor::<3>::ones([1, 2, 3], &device);
         let same = dropout(x, 0.1, DropoutSite(0), &Pass::TrainMean).into_data();
         assert_eq!(same.try_to_vec::<f32>().unwrap(), [1.0; 6]);

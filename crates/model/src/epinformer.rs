@@ -565,6 +565,20 @@ mod tests {
     }
 
     #[test]
+    fn attention_starts_as_pytorch_draws_it() {
+        let device = Device::flex();
+        let layer = AttentionLayer::init(32, &Initializer::new(2, &device));
+        let of = |values: Tensor<2>| values.into_data().try_to_vec::<f32>().unwrap();
+        // Xavier's bound for 32 inputs and 96 outputs, sqrt(6 / 128) = 0.21651: the largest of 3,072 draws is near it.
+        let largest = of(layer.projection.weight.val())
+            .into_iter()
+            .fold(0.0_f32, |largest, value| largest.max(value.abs()));
+        assert!((0.2143..=0.21651).contains(&largest), "{largest}");
+        let bias = of(layer.projection.bias.val().unsqueeze_dim::<2>(0));
+        assert_eq!(bias, [0.0; 96]);
+    }
+
+    #[test]
     fn problems_name_each_field() {
         let mut config = EpinformerConfig::published();
         assert_eq!(config.problems(), [""; 0]);

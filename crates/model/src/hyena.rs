@@ -416,6 +416,31 @@ mod tests {
     }
 
     #[test]
+    fn init_scales_what_is_added_to_the_stream_by_depth() {
+        let device = Device::flex();
+        let config = HyenaConfig {
+            d_model: 64,
+            d_inner: 96,
+            n_layer: 8,
+            ..HyenaConfig::published()
+        };
+        let block = HyenaBlock::init(&config, &Initializer::new(2, &device));
+        // 0.02, and 0.02 / sqrt(2 * 8) = 0.005; of 4,096 draws and more, whose standard deviation has a relative error
+        // of 1 / sqrt(2 * 4096) = 1.1 %.
+        for (linear, expected) in [
+            (&block.mixer.in_proj, 0.02),
+            (&block.mixer.out_proj, 0.005),
+            (&block.hidden, 0.02),
+            (&block.output, 0.005),
+        ] {
+            let values = linear.weight.val().into_data().try_to_vec::<f32>().unwrap();
+            let square: f32 = values.iter().map(|value| value * value).sum();
+            let sd = (square / values.len() as f32).sqrt();
+            assert!((sd / expected - 1.0).abs() < 0.06, "{sd}, not {expected}");
+        }
+    }
+
+    #[test]
     fn decay_rates_reach_one_hundredth_where_published() {
         // exp(rate * 1.5) = 0.01 for the slowest, exp(rate * 0.3) = 0.01 for the fastest channel.
         let rates = decay_rates(32);

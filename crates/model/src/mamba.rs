@@ -337,5 +337,35 @@ mod tests {
             values(&block.forward.conv_weight),
             values(&block.reverse.conv_weight)
         );
+        assert_eq!(values(&block.norm_weight), [1.0; 32]);
+        assert_eq!(values(&block.forward.d), [1.0; 64]);
+    }
+
+    #[test]
+    fn init_step_sizes_are_uniform_in_their_logarithm() {
+        let device = Device::flex();
+        let mut init = Seq2ExpConfig::soft().initialization;
+        let mamba = MambaConfig {
+            d_state: 1,
+            ..MambaConfig::default()
+        };
+        let steps = |init: &InitializationConfig| -> Vec<f64> {
+            let direction = MambaDirection::init(1000, &mamba, init, &Initializer::new(2, &device));
+            let biases = values(&direction.dt_bias).into_iter();
+            biases.map(|bias| f64::from(bias).exp().ln_1p()).collect()
+        };
+        // 2,000 logarithms uniform in [ln 0.001, ln 0.1]: mean ln 0.01 = -4.605, variance (ln 100)^2 / 12 = 1.767; the
+        // mean's standard error is sqrt(1.767 / 2000) = 0.030, the variance's sqrt(0.8 / 2000) * 1.767 = 0.035.
+        let logs: Vec<f64> = steps(&init).iter().map(|step| step.ln()).collect();
+        let mean = logs.iter().sum::<f64>() / 2000.0;
+        let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / 2000.0;
+        assert!((mean + 4.605).abs() < 0.12, "{mean}");
+        assert!((variance - 1.767).abs() < 0.14, "{variance}");
+        // Half of the logarithms lie below ln 0.01, which then are that.
+        init.dt_init_floor = 0.01;
+        let raised = steps(&init);
+        let n_raised = raised.iter().filter(|&&step| step < 0.010_001).count();
+        assert!((900..1100).contains(&n_raised), "{n_raised}");
+        assert!(raised.iter().all(|&step| step > 0.009_999));
     }
 }

@@ -117,6 +117,205 @@ fn validate_several_mistakes_reports_each() {
     assert_eq!(problems.len(), 5, "{problems:?}");
 }
 
+/// The published network of a kind with some fields replaced.
+fn with(kind: &str, fields: &str) -> NetworkConfig {
+    let text = format!("{{\"kind\": \"{kind}\", {fields}}}");
+    serde_json::from_str(&text).expect("settings")
+}
+
+#[test]
+fn validate_names_the_field_that_is_wrong() {
+    // Each problem with the value that is just wrong, and the nearest that is sound.
+    let cases = [
+        ("seq2exp_soft", "n_positions", "1999", "2000"),
+        ("seq2exp_soft", "n_layer_generator", "0", "1"),
+        ("macs3", "d_model", "0", "1"),
+        ("macs3", "n_layer", "0", "1"),
+        ("macs3", "n_tracks", "0", "1"),
+        ("macs3", "n_positions", "1999", "2000"),
+        ("caduceus", "d_model", "0", "1"),
+        ("caduceus", "n_layer", "0", "1"),
+        ("caduceus", "promoter", "0", "1"),
+        ("caduceus_signals", "n_tracks", "0", "1"),
+        ("mamba", "d_model", "0", "1"),
+        ("mamba", "n_layer", "0", "1"),
+        ("mamba", "promoter", "0", "1"),
+        ("hyena", "d_inner", "0", "1"),
+        ("hyena", "filter_order", "0", "1"),
+        ("hyena", "d_short", "0", "1"),
+        ("hyena", "filter_features", "1", "3"),
+        ("hyena", "filter_features", "4", "5"),
+        ("hyena", "embedding_dropout", "1.0", "0.0"),
+        ("hyena", "embedding_dropout", "-0.1", "0.99"),
+        ("prism", "n_context", "0", "1"),
+        ("prism", "context_channels", "0", "1"),
+        ("prism", "intervention_weight", "-0.1", "0.0"),
+        ("enformer", "n_heads", "0", "1"),
+        ("enformer", "d_key", "0", "1"),
+        // Multiples of a width of 128; one of 6 x 8 heads must it be too: 1280 = 26.7 x 48, 1152 = 24 x 48.
+        ("enformer", "d_model", "1280", "1152"),
+        ("enformer", "n_halvings", "2", "7"),
+        ("enformer", "n_halvings", "17", "7"),
+        ("enformer", "crop", "0", "196608"),
+        ("enformer", "crop", "196607", "196608"),
+        // 896 bins of 128 bases.
+        ("enformer", "crop", "114560", "114688"),
+        ("enformer", "n_bins", "1537", "1536"),
+        ("enformer", "width_multiple", "1000", "256"),
+        ("enformer", "dropout", "1.0", "0.99"),
+        ("epinformer", "d_head", "0", "1"),
+        ("epinformer", "d_model", "0", "32"),
+        ("epinformer", "d_model", "48", "64"),
+        ("epinformer", "n_heads", "0", "1"),
+        ("epinformer", "n_heads", "5", "8"),
+        ("epinformer", "element_length", "384", "400"),
+        ("epinformer", "element_length", "408", "416"),
+        ("seq2exp_retrain", "top_fraction", "0.0", "1.0"),
+        ("seq2exp_retrain", "top_fraction", "1.01", "0.01"),
+        ("seq2exp_retrain", "generator", "\"\"", "\"out\""),
+    ];
+    for (kind, field, bad, sound) in cases {
+        let problems = with(kind, &format!("\"{field}\": {bad}")).validate();
+        // The largest number of bins is that of the crop, the smallest crop that of the bins.
+        let named = if field == "crop" && bad == "114560" {
+            "n_bins"
+        } else {
+            field
+        };
+        assert!(
+            problems.len() == 1 && problems[0].starts_with(named),
+            "{kind} {field} {bad}: {problems:?}"
+        );
+        let problems = with(kind, &format!("\"{field}\": {sound}")).validate();
+        assert_eq!(problems, [""; 0], "{kind} {field} {sound}");
+    }
+    // What blocks share, of every network that has some.
+    for kind in [
+        "seq2exp_soft",
+        "seq2exp_retrain",
+        "macs3",
+        "caduceus",
+        "mamba",
+        "prism",
+    ] {
+        for (table, bad, sound) in [
+            ("mamba", "\"d_state\": 0", "\"d_state\": 1"),
+            ("mamba", "\"d_conv\": 0", "\"d_conv\": 1"),
+            ("mamba", "\"expand\": 0", "\"expand\": 1"),
+            (
+                "initialization",
+                "\"out_proj_layers\": {\"fixed\": 0}",
+                "\"out_proj_layers\": {\"fixed\": 1}",
+            ),
+            ("initialization", "\"dt_min\": 0.0", "\"dt_min\": 0.1"),
+            ("initialization", "\"dt_min\": 0.2", "\"dt_min\": 1e-9"),
+            (
+                "initialization",
+                "\"dt_init_floor\": 0.0",
+                "\"dt_init_floor\": 1e-9",
+            ),
+        ] {
+            let problems = with(kind, &format!("\"{table}\": {{{bad}}}")).validate();
+            assert!(
+                problems.len() == 1 && problems[0].starts_with(table),
+                "{kind} {bad}: {problems:?}"
+            );
+            let problems = with(kind, &format!("\"{table}\": {{{sound}}}")).validate();
+            assert_eq!(problems, [""; 0], "{kind} {sound}");
+        }
+    }
+}
+
+#[test]
+fn window_problem_names_what_does_not_fit_the_length() {
+    let cases = [
+        ("seq2exp_soft", "\"n_positions\": 0", 4000, None),
+        ("seq2exp_soft", "\"n_positions\": 4000", 4000, None),
+        (
+            "seq2exp_soft",
+            "\"n_positions\": 4001",
+            4000,
+            Some("n_positions 4001"),
+        ),
+        (
+            "macs3",
+            "\"n_positions\": 3999",
+            4000,
+            Some("n_positions 3999"),
+        ),
+        ("hyena", "\"filter_length\": 0", 4000, None),
+        ("hyena", "\"filter_length\": 4000", 4000, None),
+        (
+            "hyena",
+            "\"filter_length\": 3999",
+            4000,
+            Some("filter_length 3999"),
+        ),
+        ("enformer", "\"crop\": 196608", 196_608, None),
+        ("enformer", "\"crop\": 196608", 196_607, Some("crop 196608")),
+        ("prism", "\"n_layer\": 1", 64, None),
+        ("prism", "\"n_layer\": 1", 63, Some("at least 64")),
+        ("caduceus", "\"n_layer\": 1", 1, None),
+    ];
+    for (kind, fields, length, part) in cases {
+        let problem = with(kind, fields).window_problem(length);
+        match part {
+            None => assert_eq!(problem, None, "{kind} {fields} {length}"),
+            Some(part) => assert!(
+                problem.as_ref().is_some_and(|text| text.contains(part)),
+                "{kind} {fields} {length}: {problem:?}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn with_length_moves_what_depends_on_the_length() {
+    let cases = [
+        // 0 stands for what follows from the window.
+        ("seq2exp_soft", "\"n_positions\": 0", "\"n_positions\": 0"),
+        (
+            "seq2exp_soft",
+            "\"n_positions\": 200000",
+            "\"n_positions\": 100000",
+        ),
+        (
+            "macs3",
+            "\"n_positions\": 200000",
+            "\"n_positions\": 100000",
+        ),
+        ("macs3", "\"n_positions\": 0", "\"n_positions\": 0"),
+        ("hyena", "\"filter_length\": 0", "\"filter_length\": 0"),
+        (
+            "hyena",
+            "\"filter_length\": 200002",
+            "\"filter_length\": 100002",
+        ),
+        // 781 whole bins of 128 bases in 100,000; 896 of 1,536 of them: 455.6.
+        (
+            "enformer",
+            "\"crop\": 196608",
+            "\"crop\": 99968, \"n_bins\": 455",
+        ),
+        // A crop that fits stays.
+        (
+            "enformer",
+            "\"crop\": 99968, \"n_bins\": 3",
+            "\"crop\": 99968, \"n_bins\": 3",
+        ),
+    ];
+    for (kind, before, after) in cases {
+        let found = with(kind, before).with_length(100_000);
+        assert_eq!(found, with(kind, after), "{kind} {before}");
+    }
+    // A window of less than a bin has one.
+    let short = with("enformer", "\"n_layer\": 1").with_length(100);
+    assert_eq!(
+        short,
+        with("enformer", "\"n_layer\": 1, \"crop\": 128, \"n_bins\": 1")
+    );
+}
+
 #[test]
 fn out_proj_scale_fixed_and_own_match_the_published_divisors() {
     // released Seq2Exp: 1 / sqrt(64); plain Caduceus with 4 layers: 1 / sqrt(4)
