@@ -227,6 +227,50 @@ fn validate_names_the_field_that_is_wrong() {
 }
 
 #[test]
+fn validate_names_the_setting_of_a_mask_that_is_wrong() {
+    let cases = [
+        ("track_beta", "[1.5, 0.2, -0.1]", "[1.5, 0.0, 0.2]"),
+        ("track_weight", "[0.4, 0.4]", "[0.0, 0.0, 0.0]"),
+        ("resolution", "0", "1"),
+        ("prior_scale_factor", "-0.1", "0.0"),
+        ("beta_min", "-0.1", "0.0"),
+        ("z_scale", "0.0", "0.1"),
+        ("marginal_mean", "0.0", "0.01"),
+        ("marginal_mean", "1.0", "0.99"),
+        ("marginal_scale", "0.0", "0.1"),
+        ("train", "{\"threshold\": 0.0}", "{\"threshold\": 0.01}"),
+        ("train", "{\"threshold\": 1.0}", "{\"threshold\": 0.99}"),
+        ("evaluate", "{\"threshold\": 0.0}", "{\"threshold\": 0.01}"),
+        ("evaluate", "{\"threshold\": 1.0}", "{\"threshold\": 0.99}"),
+        (
+            "evaluate",
+            "{\"top_fraction\": 0.0}",
+            "{\"top_fraction\": 0.01}",
+        ),
+        (
+            "evaluate",
+            "{\"top_fraction\": 1.01}",
+            "{\"top_fraction\": 1.0}",
+        ),
+    ];
+    for (field, bad, sound) in cases {
+        let validate = |value| {
+            with(
+                "seq2exp_soft",
+                &format!("\"mask\": {{\"{field}\": {value}}}"),
+            )
+            .validate()
+        };
+        let problems = validate(bad);
+        assert!(
+            problems.len() == 1 && problems[0].starts_with(&format!("mask.{field}")),
+            "{field} {bad}: {problems:?}"
+        );
+        assert_eq!(validate(sound), [""; 0], "{field} {sound}");
+    }
+}
+
+#[test]
 fn window_problem_names_what_does_not_fit_the_length() {
     let cases = [
         ("seq2exp_soft", "\"n_positions\": 0", 4000, None),
