@@ -395,6 +395,37 @@ split = { by = "fold", fold = 11 }
     }
 
     #[test]
+    fn resolve_joins_every_path_with_the_folder() {
+        let text = "
+            genome = 'file'
+            genes = 'file'
+            annotation = 'file'
+            mrna_features = 'file'
+            include = 'file'
+            exclude = 'file'
+            peaks = ['file', 'file']
+            promoter_activity = { path = 'file', columns = ['v'] }
+            tss_peaks = { path = 'file' }
+            expression = { path = 'file', minus = 'file', value = 'v' }
+            split = { by = 'table', path = 'file', key = 'ENSID', column = 'fold_1' }
+            contact = { path = 'file' }
+            candidates = { elements = 'file', links = 'file' }
+            tracks = [{ name = 'a', path = 'file' }, { name = 'b', path = 'file' }]
+        ";
+        let config: DataConfig = toml::from_str(text).unwrap();
+        let resolved = config.resolve(Path::new("/x"));
+        let files = resolved.source_files();
+        assert_eq!(files.len(), text.matches("'file'").count());
+        for (role, path) in files {
+            assert_eq!(path, Path::new("/x/file"), "{role}");
+        }
+        assert_eq!(
+            resolved.tss_peaks.map(|peaks| peaks.max_distance),
+            Some(500)
+        );
+    }
+
+    #[test]
     fn peaks_are_one_file_or_a_list() {
         for (text, expected) in [
             ("", &[][..]),

@@ -381,6 +381,7 @@ mod tests {
             (0.0, false),
             (f64::NAN, false),
             (0.000_009, false), // 0.009
+            (0.000_01, true),   // 0.01, which is not less
             (0.000_011, true),  // 0.011
             (1.0, true),
         ];
@@ -406,6 +407,8 @@ mod tests {
         };
         assert!(!usable(0.000_02, 0.0)); // 400 * 0.00002 = 0.008
         assert!(usable(0.000_03, 0.0)); // 0.012
+        assert!(!usable(0.0, 0.000_015)); // 600 * 0.000015 = 0.009
+        assert!(usable(0.0, 0.000_017)); // 0.0102
     }
 
     #[test]
@@ -469,19 +472,33 @@ mod tests {
         assert_eq!((bins.first_bin, bins.resolution), (0, 10));
         assert_close(bins.log10p1[0], 1.5_f64.log10());
         assert_eq!(&bins.log10p1[1..], [1.0, 0.0, 2.0]); // log10(10), no data, log10(100)
+        let near_end_bins = bins.log10p1;
         let inner = stored_bins(&window(13, 4, 50), 10, &values).unwrap(); // [11, 15)
         assert_eq!((inner.first_bin, inner.log10p1), (1, vec![1.0]));
         // [-8, 34) needs base 33, which is not stored.
         let wide = stored_bins(&window(13, 42, 50), 10, &values).unwrap_err();
         assert!(wide.contains("wider than the stored profile"), "{wide}");
-        for (value, part) in [(8.0, "different contacts"), (f64::INFINITY, "different")] {
+        // [-7, 33) is all that is stored.
+        let whole = stored_bins(&window(13, 40, 50), 10, &values).unwrap();
+        assert_eq!(whole.log10p1, near_end_bins);
+        for (value, part) in [
+            (8.0, "different contacts"),
+            (f64::INFINITY, "different"),
+            (f64::NAN, "different"),
+        ] {
             values[20] = value;
             let error = stored_bins(&near_end, 10, &values).unwrap_err();
             assert!(error.contains(part), "{error}");
         }
-        values[17..27].fill(-1.0);
-        let error = stored_bins(&near_end, 10, &values).unwrap_err();
-        assert!(error.contains("not negative"), "{error}");
+        for bad in [-1.0, f64::INFINITY] {
+            values[17..27].fill(bad);
+            let error = stored_bins(&near_end, 10, &values).unwrap_err();
+            assert!(error.contains("not negative"), "{error}");
+        }
+        // No contact is a contact of 0.
+        values[17..27].fill(0.0);
+        let bins = stored_bins(&near_end, 10, &values).unwrap();
+        assert_eq!(bins.log10p1[1], 0.0);
     }
 
     #[test]

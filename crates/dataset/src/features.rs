@@ -212,6 +212,9 @@ mod tests {
         // log10(0 + 1) = 0. 5'UTR: log10(100) = 2 and 0: mean 1, deviation 1; the second gene
         // has none, so the mean of its GC is that of the first gene.
         let genes = [mrna([99, 9, 0, 9], 0.6), mrna([0, 999, 0, 99], 0.0)];
+        // One base is a part with a GC content.
+        let short = FeatureScaling::of(&[mrna([1, 9, 0, 9], 1.0), mrna([1, 9, 0, 9], 0.0)]);
+        assert_eq!(short.ratio_mean[0], 0.5);
         let scaling = FeatureScaling::of(&genes);
         let expected = FeatureScaling {
             n_genes: 2,
@@ -239,6 +242,31 @@ mod tests {
     }
 
     #[test]
+    fn standardised_features_are_left_as_they_are() {
+        let training = [
+            [-1.0, 0.5, 2.0, 0.0, 0.25, 0.5, 1.0, -2.0],
+            [1.0, 0.5, 3.0, 0.0, 0.75, 0.5, 3.0, 0.0],
+        ];
+        let scaling = FeatureScaling::of_standardised(&training);
+        let expected = FeatureScaling {
+            n_genes: 2,
+            length_mean_log10p1: [0.0; 4],
+            length_sd_log10p1: [1.0; 4],
+            // (0.25 + 0.75) / 2, 0.5, (1 + 3) / 2, (-2 + 0) / 2
+            ratio_mean: [0.5, 0.5, 2.0, -1.0],
+        };
+        assert_eq!(scaling, expected);
+        assert_eq!(
+            scaling.standardised_features(Some(&training[0]), 7.0),
+            [-1.0, 0.5, 2.0, 0.0, 0.25, 0.5, 1.0, -2.0, 7.0]
+        );
+        assert_eq!(
+            scaling.standardised_features(None, 7.0),
+            [0.0, 0.0, 0.0, 0.0, 0.5, 0.5, 2.0, -1.0, 7.0]
+        );
+    }
+
+    #[test]
     fn promoter_activity_is_the_geometric_mean() {
         let cases: [(&[f64], f64); 6] = [
             (&[], 0.0),
@@ -251,5 +279,8 @@ mod tests {
         for (activities, expected) in cases {
             assert_eq!(promoter_activity(activities), expected, "{activities:?}");
         }
+        // The cube root of 1 * 8 * 27 = 216, rounded; negative ones count as 0 each, whatever the sign of their product.
+        assert!((promoter_activity(&[1.0, 8.0, 27.0]) - 6.0).abs() < 1e-12);
+        assert_eq!(promoter_activity(&[-1.0, -1.0, 1.0]), 0.0);
     }
 }

@@ -135,8 +135,11 @@ mod tests {
             gene("D", "chr1", 250), // touches that of B
             gene("E", "chr2", 150),
             gene("F", "chr1", 298), // 48 from D
+            gene("G", "chr3", 150),
+            gene("H", "chr3", 250), // touches that of G, which comes first
+            gene("I", "chr3", 349), // 99 from H
         ];
-        let splits = [Train, Train, Test, Valid, Test, Test];
+        let splits = [Train, Train, Test, Valid, Test, Test, Test, Train, Valid];
         let found: Vec<(Split, Split, usize, usize)> = count_overlaps(&genes, &splits, 100)
             .iter()
             .map(|row| (row.split, row.with, row.n_windows, row.of))
@@ -144,9 +147,9 @@ mod tests {
         assert_eq!(
             found,
             [
-                (Valid, Train, 0, 1),
-                (Test, Train, 1, 3),
-                (Test, Valid, 2, 3)
+                (Valid, Train, 1, 2),
+                (Test, Train, 1, 4),
+                (Test, Valid, 2, 4)
             ]
         );
     }

@@ -181,11 +181,19 @@ mod tests {
     }
 
     #[test]
+    fn scale_without_one_is_1() {
+        assert_eq!(track("").scale, 1.0);
+    }
+
+    #[test]
     fn validate_names_each_problem() {
         let cases = [
             ("scale = 0", "must be above 0"),
             ("clip = [1, 1]", "then a higher one"),
+            ("clip = [2, 1]", "then a higher one"),
             ("clip = [nan, 1]", "then a higher one"),
+            ("clip = [0, inf]", "then a higher one"),
+            ("clip = [-inf, 0]", "then a higher one"),
             ("reads = { min_mapping_quality = 9 }", "is no .bam or .cram"),
             ("beta = -1", "has beta -1"),
             ("weight = inf", "has weight inf"),
@@ -197,6 +205,11 @@ mod tests {
                 problems.len() == 1 && problems[0].contains(part),
                 "{text}: {problems:?}"
             );
+        }
+        for sound in ["scale = 1e-9", "clip = [-1, 1]", "beta = 0", "weight = 0.0"] {
+            let mut problems = Vec::new();
+            track(sound).validate(&mut problems);
+            assert_eq!(problems, [""; 0], "{sound}");
         }
     }
 }
