@@ -257,6 +257,49 @@ mod tests {
     }
 
     #[test]
+    fn config_has_the_published_defaults() {
+        let config: CandidateConfig = toml::from_str("links = 'l'").unwrap();
+        let found = (config.max_distance, config.most, config.element_length);
+        assert_eq!(found, (100_000, 60, 2_000));
+    }
+
+    #[test]
+    fn validate_names_each_problem() {
+        let problems = |text: &str| {
+            let mut problems = Vec::new();
+            let config: CandidateConfig = toml::from_str(text).unwrap();
+            config.validate(&mut problems);
+            problems
+        };
+        for (text, part) in [
+            ("", "one of elements and links"),
+            ("elements = 'e'\nlinks = 'l'", "one of elements and links"),
+            (
+                "links = 'l'\nelement_length = 0",
+                "element_length 0 must be even",
+            ),
+            (
+                "links = 'l'\nelement_length = 3",
+                "element_length 3 must be even",
+            ),
+            ("links = 'l'\nmost = 0", "must be at least 1"),
+            ("links = 'l'\nmax_distance = 0", "must be at least 1"),
+        ] {
+            let problems = problems(text);
+            assert!(
+                problems.len() == 1 && problems[0].contains(part),
+                "{text}: {problems:?}"
+            );
+        }
+        for sound in [
+            "elements = 'e'",
+            "links = 'l'\nelement_length = 2\nmost = 1\nmax_distance = 1",
+        ] {
+            assert_eq!(problems(sound), [""; 0], "{sound}");
+        }
+    }
+
+    #[test]
     fn elements_are_near_but_not_at_the_start_site_nearest_first() {
         let region = |start, end| Region::new(Interval::try_new("c", start, end).unwrap());
         let source = CandidateSource::Elements(RegionIndex::new(vec![

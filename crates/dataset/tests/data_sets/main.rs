@@ -2,6 +2,7 @@
 
 mod agreement;
 mod bad_input;
+mod candidates;
 #[path = "../../../genome/tests/foreign_bigwig/writer.rs"]
 mod foreign_bigwig;
 mod fuzz_corpus;

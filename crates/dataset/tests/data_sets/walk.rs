@@ -330,3 +330,21 @@ fn declared_transforms_apply_in_their_order() {
     let middle = ExampleReader::read(&reader, 3).unwrap();
     assert_eq!(middle.tracks()[3 * 20 + 1], 1.0);
 }
+
+#[test]
+fn activity_takes_the_logarithm_where_it_is_asked_for() {
+    let files = TinyGenome::write();
+    let last_feature = |more: &str| {
+        let config = files.config_with(&[("length = 40", &format!("length = 40\n{more}"))]);
+        let reader = ExampleReader::open(&config).unwrap();
+        let example = reader.read(3).unwrap();
+        assert_eq!(example.gene().symbol, "MIDDLE");
+        *example.features().last().unwrap()
+    };
+    // [1000, 2000): h3k27ac is 1 on 400 bases, dnase 9 on 200: sqrt(0.4 * 1.8).
+    let activity = 0.72_f64.sqrt();
+    let raw = last_feature("activity_transform = \"raw\"");
+    assert!(close(raw, activity), "{raw}");
+    let logarithm = last_feature("activity_transform = \"log10p1\"");
+    assert!(close(logarithm, (activity + 1.0).log10()), "{logarithm}");
+}
