@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use genome::{Region, Strand, read_bed_comments, read_regions};
+use genome::{Region, Strand, for_each_region, read_bed_comments};
 
 use crate::discover::{Discovery, ELEMENTS_FILE, GeneElement, GeneMaskSummary};
 use crate::elements::{Element, ElementClass};
@@ -51,18 +51,18 @@ pub fn write_masks(folder: &Path, discovery: &Discovery) -> Result<(), RunError>
 /// What reading the files causes; [`RunError::BadTable`] with the line that does not fit.
 pub fn read_discovery(folder: &Path) -> Result<Discovery, RunError> {
     let path = folder.join(ELEMENTS_FILE);
-    let bad = |row: usize| RunError::BadTable {
-        path: path.clone(),
-        line: row as u64 + 1,
-        message: "not an element row as discover writes it".to_string(),
-    };
-    let regions = read_regions(&path)?;
-    let elements = regions
-        .iter()
-        .enumerate()
-        .map(|(row, region)| parse_element(region).ok_or_else(|| bad(row)));
+    let mut elements = Vec::new();
+    for_each_region(&path, |line, region| {
+        elements.push(parse_element(&region).ok_or_else(|| RunError::BadTable {
+            path: path.clone(),
+            // Only a pickle has no lines, which discover does not write.
+            line: line.unwrap_or(1),
+            message: "not an element row as discover writes it".to_string(),
+        })?);
+        Ok::<(), RunError>(())
+    })?;
     Ok(Discovery {
-        elements: elements.collect::<Result<_, _>>()?,
+        elements,
         genes: read_masks(&folder.join(MASKS_FILE))?,
     })
 }
@@ -183,6 +183,53 @@ mod tests {
         };
         write_masks(folder.path(), &discovery).expect("writable");
         assert_eq!(read_discovery(folder.path()).expect("readable"), discovery);
+    }
+
+    #[test]
+    fn bad_rows_are_named_by_their_line_and_digests_are_found_in_the_header() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let write = |header: &[&str], rows: &[&str]| {
+            let rows = rows.iter().enumerate().map(|(index, rest)| Region {
+                interval: Interval::try_new("c", 100 + index as u64, 160).expect("an interval"),
+                name: Some(format!("G|e{index}")),
+                score: None,
+                strand: None,
+                rest: rest.split('\t').map(str::to_string).collect(),
+            });
+            let header: Vec<String> = header.iter().map(ToString::to_string).collect();
+            let rows: Vec<Region> = rows.collect();
+            write_bed_tabix(folder.path().join(ELEMENTS_FILE), &header, &rows).expect("a BED");
+        };
+        let masks = folder.path().join(MASKS_FILE);
+        let good = "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000";
+        let bad = good.replace("\telement\t", "\tother\t");
+        let message = || {
+            let error = read_discovery(folder.path()).expect_err("a bad row");
+            error.to_string()
+        };
+        std::fs::write(&masks, format!("{MASK_COLUMNS}\n")).expect("writable");
+        // Two lines of header, one row, and the bad one.
+        write(&["# model_sha256: ab12", "#chrom"], &[good, &bad]);
+        assert!(
+            message().ends_with("elements.bed.gz:4: not an element row as discover writes it"),
+            "{}",
+            message()
+        );
+        let digest = || discovered_by(folder.path()).expect("readable");
+        assert_eq!(digest().as_deref(), Some("ab12"));
+        // Written before the digest was.
+        write(&["#chrom"], &[good]);
+        assert_eq!(digest(), None);
+        let row = "G\t0.5\tNA\tNA\t1\tmasks/G.bw";
+        std::fs::write(&masks, format!("{MASK_COLUMNS}\n{row}\n{row}\textra\n")).expect("writable");
+        assert!(
+            message().contains("masks.tsv:3: expected the columns gene, mask_ratio"),
+            "{}",
+            message()
+        );
+        // The header is one, and stands on the first line.
+        std::fs::write(&masks, format!("{row}\n{MASK_COLUMNS}\n")).expect("writable");
+        assert!(message().contains("masks.tsv:2:"), "{}", message());
     }
 
     #[test]
