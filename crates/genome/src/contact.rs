@@ -344,6 +344,21 @@ mod tests {
     }
 
     #[test]
+    fn infinite_factors_mask_their_bin() {
+        for kind in [FactorKind::Multiply, FactorKind::Divide] {
+            for value in [f64::INFINITY, f64::NEG_INFINITY] {
+                let factors = Factors {
+                    values: vec![2.0, value],
+                    kind,
+                };
+                let mut contacts = [1.0; 2];
+                apply_factors(&mut contacts, &(0..2), 0, &factors);
+                assert!(!contacts[0].is_nan() && contacts[1].is_nan(), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
     fn open_other_files_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.hic");
