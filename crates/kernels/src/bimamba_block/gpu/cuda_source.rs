@@ -121,7 +121,7 @@ fn sources(of: ElemType, masked: bool) -> [(&'static str, String); 4] {
     #[rustfmt::skip]
     let gradients = chunk_gradients::ChunkGradients::new(
         settings(places.units()), card(), target(),
-        t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), (), (), (), (), (), (), (), (),
+        t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), t(), (), (), (), (), (), (), (),
         n, s, CHUNK, places, of,
     );
     [

@@ -57,7 +57,7 @@ pub(crate) const MOST_TENSORS: u32 = 12;
 /// whose driver ends what keeps it busy for about two seconds; few in tests, so that theirs are cut too.
 const LAUNCH_STEPS: usize = if cfg!(test) { 4 * CHUNK } else { 1 << 18 };
 
-/// Writes the gradients of `chunks` chunks a cube, of the cubes of each scan from `first_cube` on, of `n_cube`.
+/// Writes the gradients of `chunks` chunks a cube, of the cubes of each scan from `first_cube` on.
 ///
 /// `partial_rows` holds the gradients of step-size inputs, B and C of each block of channels,
 /// `[channel block, sequence, step, dt_rank + 2 d_state]`; `partial_params` those of dt_weight, dt_bias, a_log and d of
@@ -84,7 +84,6 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
     n_out: usize,
     chunks: usize,
     first_cube: usize,
-    n_cube: usize,
     #[comptime] chunk_len: usize,
     #[comptime] places: Places,
     #[define(E)] _element: ElemType,
@@ -225,6 +224,7 @@ pub(super) fn chunk_gradients<E: Float, N: Size, S: Size>(
         );
     }
 
+    let n_cube = (n_chunk + chunks - 1) / chunks;
     let row = sequence * n_cube + cube;
     channels.store::<S>(&mut exchange, partial_params, row, &role, places);
     let a_log_grad_at = row * comptime!(scan_params_len(places.sizes))
@@ -362,7 +362,6 @@ pub(super) fn gradients_of_chunks(
             extent.n_out(),
             chunks,
             first_cube,
-            n_cube,
             CHUNK,
             places,
             element(dtype),
