@@ -194,10 +194,12 @@ fn convert_bed_graph(
     let left_out = rows.left_out();
     refuse_other_naming(path, chrom_sizes, &found, left_out)?;
     if found.is_empty() {
-        return Err(match left_out.keys().next() {
-            Some(chrom) => GenomeError::UnknownChrom {
+        let first = left_out.iter().min_by_key(|(_, rows)| rows.first_line);
+        return Err(match first {
+            Some((chrom, rows)) => GenomeError::UnknownChromOnLine {
                 path: path.to_path_buf(),
-                hint: format!("in the genome {}", chrom_sizes.hint(chrom)),
+                line: rows.first_line,
+                hint: chrom_sizes.hint(chrom),
                 chrom: chrom.clone(),
             },
             None => GenomeError::Empty {

@@ -44,11 +44,14 @@ impl fmt::Display for Conversion {
         let (source, bigwig) = (self.source.display(), self.bigwig.display());
         match self.place {
             ConversionPlace::Found => {
-                write!(f, "{source} was converted before")?;
+                write!(
+                    f,
+                    "{source} is read from {bigwig}, which it was converted to"
+                )?;
                 if !self.note.is_empty() {
                     write!(f, " ({})", self.note)?;
                 }
-                write!(f, "; its values are read from {bigwig}")
+                Ok(())
             }
             ConversionPlace::Written => write!(
                 f,

@@ -82,7 +82,8 @@ fn bed_graph_is_converted_once() {
         // What was left out is told by every run.
         assert_eq!(found.note, written.note);
         let told = found.to_string();
-        let part = "was converted before (3 rows; 1 rows on 1 chromosomes that the genome";
+        assert!(told.contains(&format!("{name} is read from ")), "{told}");
+        let part = ", which it was converted to (3 rows; 1 rows on 1 chromosomes that the genome";
         assert!(told.contains(part), "{told}");
 
         // Another file of that name is converted anew, and so is the same one for another genome.
@@ -146,7 +147,7 @@ fn bed_graph_that_fails_leaves_nothing() {
         (
             &path,
             b"1\t0\t5\t1\n",
-            "in the genome it is called \"chr1\" there",
+            "a.bedGraph:1: no chromosome \"1\" in the genome; it is called \"chr1\" there",
         ),
         (
             &path,
