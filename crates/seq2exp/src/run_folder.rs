@@ -74,16 +74,7 @@ impl RunFolder {
             lock => Some(lock?),
         };
         let config_path = path.join(CONFIG_FILE);
-        let found = match fs::read_to_string(&config_path) {
-            Ok(found) => Some(found),
-            Err(source) if source.kind() == std::io::ErrorKind::NotFound => None,
-            Err(source) => {
-                return Err(RunError::Io {
-                    path: config_path,
-                    source,
-                });
-            }
-        };
+        let found = read_saved(&config_path)?;
         let is_continued = found.is_some();
         match found {
             None => {
@@ -147,10 +138,21 @@ pub(crate) fn differing_settings(
     ignored: &[&str],
 ) -> Result<Vec<String>, RunError> {
     let path = folder.join(CONFIG_FILE);
-    match fs::read_to_string(&path) {
-        Ok(found) => differences(&path, &found, config_toml, ignored),
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(source) => Err(RunError::Io { path, source }),
+    match read_saved(&path)? {
+        Some(found) => differences(&path, &found, config_toml, ignored),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The resolved configuration that a run has saved; none when there is no such file.
+fn read_saved(path: &Path) -> Result<Option<String>, RunError> {
+    match fs::read_to_string(path) {
+        Ok(found) => Ok(Some(found)),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(RunError::Io {
+            path: path.to_path_buf(),
+            source,
+        }),
     }
 }
 

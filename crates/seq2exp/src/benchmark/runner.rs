@@ -260,10 +260,15 @@ impl Runner<'_> {
         let started = Instant::now();
         let before = read_record(&folder);
         // The settings in the folder are compared with the cell's even when it is finished.
-        let opened = compare_settings(cell, self.folder).and_then(|()| {
-            open_folder(&cell.config_in(self.folder), &folder, Existing::Continue).map(drop)
-        });
-        if let Err(error) = opened {
+        let config = cell.config_in(self.folder);
+        if let Err(error) = open_folder(&config, &folder, Existing::Continue) {
+            let error = match error {
+                RunError::OtherConfig { differences, .. } => RunError::CellOfOtherSettings {
+                    path: folder,
+                    differences,
+                },
+                other => other,
+            };
             return CellState::Failed(error.to_string());
         }
         let is_finished = is_finished(&folder);
