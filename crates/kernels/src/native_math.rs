@@ -13,8 +13,10 @@ use cubecl::prelude::*;
 #[cfg(feature = "cuda-cpp")]
 mod instructions;
 
-/// How the compute capability of a CUDA card begins among a device's properties (cubecl-cuda, `runtime.rs`).
-pub(crate) const CUDA_FINGERPRINT: &str = "ptx_sm";
+/// Whether a device is reached through CUDA: the fingerprint is then the compute capability (cubecl-cuda, `runtime.rs`).
+pub(crate) fn is_cuda(device: &cubecl::ir::DeviceProperties) -> bool {
+    device.identity.fingerprint.starts_with("ptx_sm")
+}
 
 /// base^`x`; underflows to 0.
 #[allow(unused_variables, reason = "the body is what `expand` below emits")]

@@ -8,12 +8,12 @@ use cubecl::prelude::NativeExpand;
 use cubecl_cpp::shared::{CppValue, OpToCPP};
 use cubecl_cpp::target::Cuda;
 
-use super::CUDA_FINGERPRINT;
+use super::is_cuda;
 
 /// Whether the kernel is for a device whose C++ has these instructions.
 pub(super) fn are_named(scope: &Scope) -> bool {
     let properties = scope.state().device_properties.as_ref();
-    properties.is_some_and(|device| device.identity.fingerprint.starts_with(CUDA_FINGERPRINT))
+    properties.is_some_and(|device| is_cuda(device))
 }
 
 pub(super) fn exp2(scope: &Scope, x: NativeExpand<f32>) -> NativeExpand<f32> {

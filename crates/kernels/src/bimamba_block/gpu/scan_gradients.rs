@@ -42,7 +42,7 @@ use super::extent::{Cover, Extent};
 use super::products::reshape;
 use super::scan::{CHUNK, ScanTensors};
 use crate::bimamba_block::layout::BlockSizes;
-use crate::native_math::CUDA_FINGERPRINT;
+use crate::native_math::is_cuda;
 
 /// Cubes that fill a device several times over; few in tests, so that a cube of theirs takes several chunks too.
 const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
@@ -268,12 +268,7 @@ fn chunks_of_a_cube(chunks: usize) -> usize {
 ///
 /// One launch has all of them on a card that computes through CUDA.
 fn cubes_of_a_launch(scan: &ScanTensors, n_sequence: usize, n_cube: usize, chunks: usize) -> usize {
-    let properties = scan.u.client.properties();
-    if properties
-        .identity
-        .fingerprint
-        .starts_with(CUDA_FINGERPRINT)
-    {
+    if is_cuda(scan.u.client.properties()) {
         return n_cube;
     }
     (LAUNCH_STEPS / (n_sequence * chunks * CHUNK)).clamp(1, n_cube)
