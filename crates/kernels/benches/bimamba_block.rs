@@ -14,13 +14,7 @@ use kernels::bimamba_block::reference;
 use kernels::{BimambaParams, BlockOptions, DirectionParams, SimdLevel, bimamba_block};
 
 /// The published model's block.
-const SIZES: BlockSizes = BlockSizes {
-    d_model: 128,
-    d_inner: 256,
-    d_state: 16,
-    d_conv: 4,
-    dt_rank: 8,
-};
+const SIZES: BlockSizes = BlockSizes::PUBLISHED;
 
 /// Positions of the check: more than a tile of 256.
 const CHECKED: usize = 293;

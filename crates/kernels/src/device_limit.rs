@@ -81,16 +81,10 @@ mod tests {
     use crate::test_device::{cpu, gpu};
 
     /// The published sizes.
-    const SIZES: BlockSizes = BlockSizes {
-        d_model: 128,
-        d_inner: 256,
-        d_state: 16,
-        d_conv: 4,
-        dt_rank: 8,
-    };
+    const SIZES: BlockSizes = BlockSizes::PUBLISHED;
 
     #[test]
-    fn test_gpu_and_processor_have_what_kernels_need() {
+    fn processor_and_gpu_have_what_kernels_need() {
         for device in [cpu(), gpu()].into_iter().flatten() {
             assert_eq!(low_limit(&device, SIZES, 200_000), None);
         }

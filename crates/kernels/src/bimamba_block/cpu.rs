@@ -113,18 +113,16 @@ impl Forward<'_> {
         self.project_in(x, &mut inputs);
 
         let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
-        let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE, false);
+        let mut panels = PanelBuffers::new(&self.padded, tiles_per_panel * TILE);
         let mut running = Scratch::zeroed(2 * self.padded.n_block * self.padded.state_len());
         for step in self.tiles.scan_steps(tiles_per_panel) {
-            panels.fill(
-                self.level,
-                self.weights,
-                &inputs,
-                self.taps.as_ref(),
-                &step.panels,
-                SCAN_DIRECTIONS,
-                None,
-            );
+            let source = PanelSource {
+                inputs: &inputs,
+                taps: self.taps.as_ref(),
+                directions: SCAN_DIRECTIONS,
+                gate: None,
+            };
+            panels.fill(self.level, self.weights, &step.panels, &source);
             self.scan_panels(&step, &panels, &mut running, states.as_deref_mut(), &mut y);
         }
         self.project_out(x, outputs, &y, out);
@@ -261,6 +259,17 @@ pub(super) struct GateRows<'a> {
     pub(super) start: usize,
 }
 
+/// What the panels of one step are computed from.
+pub(super) struct PanelSource<'a> {
+    /// Convolution inputs of the whole sequence, `[length, d_inner]`.
+    pub(super) inputs: &'a [f32],
+    pub(super) taps: Option<&'a MaskTaps<'a>>,
+    /// Direction of each chain.
+    pub(super) directions: [usize; 2],
+    /// Where the gradient of the scan's output is wanted, too.
+    pub(super) gate: Option<GateRows<'a>>,
+}
+
 /// What the scans of the two chains read in one step, row 0 being each panel's first position.
 pub(super) struct PanelBuffers {
     d_inner: usize,
@@ -272,14 +281,14 @@ pub(super) struct PanelBuffers {
     /// The same by tiles, each `[n_block, rows, 16]`: a block's rows lie together, where reading them from `u` would be a
     /// cache line every kilobyte.
     pub(super) u_blocks: [Scratch; 2],
-    /// Gradient of the scan's output where it was read, arranged alike; empty in the forward pass.
+    /// Gradient of the scan's output where it was read, arranged alike; empty unless asked for.
     pub(super) dy_blocks: [Scratch; 2],
     /// Step-size inputs, B and C, per chain `[rows, d_x_proj]`.
     pub(super) projected: [Scratch; 2],
 }
 
 impl PanelBuffers {
-    pub(super) fn new(padded: &Padded, n_row: usize, backward: bool) -> Self {
+    pub(super) fn new(padded: &Padded, n_row: usize) -> Self {
         let whole = || [(); 2].map(|()| Scratch::take(n_row * padded.d_inner));
         Self {
             d_inner: padded.d_inner,
@@ -288,27 +297,24 @@ impl PanelBuffers {
             d_state: padded.d_state,
             u: whole(),
             u_blocks: whole(),
-            dy_blocks: if backward {
-                whole()
-            } else {
-                [(); 2].map(|()| Scratch::take(0))
-            },
+            dy_blocks: [(); 2].map(|()| Scratch::take(0)),
             projected: [(); 2].map(|()| Scratch::take(n_row * padded.d_x_proj)),
         }
     }
 
-    /// Convolves and projects the panels; `directions` names the direction of each chain. With a `gate` the gradient of the
-    /// scan's output is computed, too.
-    #[allow(clippy::too_many_arguments)]
+    /// The same with room for the gradient of the scan's output.
+    pub(super) fn with_output_gradient(mut self) -> Self {
+        self.dy_blocks = self.u.each_ref().map(|u| Scratch::take(u.len()));
+        self
+    }
+
+    /// Convolves and projects the panels, and computes the gradient of the scan's output where the source has a gate.
     pub(super) fn fill(
         &mut self,
         level: SimdLevel,
         weights: &Weights,
-        inputs: &[f32],
-        taps: Option<&MaskTaps<'_>>,
         panels: &[Panel; 2],
-        directions: [usize; 2],
-        gate: Option<&GateRows<'_>>,
+        source: &PanelSource<'_>,
     ) {
         let (d_inner, d_x_proj) = (self.d_inner, self.d_x_proj);
         let mut tasks = Vec::new();
@@ -334,17 +340,18 @@ impl PanelBuffers {
             .for_each(|((chain, tile), (u, u_blocks), dy_blocks, projected)| {
                 let n_row = panels[chain].rows(tile).len();
                 let u = &mut u[..n_row * d_inner];
-                let direction = &weights.directions[directions[chain]];
+                let of_chain = source.directions[chain];
+                let direction = &weights.directions[of_chain];
                 let convolution = Convolution {
-                    x: inputs,
+                    x: source.inputs,
                     weight: &direction.conv,
                     bias: &direction.conv_bias,
                     start: tile * TILE,
-                    reverse: directions[chain] == 1,
-                    taps: taps.map(|taps| taps.direction(directions[chain])),
+                    reverse: of_chain == 1,
+                    taps: source.taps.map(|taps| taps.direction(of_chain)),
                 };
                 convolve_silu(level, &convolution, u, u_blocks);
-                if let Some(gate) = gate {
+                if let Some(gate) = &source.gate {
                     let start = (tile * TILE - gate.start) * d_inner;
                     let at = start..start + n_row * d_inner;
                     let (z, dgated) = (&gate.z[at.clone()], &gate.dgated[at]);

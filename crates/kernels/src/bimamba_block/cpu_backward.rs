@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use self::buffers::{ChainBuffers, Exchange};
 use self::sums::Sums;
-use super::cpu::{BlockInput, GateRows, PanelBuffers, states_len};
+use super::cpu::{BlockInput, GateRows, PanelBuffers, PanelSource, states_len};
 use super::mask_taps::MaskTaps;
 use super::sweep::{N_SLOT, TILE, Tiles, Visit, sequences_at_once, tiles_per_panel};
 use super::tile::{BlockedRows, gate_backward, rms_norm, rms_norm_backward};
@@ -167,7 +167,7 @@ impl Backward<'_> {
         let tiles_per_panel = tiles_per_panel().min(self.tiles.n_tile);
         let n_row = tiles_per_panel * TILE;
         let halo = (self.padded.sizes.d_conv - 1) * d_inner;
-        let mut panels = PanelBuffers::new(&self.padded, n_row, true);
+        let mut panels = PanelBuffers::new(&self.padded, n_row).with_output_gradient();
         let mut chains = [(); 2].map(|()| ChainBuffers {
             du: Scratch::take(n_row * d_inner),
             dstep: Scratch::take(n_row * d_inner),
@@ -183,15 +183,13 @@ impl Backward<'_> {
                 dgated: &exchange.dgated,
                 start: self.tiles.output_positions().start,
             });
-            panels.fill(
-                self.level,
-                self.weights,
-                &exchange.inputs,
-                self.taps.as_ref(),
-                &step.panels,
-                ADJOINT_DIRECTIONS,
-                gate.as_ref(),
-            );
+            let source = PanelSource {
+                inputs: &exchange.inputs,
+                taps: self.taps.as_ref(),
+                directions: ADJOINT_DIRECTIONS,
+                gate,
+            };
+            panels.fill(self.level, self.weights, &step.panels, &source);
             self.scan_panels(&step, &panels, states, &mut exchange, &mut chains, sums);
             self.finish_scans(&step, &panels, &exchange, &mut chains, sums);
             match &self.taps {

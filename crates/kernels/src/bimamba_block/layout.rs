@@ -52,6 +52,15 @@ pub struct ParamLayout {
 }
 
 impl BlockSizes {
+    /// The block of the published models: d_model 128, and Mamba's defaults for the rest.
+    pub const PUBLISHED: Self = Self {
+        d_model: 128,
+        d_inner: 256,
+        d_state: 16,
+        d_conv: 4,
+        dt_rank: 8,
+    };
+
     /// Columns of the projection that gives step size, B and C.
     pub fn d_x_proj(&self) -> usize {
         self.dt_rank + 2 * self.d_state

@@ -118,13 +118,7 @@ mod tests {
 
     #[test]
     fn multiply_adds_of_the_published_block_match_a_count_by_hand() {
-        let sizes = BlockSizes {
-            d_model: 128,
-            d_inner: 256,
-            d_state: 16,
-            d_conv: 4,
-            dt_rank: 8,
-        };
+        let sizes = BlockSizes::PUBLISHED;
         // Forward: convolution input, gate and output 3 * 128 * 256, x projections 2 * 256 * 40 = 118784.
         assert_eq!(multiply_adds(sizes, Passes::Forward), 118_784);
         // Again in the backward pass (q in place of the output): 118784. Gradients: 5 * 128 * 256, per direction

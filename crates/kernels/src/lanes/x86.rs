@@ -26,6 +26,15 @@ const SIXTEENTH_POWERS: [f32; WIDTH] = [
     1.915_206_6,
 ];
 
+/// Asks for the cache line of a value, if there is one at `index`.
+#[inline(always)]
+fn prefetch_line(values: &[f32], index: usize) {
+    if let Some(value) = values.get(index) {
+        // SAFETY: the address is that of a value; SSE is part of the architecture.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
+    }
+}
+
 /// Proof that the processor has AVX-512 (F, VL, BW, DQ), AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
@@ -66,10 +75,7 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn prefetch(self, values: &[f32], index: usize) {
-        if let Some(value) = values.get(index) {
-            // SAFETY: the address is that of a value; SSE is part of the architecture.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
-        }
+        prefetch_line(values, index);
     }
 
     #[inline(always)]
@@ -251,10 +257,7 @@ impl Simd for Avx2 {
 
     #[inline(always)]
     fn prefetch(self, values: &[f32], index: usize) {
-        if let Some(value) = values.get(index) {
-            // SAFETY: the address is that of a value; SSE is part of the architecture.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(std::ptr::from_ref(value).cast()) }
-        }
+        prefetch_line(values, index);
     }
 
     #[inline(always)]

@@ -27,13 +27,7 @@ use crate::bimamba_block::layout::BlockSizes;
 const FOLDER: &str = "SEQ2EXP_KERNEL_SOURCES";
 
 /// The published sizes.
-const SIZES: BlockSizes = BlockSizes {
-    d_model: 128,
-    d_inner: 256,
-    d_state: 16,
-    d_conv: 4,
-    dt_rank: 8,
-};
+const SIZES: BlockSizes = BlockSizes::PUBLISHED;
 
 /// Shared memory of a cube at most on such a card.
 const SHARED_BYTES: usize = 227 * 1024;

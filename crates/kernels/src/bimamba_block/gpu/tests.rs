@@ -126,13 +126,7 @@ fn check_block_of(
 
 #[test]
 fn widest_temporary_counts_a_part_of_the_gradients_for_every_block_of_channels() {
-    let published = BlockSizes {
-        d_model: 128,
-        d_inner: 256,
-        d_state: 16,
-        d_conv: 4,
-        dt_rank: 8,
-    };
+    let published = BlockSizes::PUBLISHED;
     // Both directions' 256 channels, or 8 + 2 x 16 gradients of 256 / 64 blocks, of 256 / 32 and of 256 / 16.
     for (shared_kib, expected) in [(227, 512), (48, 640), (32, 640), (16, 1280)] {
         let found = widest(published, shared_kib * 1024);
