@@ -25,7 +25,7 @@ pub struct Recovery {
     pub base_average_precision: Option<f64>,
     /// Average precision of the active elements among all known ones, each with the mean score of its bases.
     pub element_average_precision: Option<f64>,
-    /// What the highest scores of each window hold.
+    /// What the highest scores of each window hold; empty for chance.
     pub at: Vec<AtSparsity>,
     /// Precision over recall of the bases that the first average is made of.
     #[serde(skip)]

@@ -1,8 +1,9 @@
 //! `seq2exp score-elements`.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
@@ -85,11 +86,13 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
             report.n_genes = genes.len();
             report.scores = score_tracks(&prepared, &genes, &known, &experiment)?;
             for path in &args.regions {
-                let found = score_regions(path, &prepared, &genes, &known)?;
+                let name = name_among(path, &args.regions);
+                let found = score_regions(name, path, &prepared, &genes, &known)?;
                 report.scores.push(found);
             }
         }
-        score_run(folder, &experiment, prepared, &genes, &known, &mut report)?;
+        let name = name_among(folder, &args.folders);
+        score_run(name, &experiment, prepared, &genes, &known, &mut report)?;
     }
     if let Some(file) = curves_file {
         file.finish(|out| out.write_all(curves(&report.scores).as_bytes()))?;
@@ -99,6 +102,24 @@ pub fn execute(args: &ScoreElementsArgs) -> Result<()> {
     } else {
         print_text(&table(&report))
     }
+}
+
+/// The last part of a path, or all of it where another path ends in the same, as the cells of a benchmark do.
+fn name_among(path: &Path, paths: &[PathBuf]) -> String {
+    fn last(path: &Path) -> &OsStr {
+        path.file_name().unwrap_or(path.as_os_str())
+    }
+    let is_shared = paths
+        .iter()
+        .filter(|other| last(other) == last(path))
+        .count()
+        > 1;
+    let name = if is_shared {
+        path.as_os_str()
+    } else {
+        last(path)
+    };
+    name.to_string_lossy().into_owned()
 }
 
 /// Everything that is asked about an example's window, with the bases whose mask is free.
@@ -120,7 +141,7 @@ fn free_bases(example: &Example) -> Vec<bool> {
     regions.map(|code| *code == RegionCode::Keep).collect()
 }
 
-/// The tracks themselves, their product, and chance.
+/// The tracks themselves, their product, and chance, which has no highest bases.
 fn score_tracks(
     prepared: &PreparedReader,
     genes: &[usize],
@@ -146,12 +167,18 @@ fn score_tracks(
     if names.len() > 1 {
         tallies.push(product);
     }
-    tallies.push(chance);
-    Ok(tallies.into_iter().map(RecoveryTally::finish).collect())
+    let mut found: Vec<Recovery> = tallies.into_iter().map(RecoveryTally::finish).collect();
+    found.push(Recovery {
+        // Nothing is highest: the first bases of each window are as good as any.
+        at: Vec::new(),
+        ..chance.finish()
+    });
+    Ok(found)
 }
 
 /// Regions that are called by something else: 1 inside, 0 outside.
 fn score_regions(
+    name: String,
     path: &Path,
     prepared: &PreparedReader,
     genes: &[usize],
@@ -169,8 +196,7 @@ fn score_regions(
         );
     }
     let regions = RegionIndex::new(regions);
-    let name = path.file_name().unwrap_or(path.as_os_str());
-    let mut tally = RecoveryTally::new(name.to_string_lossy());
+    let mut tally = RecoveryTally::new(name);
     for &gene in genes {
         let example = prepared.read(gene)?;
         let is_free = free_bases(&example);
@@ -187,17 +213,13 @@ fn score_regions(
 
 /// A run's mask and input gradient, and how well it predicts.
 fn score_run(
-    folder: &Path,
+    run: String,
     experiment: &Experiment,
     prepared: PreparedReader,
     genes: &[usize],
     known: &KnownElements,
     report: &mut RecoveryReport,
 ) -> Result<()> {
-    let run = folder.file_name().map_or_else(
-        || folder.display().to_string(),
-        |name| name.to_string_lossy().into_owned(),
-    );
     let device = &experiment.machine().device.device;
     let networks = experiment.networks()?;
     let tracked = networks

@@ -78,6 +78,12 @@ fn score_elements_compares_runs_tracks_and_peaks_at_every_sparsity() {
     assert_eq!(sparsities(1), [0.0; 0]);
     assert!(runs[1]["free_mask_ratio"].is_null());
 
+    // Nor does chance order the bases.
+    for row in report["scores"].as_array().expect("scores") {
+        let n = row["at"].as_array().expect("sparsities").len();
+        assert_eq!(n, if row["score"] == "chance" { 0 } else { 3 }, "{row}");
+    }
+
     let curves = std::fs::read_to_string(path.join("c.tsv")).expect("written");
     let rows: Vec<Vec<&str>> = curves
         .lines()
@@ -125,6 +131,14 @@ fn score_elements_compares_runs_tracks_and_peaks_at_every_sparsity() {
     assert!(of("plain: mask", "bases").is_empty());
     let table = succeed(path, &score);
     assert!(table.contains("top   5 %: MSE  Pearson"), "{table}");
+
+    // Runs of one name, as a benchmark's cells have, are told apart.
+    let twice = ["score-elements", "sim/truth.bed.gz", "soft", "sim/../soft"];
+    let table = succeed(path, &twice);
+    assert!(
+        table.contains("\nsoft: mask ") && table.contains("\nsim/../soft: mask "),
+        "{table}"
+    );
 
     // Files of other chromosomes, and runs on other genes.
     let truth: String = truth
