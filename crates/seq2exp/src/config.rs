@@ -145,10 +145,7 @@ impl ExperimentConfig {
     pub fn validate(&self) -> Vec<String> {
         let mut problems = Vec::new();
         if !is_folder_name(&self.name) {
-            problems.push(format!(
-                "name {:?} must be usable as a folder name: not empty, no leading dot, none of / \\ : * ? \" < > |",
-                self.name
-            ));
+            problems.push(format!("name {:?} must be {FOLDER_NAME}", self.name));
         }
         if self.seeds.is_empty() {
             problems.push("seeds is empty; give at least one, for example seeds = [2]".to_string());
@@ -284,6 +281,10 @@ impl ExperimentConfig {
         })
     }
 }
+
+/// What [`is_folder_name`] asks for, in words.
+pub(crate) const FOLDER_NAME: &str =
+    "usable as a folder name: not empty, no leading dot, none of / \\ : * ? \" < > |";
 
 /// Whether a name can be that of a folder on every system.
 pub(crate) fn is_folder_name(name: &str) -> bool {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::published::PublishedData;
-use crate::config::is_folder_name;
+use crate::config::{FOLDER_NAME, is_folder_name};
 use crate::error::RunError;
 
 /// One benchmark: every model is trained on every data set, fold and seed.
@@ -146,10 +146,7 @@ impl BenchmarkConfig {
     fn problems(&self, text: &str) -> Vec<String> {
         let mut problems = Vec::new();
         if !is_folder_name(&self.name) {
-            problems.push(format!(
-                "name {:?} must be usable as a folder name",
-                self.name
-            ));
+            problems.push(format!("name {:?} must be {FOLDER_NAME}", self.name));
         }
         if self.models.is_empty() {
             problems.push("no [[model]] is given, so there is nothing to compare".to_string());
@@ -177,7 +174,7 @@ impl BenchmarkConfig {
                 ));
             };
             if !is_folder_name(&dataset.name) {
-                problem("must have a name that is usable as a folder name".to_string());
+                problem(format!("must have a name {FOLDER_NAME}"));
             }
             if dataset.config.is_some() && dataset.data.is_some() {
                 problem("has config and data; remove one of the two".to_string());
@@ -192,7 +189,7 @@ impl BenchmarkConfig {
             }
             if let Some(name) = model.name.as_ref().filter(|name| !is_folder_name(name)) {
                 problems.push(format!(
-                    "line {line}: model name {name:?} must be usable as a folder name"
+                    "line {line}: model name {name:?} must be {FOLDER_NAME}"
                 ));
             }
         }
