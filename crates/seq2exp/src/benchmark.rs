@@ -6,6 +6,7 @@
 mod ablation;
 mod cell;
 mod cell_process;
+mod cell_record;
 mod config;
 mod outcome;
 mod paired;

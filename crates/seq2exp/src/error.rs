@@ -127,6 +127,17 @@ pub enum RunError {
         /// The fields that differ.
         differences: Vec<String>,
     },
+    /// A benchmark's cell was made of the network of another cell, which has another one now.
+    #[error(
+        "{}: made of the network of {needed}, which was trained anew since; delete this folder to run the cell on the new one",
+        path.display()
+    )]
+    CellOfOtherNetwork {
+        /// The folder of the cell.
+        path: PathBuf,
+        /// The other cell in words.
+        needed: String,
+    },
     /// A line of `metrics.jsonl` is not a record.
     #[error("{}:{line}: not a record of training: {source}", path.display())]
     BadRecord {

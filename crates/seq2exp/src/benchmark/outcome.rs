@@ -53,16 +53,7 @@ impl CellOutcome {
         if !is_finished(&folder) {
             return Ok(None);
         }
-        let path = folder.join(METRICS_FILE);
-        let bytes = std::fs::read(&path).map_err(|source| RunError::Io {
-            path: path.clone(),
-            source,
-        })?;
-        let metrics: MetricsFile =
-            serde_json::from_slice(&bytes).map_err(|source| RunError::BadOutcome {
-                path,
-                message: source.to_string(),
-            })?;
+        let metrics = read_metrics(&folder)?;
         let table = read_predictions_table(&folder.join(PREDICTIONS_FILE))?;
         // The table holds single-precision numbers in their shortest form.
         let single = |value: f64| f64::from(value as f32);
@@ -103,6 +94,24 @@ impl CellOutcome {
     pub fn predicted(&self) -> Vec<f64> {
         self.genes.iter().map(|gene| gene.predicted).collect()
     }
+}
+
+/// Digest of the network whose result the folder of a cell holds; none when there is no result.
+pub(super) fn network_digest(folder: &Path) -> Option<String> {
+    Some(read_metrics(folder).ok()?.model_digest)
+}
+
+/// The scores in the folder of a finished cell.
+fn read_metrics(folder: &Path) -> Result<MetricsFile, RunError> {
+    let path = folder.join(METRICS_FILE);
+    let bytes = std::fs::read(&path).map_err(|source| RunError::Io {
+        path: path.clone(),
+        source,
+    })?;
+    serde_json::from_slice(&bytes).map_err(|source| RunError::BadOutcome {
+        path,
+        message: source.to_string(),
+    })
 }
 
 /// Trained values of a checkpoint.

@@ -53,6 +53,11 @@ impl Plan {
     pub fn default_output(&self) -> PathBuf {
         Path::new("out").join(&self.name)
     }
+
+    /// The cell whose result `cell` needs, if it needs one.
+    pub(super) fn needed_by(&self, cell: &Cell) -> Option<&Cell> {
+        Some(&self.cells[cell.needs()?])
+    }
 }
 
 struct Planner<'a> {

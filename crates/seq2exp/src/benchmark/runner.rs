@@ -6,15 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use dataset::{DataConfig, read_manifest};
-use serde::{Deserialize, Serialize};
 
 use super::cell_process::{CellProcess, Ended};
-use super::outcome::is_finished;
+use super::cell_record::CellRecord;
+use super::outcome::{is_finished, network_digest};
 use super::random_mask::{share_outside, write_blocks};
 use super::{Cell, CellOutcome, CellWork, Plan};
 use crate::device::DeviceChoice;
 use crate::error::RunError;
-use crate::evaluate::write_json;
 use crate::experiment::{
     ChangedInputs, DATA_FOLDER, is_trained, open_folder, prepare_data, settings_changed_since,
 };
@@ -50,19 +49,6 @@ pub enum CellState {
     Unfinished,
 }
 
-/// What a cell's folder says of its running, beside the files of a run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct CellRecord {
-    /// Seconds over all attempts.
-    seconds: f64,
-    /// How often it was started.
-    attempts: u32,
-    /// Why the last attempt failed.
-    error: Option<String>,
-}
-
-/// File of the [`CellRecord`].
-const RECORD_FILE: &str = "cell.json";
 /// File of the messages of a cell's processes.
 const LOG_FILE: &str = "log.txt";
 
@@ -114,11 +100,13 @@ pub fn run_cells(
 /// failed.
 pub fn cell_states(plan: &Plan, folder: &Path) -> Vec<CellState> {
     let state = |cell: &Cell| {
-        if let Err(error) = compare_settings(cell, folder) {
+        let compared =
+            compare_settings(cell, folder).and_then(|()| compare_network(plan, cell, folder));
+        if let Err(error) = compared {
             return CellState::Failed(error.to_string());
         }
         let folder = cell.folder(folder);
-        let record = read_record(&folder);
+        let record = CellRecord::read(&folder);
         match (is_finished(&folder), record) {
             (true, record) => CellState::Finished {
                 seconds: record.map(|record| record.seconds),
@@ -195,13 +183,8 @@ impl Runner<'_> {
                     drop(places);
                     let was_finished = is_finished(&self.plan.cells[index].folder(self.folder));
                     let state = self.run_cell(&self.plan.cells[index]);
-                    let mut places = held(&self.places);
-                    places[index] = Place::Done(state.clone());
-                    let is_done = |place: &&Place| matches!(place, Place::Done(_));
-                    let n_done = places.iter().filter(is_done).count();
-                    drop(places);
+                    self.settle(&mut held(&self.places), index, state, was_finished);
                     self.changed.notify_all();
-                    self.tell(n_done, &self.plan.cells[index], &state, was_finished);
                 }
             }
         }
@@ -224,8 +207,8 @@ impl Runner<'_> {
                 Place::Done(CellState::Finished { .. }) => return Next::Run(index),
                 Place::Done(CellState::Failed(_)) => {
                     let label = self.plan.cells[needed].label();
-                    let reason = format!("needs {label}, which failed");
-                    places[index] = Place::Done(CellState::Failed(reason));
+                    let state = CellState::Failed(format!("needs {label}, which failed"));
+                    self.settle(places, index, state, false);
                 }
                 Place::Done(CellState::Unfinished) => {
                     places[index] = Place::Done(CellState::Unfinished);
@@ -239,8 +222,9 @@ impl Runner<'_> {
         }
     }
 
-    fn tell(&self, n_done: usize, cell: &Cell, state: &CellState, was_finished: bool) {
-        let what = match state {
+    /// Notes what became of a cell, and says it.
+    fn settle(&self, places: &mut [Place], index: usize, state: CellState, was_finished: bool) {
+        let what = match &state {
             CellState::Finished {
                 seconds: Some(seconds),
             } if !was_finished => format!("finished, {seconds:.0} s"),
@@ -248,17 +232,17 @@ impl Runner<'_> {
             CellState::Failed(reason) => format!("FAILED: {reason}"),
             CellState::Unfinished => "stopped".to_string(),
         };
-        eprintln!(
-            "[{n_done}/{}] {}: {what}",
-            self.plan.cells.len(),
-            cell.label()
-        );
+        places[index] = Place::Done(state);
+        let is_done = |place: &&Place| matches!(place, Place::Done(_));
+        let n_done = places.iter().filter(is_done).count();
+        let label = self.plan.cells[index].label();
+        eprintln!("[{n_done}/{}] {label}: {what}", self.plan.cells.len());
     }
 
     fn run_cell(&self, cell: &Cell) -> CellState {
         let folder = cell.folder(self.folder);
         let started = Instant::now();
-        let before = read_record(&folder);
+        let before = CellRecord::read(&folder);
         // The settings in the folder are compared with the cell's even when it is finished.
         let config = cell.config_in(self.folder);
         if let Err(error) = open_folder(&config, &folder, Existing::Continue) {
@@ -272,9 +256,11 @@ impl Runner<'_> {
             return CellState::Failed(error.to_string());
         }
         let is_finished = is_finished(&folder);
-        if (is_finished || is_trained(&folder, &cell.config.seeds))
-            && let Err(error) = self.compare_inputs(cell, &folder)
-        {
+        let mut compared = compare_network(self.plan, cell, self.folder);
+        if is_finished || is_trained(&folder, &cell.config.seeds) {
+            compared = compared.and_then(|()| self.compare_inputs(cell, &folder));
+        }
+        if let Err(error) = compared {
             return CellState::Failed(error.to_string());
         }
         if is_finished {
@@ -282,21 +268,26 @@ impl Runner<'_> {
                 seconds: before.map(|record| record.seconds),
             };
         }
+        let mut record = CellRecord {
+            attempts: before.as_ref().map_or(0, |before| before.attempts) + 1,
+            seconds: before.map_or(0.0, |before| before.seconds),
+            network: self
+                .plan
+                .needed_by(cell)
+                .and_then(|needed| network_digest(&needed.folder(self.folder))),
+            error: None,
+        };
+        // Before anything is made of that network, should this process be killed.
+        record.write(&folder);
         let ended = self
             .make_mask(cell, &folder)
             .and_then(|()| self.prepare(cell, &folder))
             .and_then(|()| self.process(cell, &folder));
-        let before = before.unwrap_or_default();
-        let record = CellRecord {
-            seconds: before.seconds + started.elapsed().as_secs_f64(),
-            attempts: before.attempts + 1,
-            error: match &ended {
-                Err(Ended::Failed(reason)) => Some(reason.clone()),
-                _ => None,
-            },
-        };
-        // The record is for people; a folder that cannot be written to has failed the cell already.
-        let _ = write_json(&folder.join(RECORD_FILE), &record);
+        record.seconds += started.elapsed().as_secs_f64();
+        if let Err(Ended::Failed(reason)) = &ended {
+            record.error = Some(reason.clone());
+        }
+        record.write(&folder);
         match ended {
             Ok(()) => CellState::Finished {
                 seconds: Some(record.seconds),
@@ -475,7 +466,25 @@ fn compare_settings(cell: &Cell, benchmark: &Path) -> Result<(), RunError> {
     }
 }
 
-fn read_record(folder: &Path) -> Option<CellRecord> {
-    let text = std::fs::read_to_string(folder.join(RECORD_FILE)).ok()?;
-    serde_json::from_str(&text).ok()
+/// Compares the network that a cell was made of, or has begun with, with the one that the cell it needs has now.
+///
+/// # Errors
+/// [`RunError::CellOfOtherNetwork`].
+fn compare_network(plan: &Plan, cell: &Cell, benchmark: &Path) -> Result<(), RunError> {
+    let path = cell.folder(benchmark);
+    let is_begun = is_finished(&path)
+        || is_trained(&path, &cell.config.seeds)
+        || path.join(Cell::MASK_FILE).exists();
+    let Some(needed) = plan.needed_by(cell).filter(|_| is_begun) else {
+        return Ok(());
+    };
+    let was = CellRecord::read(&path).and_then(|record| record.network);
+    // Nothing is known of a cell of an earlier version, nor of a network that is not there.
+    match was.zip(network_digest(&needed.folder(benchmark))) {
+        Some((was, is)) if was != is => Err(RunError::CellOfOtherNetwork {
+            path,
+            needed: needed.label(),
+        }),
+        _ => Ok(()),
+    }
 }

@@ -130,6 +130,60 @@ fn retrained_predictor_takes_the_generator_that_the_benchmark_trained() {
 }
 
 #[test]
+fn cell_made_of_a_network_that_was_trained_anew_is_refused() {
+    let experiment = TinyExperiment::new();
+    let cell = |model: &str| experiment.path(&format!("out/cells/data/{model}/seed_3"));
+    let one = |rate: &str| {
+        let soft = format!("kind = 'seq2exp_soft'\nset.train.lr = {rate}");
+        BENCHMARK
+            .replace("[2, 3]", "[3]")
+            .replace("kind = 'seq2exp_soft'", &soft)
+            .replace("caduceus_signals", "seq2exp_retrain")
+    };
+    experiment.write("benchmark.toml", one("1e-3"));
+    assert_eq!(benchmark(&experiment, &[]).0, Some(0));
+    // Its network anew, of the same settings: the same.
+    std::fs::remove_dir_all(cell("seq2exp_soft")).expect("it is there");
+    let (code, _, messages) = benchmark(&experiment, &[]);
+    assert_eq!(code, Some(0), "{messages}");
+    assert!(
+        messages.contains("seq2exp_retrain seed 3: finished before"),
+        "{messages}"
+    );
+    // Of other settings: its own are as they were, but it holds the generator of another network.
+    std::fs::remove_dir_all(cell("seq2exp_soft")).expect("it is there");
+    experiment.write("benchmark.toml", one("2e-3"));
+    for (arguments, expected) in [(vec![], 1), (vec!["--dry-run"], 0)] {
+        let (code, markdown, messages) = benchmark(&experiment, &arguments);
+        assert_eq!(code, Some(expected), "{messages}");
+        let part = "made of the network of data seq2exp_soft seed 3, which was trained anew since";
+        assert!(markdown.contains(part), "{markdown}");
+        assert_eq!(
+            column(&experiment.read("out/cells.tsv"), "state"),
+            ["finished", "failed"]
+        );
+    }
+    // As the message says.
+    std::fs::remove_dir_all(cell("seq2exp_retrain")).expect("it is there");
+    assert_eq!(benchmark(&experiment, &[]).0, Some(0));
+}
+
+#[test]
+fn cells_that_need_a_failed_one_are_counted_aloud() {
+    let experiment = TinyExperiment::new();
+    let text = BENCHMARK
+        .replace("[2, 3]", "[2]")
+        .replace("size", "set.data.exclude = 'absent.bed'\nsize")
+        .replace("caduceus_signals", "seq2exp_retrain");
+    experiment.write("benchmark.toml", text);
+    let (code, _, messages) = benchmark(&experiment, &[]);
+    assert_eq!(code, Some(1), "{messages}");
+    let part =
+        "[2/2] data seq2exp_retrain seed 2: FAILED: needs data seq2exp_soft seed 2, which failed";
+    assert!(messages.contains(part), "{messages}");
+}
+
+#[test]
 fn failed_cell_is_in_the_table_and_stops_nothing() {
     let experiment = TinyExperiment::new();
     // The first data set's blocklist is not there.
