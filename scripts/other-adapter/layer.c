@@ -1,5 +1,5 @@
 // A Vulkan layer that makes an adapter pass for another: other limits, fewer features, another kind. `scripts/shader-check` puts
-// it before Mesa's software Vulkan. Every call goes on to the driver; only what it says of itself is changed.
+// it before Mesa's software Vulkan, and `scripts/shader-code`. Every call goes on to the driver; only what it says of itself is changed.
 //
 //   ADAPTER_KIND          1 integrated, 2 discrete, 4 software, as VkPhysicalDeviceType
 //   ADAPTER_SHARED_BYTES  memory that a workgroup shares
@@ -9,9 +9,11 @@
 //   ADAPTER_PLANE_MIN     smallest and largest subgroup; with either, every subgroup operation of WebGPU is claimed
 //   ADAPTER_PLANE_MAX
 //   ADAPTER_LACKS         any of int64, f16, atomics (of f32), separated by commas
+//   ADAPTER_SHADERS       folder in which every shader is left, as SPIR-V, on its way to the driver
 //
 // A claim beyond what the driver has may end in whatever the driver then does: software Vulkan shares as much as it is asked for.
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <vulkan/vk_layer.h>
@@ -24,6 +26,7 @@ static PFN_vkGetPhysicalDeviceProperties driver_properties;
 static PFN_vkGetPhysicalDeviceProperties2 driver_properties2;
 static PFN_vkGetPhysicalDeviceFeatures driver_features;
 static PFN_vkGetPhysicalDeviceFeatures2 driver_features2;
+static PFN_vkCreateShaderModule driver_shader_module;
 
 /// What the environment says, or `own`.
 static uint32_t claimed(const char *name, uint32_t own) {
@@ -125,8 +128,28 @@ static VKAPI_ATTR VkResult VKAPI_CALL create_device(VkPhysicalDevice physical, c
     return ((PFN_vkCreateDevice)next(the_instance, "vkCreateDevice"))(physical, info, allocator, out);
 }
 
+static VKAPI_ATTR VkResult VKAPI_CALL create_shader_module(VkDevice device, const VkShaderModuleCreateInfo *info,
+                                                           const VkAllocationCallbacks *allocator, VkShaderModule *out) {
+    static int n_shader;
+    const char *folder = getenv("ADAPTER_SHADERS");
+    if (folder) {
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%d.spv", folder, __atomic_fetch_add(&n_shader, 1, __ATOMIC_RELAXED));
+        FILE *file = fopen(path, "wb");
+        if (!file || fwrite(info->pCode, 1, info->codeSize, file) != info->codeSize || fclose(file)) {
+            perror(path);
+            exit(1);
+        }
+    }
+    return driver_shader_module(device, info, allocator, out);
+}
+
 static VKAPI_ATTR PFN_vkVoidFunction VKAPI_CALL of_device(VkDevice device, const char *name) {
     if (!strcmp(name, "vkGetDeviceProcAddr")) return (PFN_vkVoidFunction)of_device;
+    if (!strcmp(name, "vkCreateShaderModule")) {
+        driver_shader_module = (PFN_vkCreateShaderModule)next_of_device(device, name);
+        return (PFN_vkVoidFunction)create_shader_module;
+    }
     return next_of_device(device, name);
 }
 
