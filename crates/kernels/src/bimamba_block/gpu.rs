@@ -12,6 +12,7 @@ mod cuda_source;
 mod extent;
 mod gate;
 mod masked;
+mod masked_gradient;
 #[cfg(test)]
 mod masked_tests;
 mod norm;

@@ -6,10 +6,11 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
-use super::channel::{CHANNELS, WALK, direction_stride, element, position, silu_slope_each};
+use super::channel::{CHANNELS, WALK, element, silu_slope_each};
 use super::convolution::{channels_of_a_unit, mask_tensors};
 use super::extent::Extent;
 use super::masked::DeviceMask;
+use super::masked_gradient::masked_input_gradients;
 use super::scan::{CHUNK, channel_blocks, scan_grid};
 use super::taps::{convolve_taps, load_weights, next_taps, taps_before};
 use crate::bimamba_block::layout::BlockSizes;
@@ -193,67 +194,6 @@ fn input_gradient<E: Float, N: Size>(
     }
 }
 
-/// v' at every position under a mask, and each channel's part of the mask's gradient, `[batch length, d_inner]`.
-///
-/// A position reads itself with its last tap. Later steps read it, if it is selected, with tap 1 until the next selected
-/// position is passed, with tap 2 until the one after, and so on: all positions together are visited d_conv - 1 times.
-#[cube(launch)]
-fn masked_input_gradient<E: Float>(
-    ds: &Tensor<E>,
-    v: &Tensor<E>,
-    params: &Tensor<f32>,
-    mask: &Tensor<f32>,
-    dv: &mut Tensor<E>,
-    dmask: &mut Tensor<f32>,
-    batch: usize,
-    length: usize,
-    steps: usize,
-    #[comptime] sizes: BlockSizes,
-    #[comptime] walk: usize,
-    #[define(E)] _element: ElemType,
-) {
-    let channel = ABSOLUTE_POS_X as usize;
-    let batch_index = CUBE_POS_Z as usize;
-    let d_inner = comptime!(sizes.d_inner);
-    let d_conv = comptime!(sizes.d_conv);
-    let stride = comptime!(direction_stride(sizes));
-    let weight = comptime!(sizes.layout().directions[0].conv_weight.start);
-    if channel >= d_inner {
-        terminate!();
-    }
-    let first = CUBE_POS_Y as usize * walk;
-    let end = clamp_max::<usize>(first + walk, length);
-    for t in first..end {
-        let at = (batch_index * length + t) * d_inner + channel;
-        let present = mask[batch_index * length + t];
-        let mut own = 0.0f32;
-        let mut others = 0.0f32;
-        #[unroll]
-        for direction in 0..2usize {
-            let taps = direction * stride + weight + channel * d_conv;
-            let rows = (direction * batch + batch_index) * steps;
-            let step = position(t, length, direction);
-            if step < steps {
-                own += params[taps + d_conv - 1]
-                    * f32::cast_from(ds[(rows + step) * d_inner + channel]);
-            }
-            if present != 0.0f32 {
-                let mut later = step + 1;
-                let mut passed = 1usize;
-                while later < steps && passed < d_conv {
-                    others += params[taps + d_conv - 1 - passed]
-                        * f32::cast_from(ds[(rows + later) * d_inner + channel]);
-                    let other = batch_index * length + position(later, length, direction);
-                    passed += select(mask[other] != 0.0f32, 1usize, 0usize);
-                    later += 1;
-                }
-            }
-        }
-        dv[at] = E::cast_from(own + present * others);
-        dmask[at] = others * f32::cast_from(v[at]);
-    }
-}
-
 /// Floats of one direction's convolution weight and bias, which lie one after the other.
 pub(super) fn convolution_params_len(sizes: BlockSizes) -> usize {
     sizes.d_inner * (sizes.d_conv + 1)
@@ -311,56 +251,52 @@ pub(super) fn convolve_silu_gradient(
         mask.is_some(),
         element(v.dtype()),
     );
-    let dv = extent.new_tensor(v, &v.shape().to_vec(), v.dtype());
-    let grid = |channels: usize| {
-        CubeCount::Static(
-            channel_blocks(sizes.d_inner, channels * CHANNELS),
-            extent.length.div_ceil(WALK) as u32,
-            extent.batch as u32,
-        )
-    };
-    let mut partial_mask = None;
-    match mask {
-        None => input_gradient::launch(
-            &v.client,
-            grid(channels),
-            dim,
-            channels,
-            du.into_tensor_arg(),
-            params.clone().into_tensor_arg(),
-            dv.clone().into_tensor_arg(),
-            extent.batch,
-            extent.length,
-            extent.steps(),
-            sizes,
-            WALK,
-            element(v.dtype()),
-        ),
+    let (dv, partial_mask) = match mask {
+        None => (input_gradients(extent, v, params, du), None),
         Some(mask) => {
-            let dmask = extent.new_tensor(v, &v.shape().to_vec(), DType::F32);
-            masked_input_gradient::launch(
-                &v.client,
-                grid(1),
-                dim,
-                du.into_tensor_arg(),
-                v.clone().into_tensor_arg(),
-                params.clone().into_tensor_arg(),
-                mask.values.clone().into_tensor_arg(),
-                dv.clone().into_tensor_arg(),
-                dmask.clone().into_tensor_arg(),
-                extent.batch,
-                extent.length,
-                extent.steps(),
-                sizes,
-                WALK,
-                element(v.dtype()),
-            );
-            partial_mask = Some(dmask);
+            let (dv, dmask) = masked_input_gradients(extent, v, params, mask, du);
+            (dv, Some(dmask))
         }
-    }
+    };
     ConvolutionGradients {
         dv,
         partial_params,
         partial_mask,
     }
+}
+
+/// Gradient of `v` from that of the scans' inputs before SiLU.
+fn input_gradients(
+    extent: &Extent,
+    v: &CubeTensor,
+    params: &CubeTensor,
+    ds: CubeTensor,
+) -> CubeTensor {
+    let channels = channels_of_a_unit(extent, v);
+    let dv = extent.new_tensor(v, &v.shape().to_vec(), v.dtype());
+    input_gradient::launch(
+        &v.client,
+        position_grid(extent, channels * CHANNELS),
+        CubeDim::new_1d(CHANNELS as u32),
+        channels,
+        ds.into_tensor_arg(),
+        params.clone().into_tensor_arg(),
+        dv.clone().into_tensor_arg(),
+        extent.batch,
+        extent.length,
+        extent.steps(),
+        extent.sizes,
+        WALK,
+        element(v.dtype()),
+    );
+    dv
+}
+
+/// One cube per block of channels, [`WALK`] positions and sequence of the batch.
+pub(super) fn position_grid(extent: &Extent, channels: usize) -> CubeCount {
+    CubeCount::Static(
+        channel_blocks(extent.sizes.d_inner, channels),
+        extent.length.div_ceil(WALK) as u32,
+        extent.batch as u32,
+    )
 }

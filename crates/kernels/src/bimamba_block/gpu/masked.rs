@@ -1,4 +1,4 @@
-//! The masked block on a device: the mask, what its taps read, and the operation's two passes.
+//! The masked block on a device: the mask, what its taps read and pass over, and the operation's two passes.
 
 use burn::backend::TensorMetadata;
 use burn::backend::ops::{FloatTensorOps, IntTensorOps};
@@ -11,6 +11,7 @@ use super::super::mask_taps::MaskTaps;
 use super::super::masked::{MaskedBimambaBackend, MaskedBimambaKernel};
 use super::super::plan::BlockPlan;
 use super::products::{reshape, slice_first, sum_axis};
+use super::scan::CHUNK;
 use super::{Block, join};
 use crate::device_transfer::to_host;
 use crate::flex_tensor::elements;
@@ -23,24 +24,36 @@ pub(super) struct DeviceMask {
     /// The positions that taps 1, 2, … of every position read, -1 outside the sequence:
     /// `[batch, direction, length, d_conv - 1]`.
     pub(super) sources: CubeTensor,
+    /// 1 for each chunk of a direction's steps none of which is selected, else 0: `[batch, direction chunk]`.
+    pub(super) unselected: CubeTensor,
 }
 
 impl DeviceMask {
-    /// Finds the taps' sources on the host, one walk along the mask, and copies them over.
+    /// Finds what taps read and where nothing is selected on the host, and copies both over.
     pub(super) fn new(values: CubeTensor, d_conv: usize) -> Self {
         let values = into_contiguous(values);
         let [batch, length] = values.shape().dims::<2>();
         let on_host = to_host(values.clone());
         let mut sources = Vec::with_capacity(2 * batch * length * (d_conv - 1));
+        let mut unselected = Vec::with_capacity(2 * batch * length.div_ceil(CHUNK));
         for mask in elements(&on_host).chunks(length) {
             sources.extend(MaskTaps::new(mask, d_conv).table());
+            let absent = |steps: &[f32]| i32::from(steps.iter().all(|present| *present == 0.0));
+            unselected.extend(mask.chunks(CHUNK).map(absent));
+            unselected.extend(mask.rchunks(CHUNK).map(absent));
         }
         // With one tap there is nothing to find, and a tensor has at least one value.
         sources.resize(sources.len().max(batch), -1);
-        let shape = [batch, sources.len() / batch];
-        let data = TensorData::new(sources, shape);
-        let sources = CubeBackend::int_from_data(data, &values.device);
-        Self { values, sources }
+        let on_device = |table: Vec<i32>| {
+            let shape = [batch, table.len() / batch];
+            CubeBackend::int_from_data(TensorData::new(table, shape), &values.device)
+        };
+        let [sources, unselected] = [sources, unselected].map(on_device);
+        Self {
+            values,
+            sources,
+            unselected,
+        }
     }
 
     /// The mask of some of the sequences.
@@ -50,6 +63,7 @@ impl DeviceMask {
         Self {
             values: part(&self.values),
             sources: part(&self.sources),
+            unselected: part(&self.unselected),
         }
     }
 }

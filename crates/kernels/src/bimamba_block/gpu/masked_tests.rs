@@ -147,6 +147,37 @@ fn device_under_masks_of_zeros_and_ones_is_the_reference() {
     }
 }
 
+/// Between selected positions lie chunks without one, which the gradient passes over by their sums.
+#[test]
+fn positions_far_apart_on_a_device_are_the_reference() {
+    let length = 8 * CHUNK + 21;
+    let selected = |chosen: &[usize]| {
+        let mut mask = random_mask(length, &mut Numbers(11));
+        for (at, present) in mask.iter_mut().enumerate() {
+            // Some of them partly present.
+            *present = if chosen.contains(&at) {
+                0.25 + 0.5 * *present
+            } else {
+                0.0
+            };
+        }
+        mask
+    };
+    let one = selected(&[3 * CHUNK + 7]);
+    let far = selected(&[5, 3 * CHUNK - 1, 3 * CHUNK, 7 * CHUNK + 20]);
+    let ends = selected(&[0, 4 * CHUNK, length - 1]);
+    for (mask, outputs) in [
+        (&one, 0..length),
+        (&far, 0..length),
+        (&ends, 0..length),
+        (&far, 2 * CHUNK..2 * CHUNK + 40),
+    ] {
+        check(1, length, outputs, PRIME, mask);
+    }
+    let batch: Vec<f32> = [one, far, ends].concat();
+    check(3, length, 0..length, PRIME, &batch);
+}
+
 #[test]
 fn full_mask_of_a_device_is_the_plain_block_to_the_bit() {
     let Some(device) = gpu() else { return };
