@@ -6,7 +6,7 @@ use std::path::Path;
 use noodles::bgzf;
 
 use super::{Fasta, beside};
-use crate::atomic::AtomicFile;
+use crate::atomic::{AtomicFile, remove_if_there};
 use crate::error::GenomeError;
 
 /// Bases per line, as UCSC and Ensembl write them.
@@ -32,13 +32,7 @@ pub fn write_fasta<'a>(
     }
     writer.finish().map_err(&refuse)?;
     for index in [".fai", ".gzi"] {
-        let index = beside(path, index);
-        match std::fs::remove_file(&index) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(GenomeError::io(&index, "replace")(error));
-            }
-            _ => {}
-        }
+        remove_if_there(&beside(path, index))?;
     }
     file.commit()?;
     Fasta::open(path)
