@@ -1,7 +1,9 @@
 //! The reference sequence: an indexed FASTA file, plain or bgzip.
 
 mod blocks;
-mod index;
+mod fai;
+mod gzi;
+mod scan;
 mod write;
 
 use std::ffi::OsString;
@@ -13,7 +15,7 @@ use crate::error::GenomeError;
 use crate::interval::Interval;
 
 use blocks::Bytes;
-use index::Record;
+use fai::Record;
 
 pub use write::write_fasta;
 
@@ -64,25 +66,21 @@ impl Fasta {
         let gzi_path = beside(path, ".gzi");
         let bytes = Bytes::open(path, |file, n_stored| {
             if gzi_path.exists() {
-                return index::read_gzi(&gzi_path, path, n_stored);
+                return gzi::read_gzi(&gzi_path, path, n_stored);
             }
             let blocks = blocks::walk_blocks(path, file, n_stored)?;
-            keep(write_atomic(&gzi_path, |out| {
-                index::write_gzi(&blocks, out)
-            }));
+            keep(write_atomic(&gzi_path, |out| gzi::write_gzi(&blocks, out)));
             Ok(blocks)
         })?;
 
         let fai_path = beside(path, ".fai");
         let records = if fai_path.exists() {
-            let records = index::read_fai(&fai_path)?;
-            index::check_fai(&fai_path, path, &records, &bytes)?;
+            let records = fai::read_fai(&fai_path)?;
+            fai::check_fai(&fai_path, path, &records, &bytes)?;
             records
         } else {
-            let records = index::build_fai(path, &bytes)?;
-            keep(write_atomic(&fai_path, |out| {
-                index::write_fai(&records, out)
-            }));
+            let records = scan::find_records(path, &bytes)?;
+            keep(write_atomic(&fai_path, |out| fai::write_fai(&records, out)));
             records
         };
 
@@ -159,7 +157,7 @@ impl Fasta {
                     .to_string(),
             )
         })?;
-        if let Some(bad) = index::invalid_base(&bases) {
+        if let Some(bad) = scan::invalid_base(&bases) {
             return Err(corrupt(format!(
                 "{:?} is no base; delete the .fai, so that the whole file is checked",
                 char::from(bad)
