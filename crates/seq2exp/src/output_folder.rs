@@ -70,7 +70,9 @@ impl FolderKind {
                     REPORT_FILE,
                 ]
                 .contains(&name)
-                    || name == format!("{ELEMENTS_FILE}.tbi")
+                    || [".tbi", ".csi"]
+                        .iter()
+                        .any(|ending| name.strip_suffix(ending) == Some(ELEMENTS_FILE))
                     || seed.is_some_and(|seed| seed.parse::<u64>().is_ok())
             }
             Self::Benchmark => [TABLE_FILE, MARKDOWN_FILE, CELLS_FILE, REPORT_FILE].contains(&name),

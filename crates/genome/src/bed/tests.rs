@@ -1,5 +1,7 @@
-use std::io::Read;
+use std::io::{self, Read};
+use std::path::PathBuf;
 
+use noodles::tabix;
 use proptest::prelude::*;
 
 use super::*;
@@ -241,6 +243,74 @@ fn write_bed_tabix_takes_rows_with_one_start() {
 }
 
 #[test]
+fn write_bed_tabix_of_a_long_chromosome_has_a_csi_index() {
+    /// Bases of the largest chromosome that a `.tbi` reaches; wheat's 3B is longer.
+    const TBI_END: u64 = 536_870_912;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("e.bed.gz");
+    let named = |name: &str, interval: Region| Region {
+        name: Some(name.to_string()),
+        ..interval
+    };
+    // Either side of the end of .tbi, and the last base that .csi reaches.
+    let rows = [
+        named("first", region("3B", 7, 9)),
+        named("before", region("3B", TBI_END - 1, TBI_END)),
+        named("behind", region("3B", TBI_END, TBI_END + 1)),
+        named("last", region("3B", (1 << 32) - 1, 1 << 32)),
+        named("other", region("4A", 7, 9)),
+    ];
+    let found = |region: &str| -> Vec<String> {
+        let index = noodles::csi::fs::read(folder.path().join("e.bed.gz.csi")).unwrap();
+        let file = std::fs::File::open(&path).unwrap();
+        let mut reader = noodles::csi::io::IndexedReader::new(file, index);
+        let region = region.parse().unwrap();
+        let query = reader.query(&region).unwrap();
+        query
+            .map(|record| {
+                record
+                    .unwrap()
+                    .as_ref()
+                    .split('\t')
+                    .nth(3)
+                    .unwrap()
+                    .to_string()
+            })
+            .collect()
+    };
+    let names = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    };
+    // No index of an older file is left beside the new one.
+    for (rows, ending) in [(&rows[..2], "tbi"), (&rows[..], "csi"), (&rows[..1], "tbi")] {
+        write_bed_tabix(&path, &["#made by a test".to_string()], rows).unwrap();
+        assert_eq!(read_regions(&path).unwrap(), rows);
+        assert_eq!(
+            names(),
+            ["e.bed.gz".to_string(), format!("e.bed.gz.{ending}")]
+        );
+        if ending == "csi" {
+            for (region, expected) in [
+                ("3B:8-8", "first"),
+                ("3B:536870912-536870912", "before"),
+                ("3B:536870913-536870913", "behind"),
+                ("3B:4294967296-4294967296", "last"),
+                ("4A:9-9", "other"),
+            ] {
+                assert_eq!(found(region), [expected], "{region}");
+            }
+            assert_eq!(found("3B:1-4294967296").len(), 4);
+            assert_eq!(found("4A:10-20").len(), 0);
+        }
+    }
+}
+
+#[test]
 fn write_bed_has_the_columns_that_a_row_needs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("e.bed");
@@ -322,8 +392,8 @@ fn write_bed_tabix_refused_rows_leave_the_old_files() {
             "row 1: score \"NaN\" cannot be written: it is not finite",
         ),
         (
-            vec![region("a", 0, (1 << 29) + 1)],
-            "row 1: end \"536870913\" cannot be written",
+            vec![region("a", 0, (1 << 32) + 1)],
+            "row 1: end \"4294967297\" cannot be written",
         ),
     ];
     let folder = tempfile::tempdir().unwrap();
