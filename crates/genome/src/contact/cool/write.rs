@@ -27,8 +27,8 @@ pub struct ContactPixel {
 /// Pixels come sorted by `bin1`, then `bin2`, none twice. The bytes depend on the arguments only.
 ///
 /// # Errors
-/// [`GenomeError::Unwritable`] for a pixel out of order, below the diagonal or outside the genome;
-/// [`GenomeError::Io`].
+/// [`GenomeError::Unwritable`] for a chromosome of 2^31 bp or more, and for a pixel out of order, below the diagonal or
+/// outside the genome; [`GenomeError::Io`].
 ///
 /// # Reference
 /// Cooler schema version 3
@@ -45,6 +45,7 @@ pub fn write_cool(
         .map(|(_, length)| n_bins_of(length, resolution))
         .collect();
     let n_bin: u64 = n_bins.iter().sum();
+    check_lengths(path, chrom_sizes)?;
     check_pixels(path, pixels, n_bin)?;
 
     let mut file = FileBuilder::new();
@@ -132,6 +133,22 @@ pub fn write_cool(
     write_atomic(path, |out| out.write_all(&bytes))
 }
 
+/// The schema has lengths and positions in 32 bits with a sign.
+fn check_lengths(path: &Path, chrom_sizes: &ChromSizes) -> Result<(), GenomeError> {
+    for (row, (name, length)) in (1..).zip(chrom_sizes.iter()) {
+        if i32::try_from(length).is_err() {
+            return Err(GenomeError::Unwritable {
+                path: path.to_path_buf(),
+                row,
+                column: "chromosome",
+                value: format!("{name} ({length} bp)"),
+                reason: "a cooler holds chromosomes up to 2147483647 bp",
+            });
+        }
+    }
+    Ok(())
+}
+
 fn check_pixels(path: &Path, pixels: &[ContactPixel], n_bin: u64) -> Result<(), GenomeError> {
     let mut previous = None;
     for (row, pixel) in (1..).zip(pixels) {
@@ -209,5 +226,22 @@ mod tests {
             assert!(error.to_string().contains(part), "{error}");
         }
         assert!(!Path::new("unused.cool").exists());
+    }
+
+    #[test]
+    fn chromosome_longer_than_32_bits_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.cool");
+        for (length, is_written) in [(2_147_483_647, true), (2_147_483_648, false)] {
+            let sizes = ChromSizes::new(vec![("a".to_string(), 1), ("b".to_string(), length)]);
+            match write_cool(&path, &sizes, 1 << 28, &[]) {
+                Ok(()) => assert!(is_written, "{length}"),
+                Err(error) => {
+                    assert!(!is_written, "{error}");
+                    let part = "row 2: chromosome \"b (2147483648 bp)\"";
+                    assert!(error.to_string().contains(part), "{error}");
+                }
+            }
+        }
     }
 }
