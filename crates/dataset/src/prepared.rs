@@ -3,13 +3,15 @@
 //! The columns are documented in `docs/data-format.md`. A prepared example is bit for bit the one
 //! that [`ExampleReader`](crate::ExampleReader) reads.
 
+mod decode;
 mod empty_tracks;
+mod encode;
 mod journal;
+mod layout;
 mod manifest;
 mod notes;
 mod packing;
 mod reader;
-mod row;
 mod writer;
 
 pub use manifest::{
@@ -18,7 +20,8 @@ pub use manifest::{
 pub use reader::{PreparedReader, read_manifest};
 pub use writer::write_prepared;
 
-pub(crate) use row::{RowLayout, batch_of, rows_per_batch};
+pub(crate) use encode::batch_of;
+pub(crate) use layout::{RowLayout, rows_per_batch};
 
 /// Version of the file format; a reader takes only its own.
 pub const FORMAT_VERSION: u32 = 2;

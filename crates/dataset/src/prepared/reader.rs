@@ -12,8 +12,8 @@ use arrow_ipc::reader::{FileDecoder, read_footer_length};
 use arrow_ipc::{Block, root_as_footer};
 use genome::{Gene, catch_panic};
 
+use super::decode::{example_of, gene_of, split_of};
 use super::manifest::{Manifest, digest_file};
-use super::row::{example_of, gene_of, split_of};
 use super::{DATA_FILE_NAME, FORMAT_VERSION, MANIFEST_FILE_NAME, RowLayout};
 use crate::error::DatasetError;
 use crate::example::Example;
