@@ -24,6 +24,7 @@ mod fold;
 mod hidden_input;
 mod loader;
 mod mask_prior;
+mod mrna;
 mod one_hot;
 mod placed_genes;
 mod prepared;

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use genome::{
-    Annotation, ChosenBy, ChromSizes, Conversion, Gene, Interval, MrnaFeatures, N_STANDARDISED,
-    Reference, RegionIndex, TrackFile, UnstrandedGene, read_annotation, read_gene_table,
-    read_mrna_table, read_standardised_mrna,
+    ChosenBy, ChromSizes, Conversion, Gene, Interval, Reference, RegionIndex, TrackFile,
+    UnstrandedGene, read_annotation, read_gene_table,
 };
 
 use super::{Example, ExampleParts};
@@ -16,9 +15,10 @@ use crate::chrom_alias::{ChromAlias, count_genes_by_chrom};
 use crate::config::{CONTACT_TRACK, DataConfig};
 use crate::contact_track::ContactTrack;
 use crate::error::DatasetError;
-use crate::features::{FeatureScaling, N_FEATURES, promoter_activity};
+use crate::features::{FeatureScaling, promoter_activity};
 use crate::fold::Split;
 use crate::hidden_input::HiddenInput;
+use crate::mrna::Mrna;
 use crate::one_hot::{NO_BASE, base_code};
 use crate::placed_genes::PlacedGenes;
 use crate::region_file::{RegionsLeftOut, read_region_files};
@@ -138,7 +138,7 @@ impl ExampleReader {
             }),
         };
 
-        let (mrna, transcript_choices) = read_mrna(config, &selection.genes, &genome, &alias)?;
+        let (mrna, transcript_choices) = Mrna::read(config, &selection.genes, &genome, &alias)?;
         // Genes that a scaling is brought for may all be without one; training genes may not.
         if scaling.is_none() {
             mrna.check(config, &selection.genes)?;
@@ -419,62 +419,6 @@ impl ExampleSource for ExampleReader {
     }
 }
 
-/// What is known of the mature transcript of each gene; nothing for a gene without a coding one.
-#[derive(Debug)]
-enum Mrna {
-    Raw(Vec<Option<MrnaFeatures>>),
-    Standardised(Vec<Option<[f64; N_STANDARDISED]>>),
-}
-
-impl Mrna {
-    fn has(&self, index: usize) -> bool {
-        match self {
-            Mrna::Raw(list) => matches!(list.get(index), Some(Some(_))),
-            Mrna::Standardised(list) => matches!(list.get(index), Some(Some(_))),
-        }
-    }
-
-    /// Makes sure that some gene has a coding transcript, when the configuration names where to look.
-    fn check(&self, config: &DataConfig, genes: &[Gene]) -> Result<(), DatasetError> {
-        let path = config.mrna_features.as_ref().or(config.annotation.as_ref());
-        match (path, genes.first()) {
-            (Some(path), Some(first)) if !(0..genes.len()).any(|index| self.has(index)) => {
-                Err(DatasetError::NoMrna {
-                    path: path.clone(),
-                    genes: config.genes.clone(),
-                    symbol: first.symbol.clone(),
-                    gene_id: first.gene_id.clone(),
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// The scaling by the training genes.
-    fn scaling_of(&self, splits: &[Split]) -> FeatureScaling {
-        let is_training = |index: &usize| splits.get(*index) == Some(&Split::Train);
-        let training = (0..splits.len()).filter(is_training);
-        match self {
-            Mrna::Raw(list) => {
-                FeatureScaling::of(training.filter_map(|index| list.get(index)?.as_ref()))
-            }
-            Mrna::Standardised(list) => FeatureScaling::of_standardised(
-                training.filter_map(|index| list.get(index)?.as_ref()),
-            ),
-        }
-    }
-
-    fn features(&self, index: usize, scaling: &FeatureScaling, activity: f64) -> [f32; N_FEATURES] {
-        match self {
-            Mrna::Raw(list) => scaling.features(list.get(index).and_then(Option::as_ref), activity),
-            Mrna::Standardised(list) => {
-                let values = list.get(index).and_then(Option::as_ref);
-                scaling.standardised_features(values, activity)
-            }
-        }
-    }
-}
-
 /// Names every file of the configuration that does not exist, not only the first.
 fn check_files(config: &DataConfig) -> Result<(), DatasetError> {
     let missing: Vec<_> = config
@@ -507,83 +451,4 @@ pub(crate) fn read_genes(path: &Path) -> Result<(Vec<Gene>, Vec<SkippedGene>), D
         return Ok((annotation.genes().to_vec(), skipped));
     }
     Ok((read_gene_table(path)?, Vec::new()))
-}
-
-/// Looks up or computes the mRNA features of each gene; nothing for a gene without a coding
-/// transcript.
-fn read_mrna(
-    config: &DataConfig,
-    genes: &[Gene],
-    genome: &Reference,
-    alias: &ChromAlias,
-) -> Result<(Mrna, BTreeMap<ChosenBy, usize>), DatasetError> {
-    let mut choices = BTreeMap::new();
-    if let Some(path) = &config.mrna_features
-        && let Some(table) = read_standardised_mrna(path)?
-    {
-        let find = |gene: &Gene| table.get(&gene.gene_id).or_else(|| table.get(&gene.symbol));
-        let values = genes.iter().map(|gene| find(gene).copied()).collect();
-        return Ok((Mrna::Standardised(values), choices));
-    }
-    let features: Vec<Option<MrnaFeatures>> = match (&config.mrna_features, &config.annotation) {
-        (None, None) => vec![None; genes.len()],
-        (Some(path), _) => {
-            let table = read_mrna_table(path)?;
-            let find = |gene: &Gene| {
-                table
-                    .get(&gene.symbol)
-                    .or_else(|| table.get(&gene.gene_id))
-                    .copied()
-            };
-            genes.iter().map(find).collect()
-        }
-        (None, Some(path)) => {
-            let annotation = read_annotation(path)?;
-            genes
-                .iter()
-                .map(|gene| {
-                    let found = mrna_of(gene, &annotation, genome, alias)?;
-                    if let Some((_, chosen_by)) = &found {
-                        *choices.entry(*chosen_by).or_insert(0) += 1;
-                    }
-                    Ok(found.map(|(features, _)| features))
-                })
-                .collect::<Result<_, DatasetError>>()?
-        }
-    };
-    let is_coding = |mrna: Option<MrnaFeatures>| mrna.filter(|mrna| mrna.cds_len > 0);
-    let features = features.into_iter().map(is_coding).collect();
-    Ok((Mrna::Raw(features), choices))
-}
-
-/// Computes the features of a gene's representative transcript, which the annotation may list
-/// under another name of its chromosome.
-fn mrna_of(
-    gene: &Gene,
-    annotation: &Annotation,
-    genome: &Reference,
-    alias: &ChromAlias,
-) -> Result<Option<(MrnaFeatures, ChosenBy)>, DatasetError> {
-    for name in alias.names_of(&gene.chrom) {
-        let named = Gene {
-            chrom: name.to_string(),
-            ..gene.clone()
-        };
-        let Some((transcript, chosen_by)) = annotation.representative(&named) else {
-            continue;
-        };
-        let rename = |pieces: &[Interval]| {
-            pieces
-                .iter()
-                .map(|piece| Interval::try_new(gene.chrom.as_str(), piece.start(), piece.end()))
-                .collect::<Result<Vec<Interval>, _>>()
-        };
-        let mut transcript = transcript.clone();
-        transcript.exons = rename(&transcript.exons)?;
-        transcript.cds = rename(&transcript.cds)?;
-        transcript.chrom = gene.chrom.clone();
-        let features = MrnaFeatures::from_transcript(&transcript, genome)?;
-        return Ok(Some((features, chosen_by)));
-    }
-    Ok(None)
 }
