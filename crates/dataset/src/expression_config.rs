@@ -24,7 +24,7 @@ pub struct ExpressionConfig {
     /// Column with the gene's name. Default: `gene`.
     #[serde(default = "default_expression_key")]
     pub key: String,
-    /// What `key` holds. Default: `symbol`.
+    /// What `key` holds, in a table. Default: `symbol`.
     #[serde(default)]
     pub key_holds: GeneKey,
     /// Column with the value, for example `tpm`; for a track, what it counts, for example `cage`.

@@ -12,11 +12,12 @@ use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::expression_config::{ExpressionTransform, GeneKey};
 
-/// How a table of expression names a gene.
+/// The name under which the expression of a gene is kept: as a table has it; of a track by its symbol, since two genes may
+/// share an identifier, as on X and Y.
 pub(crate) fn expression_key<'a>(config: &DataConfig, gene: &'a Gene) -> &'a str {
     match config.expression.key_holds {
-        GeneKey::Symbol => &gene.symbol,
-        GeneKey::GeneId => &gene.gene_id,
+        GeneKey::GeneId if !config.expression.is_track() => &gene.gene_id,
+        _ => &gene.symbol,
     }
 }
 

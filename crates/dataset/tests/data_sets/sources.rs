@@ -114,3 +114,25 @@ fn expression_from_tracks_is_the_sum_at_the_start_site() {
         assert!(error.to_string().contains(part), "{error}");
     }
 }
+
+#[test]
+fn expression_from_a_track_does_not_mix_genes_that_share_an_identifier() {
+    let tiny = TinyGenome::write();
+    let sizes = ChromSizes::new(CHROMS.map(|(name, n)| (name.to_string(), n)).into());
+    let row =
+        |chrom: &str, start, end, value| (Interval::try_new(chrom, start, end).unwrap(), value);
+    let cage = [row("chr1", 0, 200, 0.5), row("chr2", 390, 400, 2.0)];
+    write_bigwig(tiny.path("cage.bw"), &sizes, cage).unwrap();
+    // As pseudoautosomal genes do on X and Y.
+    tiny.edit("genes.tsv", "ID_SHORT", "ID_LEFT");
+    let table = "{ path = \"expression.tsv\", value = \"tpm\" }";
+    let track = "{ path = \"cage.bw\", value = \"cage\", key_holds = \"gene_id\" }";
+    let reader = ExampleReader::open(&tiny.config_with(&[(table, track)])).unwrap();
+    // LEFT: [0, 195) of chr1, 195 * 0.5; SHORT: [207, 400) of chr2, 10 * 2.
+    for (index, symbol, sum) in [(0, "LEFT", 97.5), (6, "SHORT", 20.0)] {
+        let example = ExampleReader::read(&reader, index).unwrap();
+        assert_eq!(example.gene().symbol, symbol);
+        let target = (f64::log10(sum + 1.0)) as f32;
+        assert_eq!(example.target(), Some(target), "{symbol}");
+    }
+}
