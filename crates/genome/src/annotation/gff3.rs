@@ -82,6 +82,9 @@ struct Forest {
     /// By the number of the identifier; nothing for one that is only named as a parent.
     nodes: Vec<Option<Node>>,
     pieces: Vec<Piece>,
+    /// Why a feature with a parent is none of the nodes, by the number of its identifier: only one with parts of its own
+    /// must have a place.
+    unplaced: HashMap<usize, GenomeError>,
 }
 
 impl Forest {
@@ -151,11 +154,17 @@ impl Forest {
         let Some(id) = id.filter(|id| !id.is_empty()) else {
             return Ok(());
         };
-        // Regions, alignments and the like have no strand, and are nobody's parent.
+        // Regions, alignments and the like have no strand, and are usually nobody's parent.
         let (start, end, strand) = match place_of(columns, path, line) {
             Ok(place) => place,
             Err(error) if columns.feature.ends_with("gene") => return Err(error),
-            Err(_) => return Ok(()),
+            Err(error) => {
+                // A transcript has a gene for a parent; of the others there may be millions.
+                if parent.is_some() {
+                    self.unplaced.insert(self.ids.number_of(&id), error);
+                }
+                return Ok(());
+            }
         };
         let number = self.ids.number_of(&id);
         let parent = parent.map(|parent| self.ids.number_of(&parent));
@@ -237,7 +246,7 @@ impl Forest {
         found.map(|(id, _)| shorten(id)).unwrap_or_default()
     }
 
-    fn finish(self, path: &Path) -> Result<Annotation, GenomeError> {
+    fn finish(mut self, path: &Path) -> Result<Annotation, GenomeError> {
         let refuse = |line: u64, reason: String| GenomeError::InvalidLine {
             path: path.to_path_buf(),
             line,
@@ -289,6 +298,9 @@ impl Forest {
         let mut transcript_of: HashMap<usize, usize> = HashMap::new();
         for piece in &self.pieces {
             let Some(Some(parent)) = self.nodes.get(piece.parent) else {
+                if let Some(error) = self.unplaced.remove(&piece.parent) {
+                    return Err(error);
+                }
                 let parent = self.id_of(piece.parent);
                 return Err(refuse(
                     piece.line,

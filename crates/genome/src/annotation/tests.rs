@@ -415,6 +415,13 @@ fn read_gff3_bad_line_is_named() {
             "a.gtf:2: its parent \"transcript:T\" is not in the file; add its line, or remove this one",
         ),
         (
+            gff("region", ".", "ID=r")
+                + &gene
+                + &gff("mRNA", ".", "ID=T;Parent=gene:G")
+                + &gff("exon", "+", "Parent=T"),
+            "a.gtf:3: strand \".\" is not + or -",
+        ),
+        (
             gff("mRNA", "+", "ID=T;Parent=G") + &gff("exon", "+", "Parent=T"),
             "a.gtf:1: its ancestor \"G\" is not in the file; add its line, or remove this Parent",
         ),
