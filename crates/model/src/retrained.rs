@@ -191,6 +191,7 @@ impl Retrained {
             "mask.beta_min": mask.beta_min;
             "mask.z_scale": mask.z_scale;
             "mask.minus_one": mask.minus_one;
+            "mask.resolution": mask.resolution;
         }
         differences
     }

@@ -143,3 +143,26 @@ fn read_gradients_after_with_parameters_are_still_there() {
         }
     }
 }
+
+#[test]
+fn with_generator_names_every_setting_that_moves_the_mask() {
+    let retrain = small(NetworkKind::Seq2ExpRetrain);
+    assert!(
+        retrain
+            .clone()
+            .with_generator(&small(NetworkKind::Seq2ExpSoft))
+            .is_ok()
+    );
+    let delta = small(NetworkKind::Seq2ExpDelta);
+    let Err(ModelError::OtherGenerator { differences }) = retrain.with_generator(&delta) else {
+        panic!("a generator of other settings was taken");
+    };
+    assert_eq!(
+        differences,
+        [
+            "generator_input is Sequence here and SequenceAndTracks there",
+            "mask.prior_scale_factor is 10.0 here and 0.0 there",
+            "mask.resolution is 1 here and 8 there",
+        ]
+    );
+}
