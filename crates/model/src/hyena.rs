@@ -361,7 +361,7 @@ impl Hyena {
     /// Predicts expression, `[batch, 1]`; `observe` sees the residual stream as `backbone.<block>`.
     ///
     /// # Errors
-    /// [`ModelError::Positions`] for a window longer than the filters; [`ModelError::Shape`] when the input disagrees
+    /// [`ModelError::FilterLength`] for a window longer than the filters; [`ModelError::Shape`] when the input disagrees
     /// with the settings.
     pub fn forward(
         &self,

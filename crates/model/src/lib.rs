@@ -33,6 +33,7 @@ pub mod prism;
 pub mod retrained;
 pub mod seq2exp;
 pub mod token_embedding;
+mod window_mean;
 
 pub use batch_norm::{BATCH_MOMENTUM, BatchStatistic, is_statistic};
 pub use config::{NetworkConfig, NetworkKind, NetworkSize};

@@ -3,6 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::network::Output;
+use crate::window_mean::window_mean;
 
 /// The loss of a batch, with its parts.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub fn loss(output: &Output, target: Tensor<2>, cost: MaskCost) -> Loss {
         total = total + kl.clone() * cost.kl;
     }
     if let (Some(mask), true) = (&output.mask, cost.mean > 0.0) {
-        total = total + mask.clone().mean() * cost.mean;
+        total = total + window_mean(mask.clone()) * cost.mean;
     }
     let intervention = output.intervention.as_ref().map(|intervention| {
         let intervened = smooth_l1(intervention.prediction.clone(), target);

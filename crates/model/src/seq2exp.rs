@@ -12,6 +12,7 @@ use crate::input::ModelInput;
 use crate::mask::EvaluationMask;
 use crate::network::{Nobody, Observer, Output, Pass};
 use crate::predictor::Predictor;
+use crate::window_mean::window_mean;
 
 /// Predicts expression from the bases that a learned mask selects.
 ///
@@ -71,7 +72,7 @@ impl Seq2Exp {
         let prediction = self.predict(input, shown, observe)?;
         Ok(Output {
             mask: Some(drawn.mask),
-            kl: Some(drawn.kl.mean()),
+            kl: Some(window_mean(drawn.kl)),
             ..Output::plain(prediction)
         })
     }
