@@ -1,13 +1,14 @@
 //! The Caduceus backbone and the regressor on it, which may share its parameters between both strands.
 
 use std::ops::Range;
+use std::path::PathBuf;
 
 use burn::module::{Module, Param};
 use burn::tensor::Tensor;
 use kernels::Numerics;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BackboneInput, CaduceusConfig, InitializationConfig, MambaConfig};
+use crate::config::{BackboneInput, InitializationConfig, MambaConfig, OutProjLayers, positive};
 use crate::error::ModelError;
 use crate::head::{ExpressionHead, normed_mean};
 use crate::initialization::Initializer;
@@ -123,6 +124,65 @@ impl ReverseComplement {
             Self::None => "none",
             Self::ParameterSharing => "parameter_sharing",
         }
+    }
+}
+
+/// Settings of a Caduceus regressor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaduceusConfig {
+    /// Width of the residual stream; 128. Released name: `d_model`.
+    pub d_model: usize,
+    /// BiMamba blocks; 4. Released name: `n_layer`.
+    pub n_layer: usize,
+    /// Central bases that are pooled, in bp; 2,000. Released name: `center_len`.
+    pub promoter: usize,
+    /// Signal tracks per base; 3. Released name: `signal_size`.
+    pub n_tracks: usize,
+    /// Features of the messenger RNA in the head; 9. Released name: `rna_feat_dim`.
+    pub n_features: usize,
+    /// What the backbone sees. Released name: `interact` (`no_signal` or `concat`).
+    pub input: BackboneInput,
+    /// Whether both strands are read with the same parameters; `none`. Released name: `rcps`.
+    pub reverse_complement: ReverseComplement,
+    /// Weights of a pretrained Caduceus (`model.safetensors` of a Hugging Face model) that the backbone starts from;
+    /// none. Relative to the experiment file. Released name: `pretrained_model_name`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pretrained: Option<PathBuf>,
+    /// The Mamba block.
+    pub mamba: MambaConfig,
+    /// Initial weights.
+    pub initialization: InitializationConfig,
+}
+
+impl CaduceusConfig {
+    /// The published Caduceus baseline.
+    pub fn published(input: BackboneInput) -> Self {
+        Self {
+            d_model: 128,
+            n_layer: 4,
+            promoter: 2000,
+            n_tracks: 3,
+            n_features: 9,
+            input,
+            reverse_complement: ReverseComplement::None,
+            pretrained: None,
+            mamba: MambaConfig::default(),
+            initialization: InitializationConfig::with_layers(OutProjLayers::Own),
+        }
+    }
+
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        positive(&mut problems, "d_model", self.d_model);
+        positive(&mut problems, "n_layer", self.n_layer);
+        positive(&mut problems, "promoter", self.promoter);
+        if self.input == BackboneInput::SequenceAndTracks {
+            positive(&mut problems, "n_tracks", self.n_tracks);
+        }
+        self.mamba.add_problems(&mut problems);
+        self.initialization.add_problems(&mut problems);
+        problems
     }
 }
 

@@ -5,12 +5,8 @@ use burn::tensor::activation::{elu, relu, softmax};
 use burn::tensor::module::{conv1d, max_pool1d};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData};
-use kernels::ShapeError;
-use kernels::shape::check_axes;
-use serde::{Deserialize, Serialize};
 
 use crate::batch_norm::{BatchNorm, Statistics};
-use crate::config::positive;
 use crate::error::ModelError;
 use crate::head::ExpressionHead;
 use crate::initialization::{Initializer, kaiming_bound};
@@ -19,32 +15,11 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::network::{Observer, Output, Pass};
 
-/// Settings of an EPInformer regressor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EpinformerConfig {
-    /// Width of the elements' vectors, a multiple of 32; 64. Released name: `out_dim`.
-    pub d_model: usize,
-    /// Attention layers; 3. Released name: `n_encoder`.
-    pub n_layer: usize,
-    /// Attention heads; 4. Released name: `head`.
-    pub n_heads: usize,
-    /// Candidate enhancers per gene at most, nearest first; 60. Released name: `n_enhancers`.
-    pub n_candidates: usize,
-    /// Bases of the promoter and of a candidate, a multiple of 16 and at least 400; 2,000.
-    pub element_length: usize,
-    /// Width of the hidden layers in the expression head; 128.
-    pub d_head: usize,
-    /// Central bases of the data's promoter, which this network does not need, in bp; 2,000.
-    pub promoter: usize,
-    /// Signal tracks per base, which the data must have and this network ignores; 3.
-    pub n_tracks: usize,
-    /// Features of the messenger RNA in the head; 9.
-    pub n_features: usize,
-}
+mod candidates;
+mod config;
 
-/// Features of a candidate: distance, contact, activity. Released name: `n_extraFeat`.
-pub const N_CANDIDATE_FEATURES: usize = 3;
+pub use candidates::{Candidates, N_CANDIDATE_FEATURES};
+pub use config::EpinformerConfig;
 
 /// Channels of the first convolution and of the four that halve. Released name: `conv_dim`.
 const CHANNELS: [usize; 5] = [256, 128, 64, 64, 128];
@@ -66,110 +41,6 @@ const POOLED: usize = 16;
 
 /// A logit whose exponential is 0.
 const MASKED: f32 = -1e30;
-
-impl EpinformerConfig {
-    /// The published EPInformer baseline.
-    pub fn published() -> Self {
-        Self {
-            d_model: 64,
-            n_layer: 3,
-            n_heads: 4,
-            n_candidates: 60,
-            element_length: 2000,
-            d_head: 128,
-            promoter: 2000,
-            n_tracks: 3,
-            n_features: 9,
-        }
-    }
-
-    /// Positions of an element behind the convolutions.
-    fn n_positions(&self) -> usize {
-        self.element_length / POOLED - LOST
-    }
-
-    pub(crate) fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for (field, value) in [
-            ("n_layer", self.n_layer),
-            ("n_heads", self.n_heads),
-            ("d_head", self.d_head),
-            ("promoter", self.promoter),
-        ] {
-            positive(&mut problems, field, value);
-        }
-        let narrow = REDUCED[3];
-        if self.d_model == 0 || !self.d_model.is_multiple_of(narrow) {
-            problems.push(format!(
-                "d_model is {}; it must be a multiple of {narrow}",
-                self.d_model
-            ));
-        } else if self.n_heads != 0 && !self.d_model.is_multiple_of(self.n_heads) {
-            problems.push(format!(
-                "n_heads is {}, which does not divide d_model ({})",
-                self.n_heads, self.d_model
-            ));
-        }
-        if !self.element_length.is_multiple_of(POOLED) || self.element_length / POOLED <= LOST {
-            problems.push(format!(
-                "element_length is {}; it must be a multiple of {POOLED} and at least {}",
-                self.element_length,
-                POOLED * (LOST + 1)
-            ));
-        }
-        problems
-    }
-}
-
-/// The candidate enhancers of a batch of genes.
-#[derive(Clone, Debug)]
-pub struct Candidates {
-    /// One-hot bases, each element in the middle of a row of zeros; `[batch, n, element_length, 4]`.
-    pub sequence: Tensor<4>,
-    /// Distance from the start site in kb, `log10(contact + 1)` and activity; `[batch, n, 3]`.
-    pub features: Tensor<3>,
-}
-
-impl Candidates {
-    /// Checks that both tensors agree with each other, a batch and a network's settings.
-    ///
-    /// # Errors
-    /// [`ModelError::Shape`] naming the tensor and axis.
-    fn check(&self, batch: usize, config: &EpinformerConfig) -> Result<(), ModelError> {
-        let [_, n, ..] = self.sequence.dims();
-        if n > config.n_candidates {
-            return Err(ModelError::Shape(ShapeError::Size {
-                op: "epinformer",
-                argument: "candidates",
-                axis: "n",
-                found: n,
-                requirement: "it must be at most model.n_candidates",
-            }));
-        }
-        check_axes(
-            "epinformer",
-            "candidates.sequence",
-            [
-                ("batch", batch),
-                ("n", n),
-                ("element_length", config.element_length),
-                ("base", 4),
-            ],
-            self.sequence.dims(),
-        )?;
-        check_axes(
-            "epinformer",
-            "candidates.features",
-            [
-                ("batch", batch),
-                ("n", n),
-                ("feature", N_CANDIDATE_FEATURES),
-            ],
-            self.features.dims(),
-        )?;
-        Ok(())
-    }
-}
 
 /// A convolution with its bias.
 #[derive(Module, Debug)]
