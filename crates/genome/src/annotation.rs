@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::GenomeError;
 use crate::gene::Gene;
 use crate::interval::{Interval, Strand};
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// Reads the annotation of GENCODE, Ensembl, RefSeq or UCSC, as GTF or GFF3; plain, gzip or bgzip.
 ///

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use crate::error::{GenomeError, shorten};
 use crate::interval::{Interval, Strand};
+use crate::lines::Lines;
 use crate::mask_pickle;
-use crate::table::Lines;
 
 pub use write::{write_bed, write_bed_tabix};
 

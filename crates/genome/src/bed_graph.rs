@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
 use crate::interval::Interval;
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// What to do about rows that are not in order.
 const SORT: &str = "sort the file with: LC_ALL=C sort -k1,1 -k2,2n";

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::bed::{BedRow, fields_of, is_comment, known};
 use crate::error::GenomeError;
 use crate::interval::{Interval, Strand};
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// One row of a BEDPE file: two regions that belong together, for example an element and a gene.
 #[derive(Debug, Clone, PartialEq)]

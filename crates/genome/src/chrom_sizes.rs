@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::GenomeError;
 use crate::interval::Interval;
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// Chromosomes and their lengths in bases, in the order of the file they come from.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

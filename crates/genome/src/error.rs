@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::table::check_packed;
+use crate::lines::check_packed;
 
 /// Why a genome file or a coordinate was refused.
 ///

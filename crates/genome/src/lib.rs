@@ -22,6 +22,7 @@ mod fasta;
 mod gene;
 mod input_file;
 mod interval;
+mod lines;
 mod mask_pickle;
 mod mrna;
 mod packing;

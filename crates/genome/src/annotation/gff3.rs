@@ -9,7 +9,7 @@ use crate::annotation::draft::{self, ChromNames, Columns, GeneDraft, GeneKey, Tr
 use crate::annotation::{Annotation, TranscriptTag, UnstrandedGene};
 use crate::error::{GenomeError, shorten};
 use crate::interval::{Interval, Strand};
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// Generations between an exon and its gene; the formats in use have two or three.
 const MAX_DEPTH: usize = 16;

@@ -10,7 +10,7 @@ use crate::annotation::draft::{
 use crate::annotation::{Annotation, TranscriptTag};
 use crate::error::{GenomeError, shorten};
 use crate::interval::Interval;
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// Reads the lines of a GTF file.
 ///

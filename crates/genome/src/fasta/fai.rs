@@ -8,7 +8,7 @@ use super::blocks::Bytes;
 use super::scan::{BYTE_ORDER_MARK, name_of};
 use crate::error::{GenomeError, shorten};
 use crate::interval::Interval;
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// Where one sequence lies among the uncompressed bytes of a FASTA file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Allele, VariantPlace, VariantRecord, is_bases, parse_allele};
 use crate::chrom_sizes::ChromSizes;
 use crate::error::{GenomeError, shorten};
-use crate::table::Lines;
+use crate::lines::Lines;
 
 /// The columns that every VCF has, in this order.
 const COLUMNS: [&str; 8] = [
