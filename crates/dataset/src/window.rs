@@ -57,10 +57,10 @@ impl Window {
         if tss >= chrom_length {
             return Err(refuse("the start site is past the end of the chromosome"));
         }
-        if length > MAX_POSITION || chrom_length > MAX_POSITION {
+        if length.max(chrom_length) > MAX_POSITION / 2 {
             return Err(refuse("no chromosome is that long"));
         }
-        // Both ends are at most two chromosome lengths from 0, far from the limits of i64.
+        // Both ends are at most one and a half times that from 0, so that they fit i64.
         let start = tss as i64 - (length / 2) as i64;
         let end = start + length as i64;
         let inside = Interval::try_new(chrom, start.max(0) as u64, (end as u64).min(chrom_length))?;
@@ -198,11 +198,23 @@ mod tests {
             (0, 4, 0, "past the end"),
             (5, u64::MAX, 10, "that long"),
             (5, 4, u64::MAX, "that long"),
+            // The window would end past i64::MAX.
+            (i64::MAX as u64 - 1, 4, i64::MAX as u64, "that long"),
         ];
         for (tss, length, chrom_length, part) in cases {
             let error = Window::centered_on("chr1", tss, length, chrom_length).unwrap_err();
             assert!(error.to_string().contains(part), "{error}");
         }
+    }
+
+    #[test]
+    fn centered_on_the_last_base_of_the_longest_chromosome() {
+        let longest = i64::MAX as u64 / 2;
+        let window = Window::centered_on("chr1", longest - 1, longest, longest).unwrap();
+        // [longest - 1 - longest / 2, ... + longest)
+        assert_eq!(window.end(), window.start() + longest as i64);
+        assert_eq!(window.inside().end(), longest);
+        assert_eq!(window.right_padding(), longest - longest / 2 - 1);
     }
 
     #[test]
