@@ -148,8 +148,10 @@ pub struct GeneMaskSummary {
     pub mask_ratio: f64,
     /// Mean mask over the positions the network decides; NaN when there is none.
     pub chosen_ratio: f64,
-    /// Smallest mask value that belongs to an element; nothing when no value does.
+    /// Smallest mask value that is selected; nothing when no value is.
     pub limit: Option<f32>,
+    /// Share of the positions the network decides that lie in elements; NaN when there is none.
+    pub element_ratio: f64,
     /// Elements of the gene, the promoter's included where it is reported.
     pub n_elements: usize,
     /// The mask file, relative to the output folder.
@@ -163,6 +165,38 @@ pub struct Discovery {
     pub elements: Vec<GeneElement>,
     /// One row per gene, in the order they were added.
     pub genes: Vec<GeneMaskSummary>,
+}
+
+impl Discovery {
+    /// Mean over the genes of the share of the positions the network decides that lie in elements; nothing without such
+    /// positions.
+    pub fn mean_element_ratio(&self) -> Option<f64> {
+        let ratios = self.genes.iter().map(|gene| gene.element_ratio);
+        let (sum, n_genes) = ratios
+            .filter(|ratio| ratio.is_finite())
+            .fold((0.0, 0_u64), |(sum, n), ratio| (sum + ratio, n + 1));
+        (n_genes > 0).then(|| sum / n_genes as f64)
+    }
+
+    /// A sentence on the genes most of whose window became elements although little of it was selected; none when there
+    /// are none.
+    pub fn note_flat_masks(&self, config: &DiscoverConfig) -> Option<String> {
+        let Selection::TopFraction(fraction) = config.select else {
+            return None;
+        };
+        let is_flat = |gene: &&GeneMaskSummary| gene.element_ratio > 0.5 && fraction < 0.5;
+        let n_flat = self.genes.iter().filter(is_flat).count();
+        let first = self.genes.iter().find(is_flat)?;
+        Some(format!(
+            "in {n_flat} of {} genes, the first is {}, elements cover over half of the bases that the network decides, of \
+             which only {:.0} % were selected: the mask is nearly flat there, and gaps shorter than {} bp were merged; \
+             column element_ratio of masks.tsv and column selected of the elements tell where",
+            self.genes.len(),
+            first.symbol,
+            100.0 * fraction,
+            config.merge_within,
+        ))
+    }
 }
 
 /// Writes the mask of each gene as it comes, and all elements at the end.
@@ -236,6 +270,7 @@ impl DiscoveryWriter {
             mask_ratio: gene.mask_ratio(),
             chosen_ratio: gene.chosen_ratio(),
             limit: selection_limit(gene, self.config.select),
+            element_ratio: gene.element_ratio(&elements),
             n_elements: elements.len(),
             mask_file,
         });
@@ -356,7 +391,8 @@ fn header_lines(
         config.merge_within, config.min_length
     ));
     lines.push(
-        "# score: 1000 x mean mask; summit: 0-based; distance: bp from the TSS, negative upstream"
+        "# score: 1000 x mean mask; summit: 0-based; distance: bp from the TSS, negative upstream; selected: share of \
+         the bases whose mask made the element, the rest lies between merged runs"
             .to_string(),
     );
     let mut columns: Vec<String> = [
@@ -377,6 +413,7 @@ fn header_lines(
         "maskSum",
         "summit",
         "distance",
+        "selected",
     ]
     .map(str::to_string)
     .to_vec();
@@ -410,6 +447,7 @@ fn bed_row(row: &GeneElement) -> Region {
         format!("{:.1}", element.area),
         element.summit.to_string(),
         element.distance.to_string(),
+        format!("{:.4}", element.selected),
     ];
     rest.extend(element.track_means.iter().map(|mean| format!("{mean:.4}")));
     Region {

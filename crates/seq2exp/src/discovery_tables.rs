@@ -13,29 +13,32 @@ use crate::error::RunError;
 pub const MASKS_FILE: &str = "masks.tsv";
 
 /// Columns of [`MASKS_FILE`].
-const MASK_COLUMNS: &str = "gene\tmask_ratio\tchosen_ratio\tlimit\tn_elements\tfile";
+const MASK_COLUMNS: &str = "gene\tmask_ratio\tchosen_ratio\tlimit\telement_ratio\tn_elements\tfile";
 
 /// Columns of an element row after the first six of BED: thick start and end, colour, gene, gene's strand, class,
-/// mean, maximum and sum of the mask, summit, distance.
-const N_ELEMENT_COLUMNS: usize = 11;
+/// mean, maximum and sum of the mask, summit, distance, share of selected bases.
+const N_ELEMENT_COLUMNS: usize = 12;
 
 /// Writes `masks.tsv`: gene, mean mask over the window, mean mask over the positions the network decides, smallest
-/// mask value that belongs to an element, number of elements, file; `NA` where undefined.
+/// mask value that is selected, share of the positions the network decides that lie in elements, number of elements,
+/// file; `NA` where undefined.
 ///
 /// # Errors
 /// [`RunError::Genome`] when the file cannot be written.
 pub fn write_masks(folder: &Path, discovery: &Discovery) -> Result<(), RunError> {
     let or_na = |value: Option<f64>| value.map_or("NA".to_string(), |value| value.to_string());
+    let ratio = |value: f64| or_na(Some(value).filter(|ratio| ratio.is_finite()));
     genome::write_atomic(folder.join(MASKS_FILE), |out| {
         writeln!(out, "{MASK_COLUMNS}")?;
         for gene in &discovery.genes {
             writeln!(
                 out,
-                "{}\t{}\t{}\t{}\t{}\t{}",
+                "{}\t{}\t{}\t{}\t{}\t{}\t{}",
                 gene.symbol,
                 gene.mask_ratio,
-                or_na(Some(gene.chosen_ratio).filter(|ratio| ratio.is_finite())),
+                ratio(gene.chosen_ratio),
                 or_na(gene.limit.map(f64::from)),
+                ratio(gene.element_ratio),
                 gene.n_elements,
                 gene.mask_file.display()
             )?;
@@ -111,6 +114,7 @@ fn parse_element(region: &Region) -> Option<GeneElement> {
             area: column(8)?.parse().ok()?,
             summit: column(9)?.parse().ok()?,
             distance: column(10)?.parse().ok()?,
+            selected: column(11)?.parse().ok()?,
             track_means: means.collect::<Option<_>>()?,
         },
     })
@@ -138,21 +142,29 @@ fn read_masks(path: &Path) -> Result<Vec<GeneMaskSummary>, RunError> {
 }
 
 fn parse_mask(line: &str) -> Option<GeneMaskSummary> {
-    let [gene, mask_ratio, chosen_ratio, limit, n_elements, file] =
-        line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+    let [
+        gene,
+        mask_ratio,
+        chosen_ratio,
+        limit,
+        element_ratio,
+        n_elements,
+        file,
+    ] = line.split('\t').collect::<Vec<_>>().try_into().ok()?;
+    let ratio = |text: &str| match text {
+        "NA" => Some(f64::NAN),
+        number => number.parse().ok(),
+    };
     Some(GeneMaskSummary {
         symbol: gene.to_string(),
         mask_ratio: mask_ratio.parse().ok()?,
-        chosen_ratio: if chosen_ratio == "NA" {
-            f64::NAN
-        } else {
-            chosen_ratio.parse().ok()?
-        },
+        chosen_ratio: ratio(chosen_ratio)?,
         limit: if limit == "NA" {
             None
         } else {
             Some(limit.parse().ok()?)
         },
+        element_ratio: ratio(element_ratio)?,
         n_elements: n_elements.parse().ok()?,
         mask_file: PathBuf::from(file),
     })
@@ -174,6 +186,7 @@ mod tests {
             mask_ratio: 0.125,
             chosen_ratio: 0.0625,
             limit,
+            element_ratio: 0.25,
             n_elements: 3,
             mask_file: PathBuf::from("masks/G.bw"),
         };
@@ -201,7 +214,8 @@ mod tests {
             write_bed_tabix(folder.path().join(ELEMENTS_FILE), &header, &rows).expect("a BED");
         };
         let masks = folder.path().join(MASKS_FILE);
-        let good = "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000";
+        let good =
+            "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t0.5000\t1.5000";
         let bad = good.replace("\telement\t", "\tother\t");
         let message = || {
             let error = read_discovery(folder.path()).expect_err("a bad row");
@@ -220,7 +234,7 @@ mod tests {
         // Written before the digest was.
         write(&["#chrom"], &[good]);
         assert_eq!(digest(), None);
-        let row = "G\t0.5\tNA\tNA\t1\tmasks/G.bw";
+        let row = "G\t0.5\tNA\tNA\tNA\t1\tmasks/G.bw";
         std::fs::write(&masks, format!("{MASK_COLUMNS}\n{row}\n{row}\textra\n")).expect("writable");
         assert!(
             message().contains("masks.tsv:3: expected the columns gene, mask_ratio"),
@@ -234,8 +248,7 @@ mod tests {
 
     #[test]
     fn element_row_is_parsed_column_by_column() {
-        let rest =
-            "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t1.5000\t0.0000";
+        let rest = "100\t160\t213,94,0\tG\t-\telement\t0.2500\t0.7500\t15.0\t120\t-40\t0.1250\t1.5000\t0.0000";
         let region = Region {
             interval: Interval::try_new("c", 100, 160).expect("an interval"),
             name: Some("G|e7".to_string()),
@@ -255,6 +268,7 @@ mod tests {
             (0.25, 0.75, 15.0)
         );
         assert_eq!((element.summit, element.distance), (120, -40));
+        assert_eq!(element.selected, 0.125);
         assert_eq!(element.track_means, [1.5, 0.0]);
         let short = Region {
             rest: region.rest[..9].to_vec(),

@@ -46,6 +46,9 @@ pub struct Element {
     pub interval: Interval,
     /// Why its bases carry a mask.
     pub class: ElementClass,
+    /// Share of its bases that were selected themselves, in [0, 1]; the others lie in gaps between
+    /// runs that were merged.
+    pub selected: f64,
     /// Mean mask over its bases, in [0, 1].
     pub mean: f64,
     /// Largest mask of its bases, in [0, 1].
@@ -180,6 +183,17 @@ impl<'a> MaskedWindow<'a> {
         mean(self.chosen())
     }
 
+    /// Share of the positions the network decides that lie in `elements` of its choice. NaN when
+    /// the network decides none.
+    pub fn element_ratio(&self, elements: &[Element]) -> f64 {
+        let covered: u64 = elements
+            .iter()
+            .filter(|element| element.class == ElementClass::Element)
+            .map(|element| element.interval.len())
+            .sum();
+        covered as f64 / self.chosen().count() as f64
+    }
+
     /// Mask values of the positions the network decides, in order.
     fn chosen(&self) -> impl Iterator<Item = f32> + '_ {
         self.inside()
@@ -215,11 +229,11 @@ fn mean(values: impl Iterator<Item = f32>) -> f64 {
     sum / n_values as f64
 }
 
-/// The smallest mask value that belongs to an element, or nothing when no value does.
+/// The smallest mask value that is selected, or nothing when no value is.
 ///
 /// For [`Selection::TopFraction`] it is the value that the fraction of the positions which the
 /// network decides reaches; positions equal to it are taken too. A position at the floor, the
-/// smallest value of these positions, never belongs to an element: a mask that is the same
+/// smallest value of these positions, is never selected: a mask that is the same
 /// everywhere points nowhere, and a hard mask selects its ones, not its zeros.
 pub fn selection_limit(gene: &MaskedWindow, selection: Selection) -> Option<f32> {
     let fraction = match selection {
@@ -273,12 +287,17 @@ pub fn find_elements(gene: &MaskedWindow, config: &DiscoverConfig) -> Vec<Elemen
             ElementClass::Promoter => config.promoter == PromoterElements::Report,
             ElementClass::Included => true,
         })
-        .filter_map(|(class, run)| describe(gene, class, run))
+        .filter_map(|(class, run)| describe(gene, class, run, limit))
         .collect()
 }
 
 /// Measures one run; nothing for an empty one.
-fn describe(gene: &MaskedWindow, class: ElementClass, run: Range<usize>) -> Option<Element> {
+fn describe(
+    gene: &MaskedWindow,
+    class: ElementClass,
+    run: Range<usize>,
+    limit: Option<f32>,
+) -> Option<Element> {
     let start = gene.window.position_at(run.start)?;
     let interval = Interval::try_new(
         gene.window.inside().shared_chrom(),
@@ -293,6 +312,13 @@ fn describe(gene: &MaskedWindow, class: ElementClass, run: Range<usize>) -> Opti
         .fold((0, f32::MIN), |best, (index, &value)| {
             if value > best.1 { (index, value) } else { best }
         });
+    let selected = match class {
+        ElementClass::Element => mean(mask.iter().map(|&value| {
+            let is_selected = limit.is_some_and(|limit| value >= limit);
+            f32::from(u8::from(is_selected))
+        })),
+        ElementClass::Promoter | ElementClass::Included => 1.0,
+    };
     let area: f64 = mask.iter().copied().map(f64::from).sum();
     let track_means = (0..gene.n_tracks)
         .map(|track| {
@@ -305,6 +331,7 @@ fn describe(gene: &MaskedWindow, class: ElementClass, run: Range<usize>) -> Opti
     Some(Element {
         distance: signed_distance(&interval, gene.window.tss(), gene.strand),
         class,
+        selected,
         mean: area / run.len() as f64,
         max: f64::from(max),
         area,

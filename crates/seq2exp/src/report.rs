@@ -172,7 +172,7 @@ pub struct GenePicture {
     pub tracks: Vec<PictureTrack>,
     /// The mask, `[length]`.
     pub mask: Vec<f32>,
-    /// Smallest mask value that belongs to an element.
+    /// Smallest mask value that is selected.
     pub limit: Option<f32>,
     /// The gene's elements.
     pub elements: Vec<Element>,

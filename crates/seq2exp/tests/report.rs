@@ -249,6 +249,7 @@ fn input(length: u64) -> ReportInput {
             mask_ratio: gene.mask_ratio(),
             chosen_ratio: gene.chosen_ratio(),
             limit,
+            element_ratio: gene.element_ratio(&elements),
             n_elements: elements.len(),
             mask_file: "masks/x.bw".into(),
         });

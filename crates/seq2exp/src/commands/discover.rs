@@ -74,11 +74,22 @@ pub fn discover(experiment: &Experiment) -> Result<Option<Discovery>> {
         .iter()
         .filter(|row| row.element.class == ElementClass::Element)
         .count();
+    let covered = discovery
+        .mean_element_ratio()
+        .map_or_else(String::new, |ratio| {
+            format!(
+                " cover {:.1} % of the bases that the network decides:",
+                100.0 * ratio
+            )
+        });
     eprintln!(
-        "{n_chosen} elements of {} genes in {}, masks in {}",
+        "{n_chosen} elements of {} genes{covered} {}, masks in {}",
         discovery.genes.len(),
         experiment.path().join(ELEMENTS_FILE).display(),
         experiment.path().join(MASKS_FOLDER).display()
     );
+    if let Some(note) = discovery.note_flat_masks(&config.discover) {
+        eprintln!("note     {note}");
+    }
     Ok(Some(discovery))
 }

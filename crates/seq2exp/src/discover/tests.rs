@@ -72,7 +72,7 @@ fn discovery_writes_sorted_elements_and_masks() {
         rows[2].rest,
         [
             "52", "54", "213,94,0", "FIRST", "-", "element", "0.8000", "0.8500", "1.6", "53", "-2",
-            "7.5000"
+            "1.0000", "7.5000"
         ]
     );
     assert!(path.with_extension("gz.tbi").exists());
@@ -117,7 +117,7 @@ fn header_holds_provenance_and_column_names() {
     assert!(!lines.iter().any(|line| line.contains("data_sha256")));
     let columns = lines.last().expect("column names come last");
     assert!(columns.starts_with("#chrom\tstart\tend\tname\tscore\tstrand\t"));
-    assert!(columns.ends_with("\tdistance\tmean_DNase_seq"));
+    assert!(columns.ends_with("\tdistance\tselected\tmean_DNase_seq"));
     assert!(lines.iter().all(|line| line.starts_with('#')));
 }
 

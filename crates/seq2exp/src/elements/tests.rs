@@ -224,6 +224,37 @@ fn ratios_count_what_they_say() {
         MaskedWindow::try_new("G", &place, Strand::Forward, 2, &regions, &mask).expect("mask fits");
     assert_eq!(gene.mask_ratio(), 0.3); // 3 / 10
     assert_eq!(gene.chosen_ratio(), 0.2); // (0.5 + 0.25 + 0 + 0.25 + 0) / 5
+    let ratio = |threshold, merge_within| {
+        gene.element_ratio(&find_elements(&gene, &config(threshold, merge_within, 0)))
+    };
+    // Of offsets 2, 3, 6, 7 and 8; the promoter (4 and 5) does not count.
+    assert_eq!(ratio(0.5, 0), 0.2);
+    assert_eq!(ratio(0.25, 0), 0.6);
+    assert_eq!(ratio(0.75, 0), 0.0);
+}
+
+#[test]
+fn bases_of_merged_gaps_are_elements_but_not_selected() {
+    let place = window(105, 10, 1000);
+    let regions = [RegionCode::Keep; 10];
+    // A mask that is nearly flat: its top three bases are spread over the window.
+    let mask = [0.3, 0.2, 0.2, 0.2, 0.2, 0.3, 0.2, 0.2, 0.2, 0.3];
+    let gene =
+        MaskedWindow::try_new("G", &place, Strand::Forward, 0, &regions, &mask).expect("mask fits");
+    let selected = |merge_within| -> Vec<(u64, f64)> {
+        let config = DiscoverConfig {
+            select: Selection::TopFraction(0.3),
+            ..config(0.0, merge_within, 0)
+        };
+        find_elements(&gene, &config)
+            .iter()
+            .map(|element| (element.interval.len(), element.selected))
+            .collect()
+    };
+    assert_eq!(selected(0), [(1, 1.0), (1, 1.0), (1, 1.0)]);
+    // Offsets 5 and 9 are 3 bases apart, 0 and 5 are 4: 2 of 5 bases, then 3 of 10.
+    assert_eq!(selected(4), [(1, 1.0), (5, 0.4)]);
+    assert_eq!(selected(5), [(10, 0.3)]);
 }
 
 #[test]

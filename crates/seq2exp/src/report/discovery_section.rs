@@ -87,8 +87,8 @@ fn rule_text(config: &DiscoverConfig) -> String {
         PromoterElements::LeaveOut => "The promoter, whose mask is always 1, is left out.",
     };
     format!(
-        "An element is a run of positions {select}. Runs closer than {} are merged, then runs shorter than {} \
-         dropped. {promoter}",
+        "An element is a run of positions {select}. Runs closer than {} are merged with what lies between them, then \
+         runs shorter than {} dropped. {promoter}",
         bases_text(config.merge_within),
         bases_text(config.min_length),
     )
@@ -111,11 +111,13 @@ fn draw_ratio(markup: &mut Markup, input: &ReportInput) {
         .map(|row| row.element.interval.len())
         .collect();
     lengths.sort_unstable();
+    let covered = finite_mean(input.masks.iter().map(|gene| gene.element_ratio));
     match lengths.get(lengths.len() / 2) {
         Some(median) => {
             sentence.push_str(&format!(
-                ", half of them {} or longer.",
-                bases_text(*median)
+                ", half of them {} or longer, which cover {} of these positions.",
+                bases_text(*median),
+                text(covered),
             ));
         }
         None => sentence.push('.'),
@@ -148,7 +150,7 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
     rows.truncate(N_ROWS);
     let caption = format!(
         "The {} elements with the largest mean mask, of {}; all are in elements.bed.gz. Regions are 1-based, both \
-         ends included, as a browser takes them.",
+         ends included, as a browser takes them. Selected: the share of an element that is not between merged runs.",
         count_text(rows.len() as u64),
         count_text(n_elements),
     );
@@ -160,7 +162,13 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
     for name in ["gene", "region"] {
         markup.leaf("th", &[], name);
     }
-    for name in ["length, bp", "from the TSS", "mean mask", "max mask"] {
+    for name in [
+        "length, bp",
+        "from the TSS",
+        "mean mask",
+        "max mask",
+        "selected",
+    ] {
         markup.leaf("th", &[attr("class", "n")], name);
     }
     for name in &input.track_names {
@@ -185,6 +193,7 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
             distance_text(element.distance),
             fixed_text(element.mean, 3),
             fixed_text(element.max, 3),
+            percent_text(element.selected),
         ];
         cells.extend((0..input.track_names.len()).map(|index| {
             element

@@ -139,7 +139,7 @@ fn draw_part(picture: &GenePicture, offsets: Range<usize>) -> String {
         let y = mask_top + MASK_ROW * (1.0 - f64::from(limit));
         svg.open("line", &line("limit", LEFT, y, RIGHT, y));
         let tip = format!(
-            "elements reach a mask of {}",
+            "bases with a mask of at least {} are selected",
             fixed_text(f64::from(limit), 3)
         );
         svg.leaf("title", &[], &tip).close();

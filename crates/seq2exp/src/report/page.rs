@@ -380,7 +380,7 @@ fn genes(page: &mut Markup, input: &ReportInput) {
     }
     page.open("span", &[attr("class", "item")]);
     page.open("span", &[attr("class", "key limit")]).close();
-    page.text("smallest mask in an element").close().close();
+    page.text("smallest mask that is selected").close().close();
     for gene in &input.genes {
         page.open("figure", &[]);
         gene_title(page, gene);

@@ -29,6 +29,7 @@ fn picture(tss: u64, length: u64, chrom_length: u64) -> GenePicture {
         elements: vec![Element {
             interval: window.inside().clone(),
             class: ElementClass::Element,
+            selected: 1.0,
             mean: 0.5,
             max: 0.5,
             area: 1.0,
