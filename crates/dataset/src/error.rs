@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use genome::GenomeError;
 
 use crate::prepared::MANIFEST_FILE_NAME;
+use crate::selection::SkipCounts;
 
 /// Why a data set, a window or an example was refused.
 ///
@@ -41,7 +42,7 @@ pub enum DatasetError {
     },
 
     /// A file lacks a chromosome that genes lie on.
-    #[error("{}: no chromosome {chrom:?}, which {n_genes} gene(s) lie on; {hint}; if it has another name there, add it to chrom_alias", path.display())]
+    #[error("{}: no chromosome {chrom:?}, which {n_genes} gene(s) lie on; {hint}; if it has another name there, add it to chrom_alias; if it has none there, leave its genes out of the gene table", path.display())]
     MissingChrom {
         /// The file that lacks it.
         path: PathBuf,
@@ -123,7 +124,7 @@ pub enum DatasetError {
     },
 
     /// No gene is left to train, validate or test on.
-    #[error("{}: no gene is left in the {split} split ({n_genes} genes read, {n_skipped} left out); {hint}", path.display())]
+    #[error("{}: no gene is left in the {split} split ({n_genes} genes read, {n_skipped} left out{}{left_out}); {hint}", path.display(), if *n_skipped == 0 { "" } else { ": " })]
     EmptySplit {
         /// The gene table.
         path: PathBuf,
@@ -133,6 +134,8 @@ pub enum DatasetError {
         n_genes: usize,
         /// Genes left out.
         n_skipped: usize,
+        /// Why they are left out.
+        left_out: SkipCounts,
         /// What may have happened.
         hint: String,
     },

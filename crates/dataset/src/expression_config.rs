@@ -49,6 +49,18 @@ impl ExpressionConfig {
             || TrackKind::of(&self.path) != TrackKind::BigWig
     }
 
+    /// What is predicted, in words: `log10(TPM + 1)`; names of small letters alone are abbreviations.
+    pub fn target_name(&self) -> String {
+        let value = match self.value.bytes().all(|byte| byte.is_ascii_lowercase()) {
+            true => self.value.to_uppercase(),
+            false => self.value.clone(),
+        };
+        match self.transform {
+            ExpressionTransform::Log10p1 => format!("log10({value} + 1)"),
+            ExpressionTransform::None => self.value.clone(),
+        }
+    }
+
     /// Adds what contradicts itself.
     pub(crate) fn validate(&self, problems: &mut Vec<String>) {
         if self.minus.is_some() && !self.is_track() {

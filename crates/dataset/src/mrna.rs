@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use genome::{
-    Annotation, ChosenBy, Gene, Interval, MrnaFeatures, N_STANDARDISED, Reference, read_annotation,
-    read_mrna_table, read_standardised_mrna,
+    Annotation, ChosenBy, Gene, Interval, MrnaFeatures, N_STANDARDISED, Reference, Transcript,
+    read_annotation, read_mrna_table, read_standardised_mrna,
 };
 
 use crate::chrom_alias::ChromAlias;
@@ -12,6 +12,7 @@ use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::features::{FeatureScaling, N_FEATURES};
 use crate::fold::Split;
+use crate::stray_starts::StrayStarts;
 
 /// What is known of the mature transcript of each gene; nothing for a gene without a coding one.
 #[derive(Debug)]
@@ -22,9 +23,18 @@ pub(crate) enum Mrna {
     Standardised(Vec<Option<[f64; N_STANDARDISED]>>),
 }
 
+/// What is known of the transcripts that stand for the genes; nothing where features were read.
+#[derive(Debug, Default)]
+pub(crate) struct Transcripts {
+    /// How they were chosen, with the number of genes of each.
+    pub(crate) choices: BTreeMap<ChosenBy, usize>,
+    /// Those that begin outside their gene's promoter.
+    pub(crate) strays: StrayStarts,
+}
+
 impl Mrna {
-    /// Looks up or computes the mRNA features of each gene, and counts how their transcripts were chosen; nothing for a gene
-    /// without a coding transcript, no choices when the features were read.
+    /// Looks up or computes the mRNA features of each gene, and counts what is known of their transcripts; nothing for a gene
+    /// without a coding transcript, no transcripts when the features were read.
     ///
     /// # Errors
     /// [`DatasetError::Genome`] for a file that cannot be read, or a transcript that reaches past the end of its chromosome.
@@ -33,14 +43,14 @@ impl Mrna {
         genes: &[Gene],
         genome: &Reference,
         alias: &ChromAlias,
-    ) -> Result<(Self, BTreeMap<ChosenBy, usize>), DatasetError> {
-        let mut choices = BTreeMap::new();
+    ) -> Result<(Self, Transcripts), DatasetError> {
+        let mut transcripts = Transcripts::default();
         if let Some(path) = &config.mrna_features
             && let Some(table) = read_standardised_mrna(path)?
         {
             let find = |gene: &Gene| table.get(&gene.gene_id).or_else(|| table.get(&gene.symbol));
             let values = genes.iter().map(|gene| find(gene).copied()).collect();
-            return Ok((Self::Standardised(values), choices));
+            return Ok((Self::Standardised(values), transcripts));
         }
         let features: Vec<Option<MrnaFeatures>> = match (&config.mrna_features, &config.annotation)
         {
@@ -61,17 +71,19 @@ impl Mrna {
                     .iter()
                     .map(|gene| {
                         let found = mrna_of(gene, &annotation, genome, alias)?;
-                        if let Some((_, chosen_by)) = &found {
-                            *choices.entry(*chosen_by).or_insert(0) += 1;
-                        }
-                        Ok(found.map(|(features, _)| features))
+                        Ok(found.map(|(features, transcript, chosen_by)| {
+                            *transcripts.choices.entry(chosen_by).or_insert(0) += 1;
+                            let strays = &mut transcripts.strays;
+                            strays.count(gene, transcript, chosen_by, config.promoter);
+                            features
+                        }))
                     })
                     .collect::<Result<_, DatasetError>>()?
             }
         };
         let is_coding = |mrna: Option<MrnaFeatures>| mrna.filter(|mrna| mrna.cds_len > 0);
         let features = features.into_iter().map(is_coding).collect();
-        Ok((Self::Raw(features), choices))
+        Ok((Self::Raw(features), transcripts))
     }
 
     /// Whether a gene, by its number, has a coding transcript.
@@ -131,18 +143,18 @@ impl Mrna {
 
 /// Computes the features of a gene's representative transcript, which the annotation may list
 /// under another name of its chromosome.
-fn mrna_of(
+fn mrna_of<'a>(
     gene: &Gene,
-    annotation: &Annotation,
+    annotation: &'a Annotation,
     genome: &Reference,
     alias: &ChromAlias,
-) -> Result<Option<(MrnaFeatures, ChosenBy)>, DatasetError> {
+) -> Result<Option<(MrnaFeatures, &'a Transcript, ChosenBy)>, DatasetError> {
     for name in alias.names_of(&gene.chrom) {
         let named = Gene {
             chrom: name.to_string(),
             ..gene.clone()
         };
-        let Some((transcript, chosen_by)) = annotation.representative(&named) else {
+        let Some((listed, chosen_by)) = annotation.representative(&named) else {
             continue;
         };
         let rename = |pieces: &[Interval]| {
@@ -151,12 +163,12 @@ fn mrna_of(
                 .map(|piece| Interval::try_new(gene.chrom.as_str(), piece.start(), piece.end()))
                 .collect::<Result<Vec<Interval>, _>>()
         };
-        let mut transcript = transcript.clone();
+        let mut transcript = listed.clone();
         transcript.exons = rename(&transcript.exons)?;
         transcript.cds = rename(&transcript.cds)?;
         transcript.chrom = gene.chrom.clone();
         let features = MrnaFeatures::from_transcript(&transcript, genome)?;
-        return Ok(Some((features, chosen_by)));
+        return Ok(Some((features, listed, chosen_by)));
     }
     Ok(None)
 }

@@ -9,6 +9,7 @@ use crate::config::DataConfig;
 use crate::error::DatasetError;
 use crate::expression_config::{GeneKey, MissingExpression};
 use crate::fold::{Assignment, Split, assign_splits};
+use crate::misnamed::MisnamedGenes;
 use crate::placed_genes::PlacedGenes;
 use crate::split_config::SplitConfig;
 use crate::target::expression_key;
@@ -109,6 +110,27 @@ impl SkipCounts {
     }
 }
 
+impl fmt::Display for SkipCounts {
+    /// `21 without measured expression, 1 whose window shares bases with one of another split`; nothing for none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons: Vec<String> = [
+            (self.gene_type, "of a kind that is not kept"),
+            (self.no_expression, "without measured expression"),
+            (self.no_strand, "whose strand is not known"),
+            (self.not_listed, "that the table of the split does not list"),
+            (
+                self.overlaps,
+                "whose window shares bases with one of another split",
+            ),
+        ]
+        .into_iter()
+        .filter(|(n_genes, _)| *n_genes > 0)
+        .map(|(n_genes, why)| format!("{n_genes} {why}"))
+        .collect();
+        f.write_str(&reasons.join(", "))
+    }
+}
+
 fn is_zero(count: &usize) -> bool {
     *count == 0
 }
@@ -120,6 +142,8 @@ pub(crate) struct Selection {
     pub(crate) splits: Vec<Split>,
     pub(crate) targets: Vec<Option<f32>>,
     pub(crate) skipped: Vec<SkippedGene>,
+    /// Genes among those without measured expression that the table has under another name.
+    pub(crate) misnamed: Option<MisnamedGenes>,
     pub(crate) tss: Option<TssCounts>,
 }
 
@@ -144,6 +168,15 @@ pub(crate) fn select_genes(
     let n_genes = genes.len() + skipped.len();
     let mut skip = |gene: &Gene, reason| skipped.push(SkippedGene::new(gene, reason));
 
+    let lacks_row = |gene: &&Gene| !expression.contains(expression_key(config, gene));
+    let misnamed = match config.missing_expression {
+        MissingExpression::Skip => MisnamedGenes::find(
+            expression,
+            config.expression.key_holds,
+            genes.iter().filter(lacks_row),
+        ),
+        MissingExpression::Error | MissingExpression::Keep => None,
+    };
     let mut kept = Vec::new();
     for gene in genes {
         let value = expression.get(expression_key(config, &gene));
@@ -177,6 +210,7 @@ pub(crate) fn select_genes(
         splits: Vec::new(),
         targets: Vec::new(),
         skipped: Vec::new(),
+        misnamed,
         tss,
     };
     for ((gene, target), assignment) in kept_genes.into_iter().zip(targets).zip(assignments) {
@@ -213,12 +247,16 @@ impl Selection {
                 split: empty.name(),
                 n_genes,
                 n_skipped: self.skipped.len(),
+                left_out: SkipCounts::of(&self.skipped),
                 hint: self.empty_split_hint(config),
             }),
         }
     }
 
     fn empty_split_hint(&self, config: &DataConfig) -> String {
+        if let Some(misnamed) = &self.misnamed {
+            return misnamed.to_string();
+        }
         match (self.skipped.first(), &config.split) {
             (Some(first), _) if self.genes.is_empty() => {
                 format!("{} was left out because: {}", first.symbol, first.reason)
@@ -234,6 +272,9 @@ impl Selection {
             (_, SplitConfig::Chromosomes { .. } | SplitConfig::Fold { .. }) => {
                 "the genes lie on too few chromosomes; choose other chromosomes, or split by blocks"
                     .into()
+            }
+            (_, SplitConfig::Blocks { .. }) if SkipCounts::of(&self.skipped).overlaps == 0 => {
+                "too few genes are left for these blocks; use fewer, or more genes".into()
             }
             (_, SplitConfig::Blocks { .. }) => {
                 "use a shorter window or other blocks, so that not every gene overlaps".into()

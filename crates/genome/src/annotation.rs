@@ -282,7 +282,7 @@ impl Annotation {
 /// An Ensembl identifier without its version: `ENSG00000198445.4` is `ENSG00000198445`.
 ///
 /// Only digits behind the last dot are a version, so names such as `AC012345.6-201` stay.
-fn without_version(id: &str) -> &str {
+pub fn without_version(id: &str) -> &str {
     match id.rsplit_once('.') {
         Some((bare, version))
             if id.starts_with("ENS")

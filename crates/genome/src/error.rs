@@ -250,7 +250,7 @@ pub enum GenomeError {
     },
 
     /// A contact map lacks the factors of this normalisation.
-    #[error("{}: no {wanted} normalisation of {object} in bins of {resolution} bp; the file has {available}, choose one of these as normalization", path.display())]
+    #[error("{}: no {wanted} normalisation of {object} in bins of {resolution} bp; normalization can be {available}", path.display())]
     UnknownNormalization {
         /// The contact map.
         path: PathBuf,

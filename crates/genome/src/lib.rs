@@ -43,6 +43,7 @@ mod variant;
 pub use alignment::{CramReference, ReadFilter, ReadSpan};
 pub use annotation::{
     Annotation, ChosenBy, Transcript, TranscriptTag, UnstrandedGene, read_annotation,
+    without_version,
 };
 pub use assembly::{assembly_of, assembly_of_chrom, assembly_sizes};
 pub use atomic::{AtomicFile, refuse_input_as_output, remove_abandoned, write_atomic};

@@ -18,7 +18,8 @@ use crate::error::DatasetError;
 use crate::features::{FeatureScaling, promoter_activity};
 use crate::fold::Split;
 use crate::hidden_input::HiddenInput;
-use crate::mrna::Mrna;
+use crate::misnamed::MisnamedGenes;
+use crate::mrna::{Mrna, Transcripts};
 use crate::one_hot::{NO_BASE, base_code};
 use crate::placed_genes::PlacedGenes;
 use crate::region_file::{RegionsLeftOut, read_region_files};
@@ -26,6 +27,7 @@ use crate::region_mask::{covered, region_codes};
 use crate::selection::{Selection, SkipReason, SkippedGene, select_genes};
 use crate::source::ExampleSource;
 use crate::split_overlap::{SplitOverlap, count_overlaps};
+use crate::stray_starts::StrayStarts;
 use crate::target::read_target;
 use crate::track_config::TrackTransform;
 use crate::tracks::Track;
@@ -42,7 +44,7 @@ pub struct ExampleReader {
     genome: Reference,
     selection: Selection,
     mrna: Mrna,
-    transcript_choices: BTreeMap<ChosenBy, usize>,
+    transcripts: Transcripts,
     activity_table: Option<ActivityTable>,
     scaling: FeatureScaling,
     tracks: Vec<Track>,
@@ -138,7 +140,7 @@ impl ExampleReader {
             }),
         };
 
-        let (mrna, transcript_choices) = Mrna::read(config, &selection.genes, &genome, &alias)?;
+        let (mrna, transcripts) = Mrna::read(config, &selection.genes, &genome, &alias)?;
         // Genes that a scaling is brought for may all be without one; training genes may not.
         if scaling.is_none() {
             mrna.check(config, &selection.genes)?;
@@ -157,7 +159,7 @@ impl ExampleReader {
             genome,
             selection,
             mrna,
-            transcript_choices,
+            transcripts,
             activity_table,
             scaling,
             tracks,
@@ -190,6 +192,16 @@ impl ExampleReader {
         &self.selection.skipped
     }
 
+    /// The genes among those without measured expression that the table has under another name.
+    pub fn misnamed_genes(&self) -> Option<&MisnamedGenes> {
+        self.selection.misnamed.as_ref()
+    }
+
+    /// The transformed expression of an example; none when it was not measured, or past the last example.
+    pub fn target(&self, index: usize) -> Option<f32> {
+        self.selection.targets.get(index).copied().flatten()
+    }
+
     /// The files of regions some of which lie on chromosomes that the genome does not have.
     pub fn regions_left_out(&self) -> &[RegionsLeftOut] {
         &self.regions_left_out
@@ -218,7 +230,12 @@ impl ExampleReader {
     /// How the transcripts were chosen from which mRNA features were computed, with the number of
     /// genes of each; empty when the features were read.
     pub fn transcript_choices(&self) -> &BTreeMap<ChosenBy, usize> {
-        &self.transcript_choices
+        &self.transcripts.choices
+    }
+
+    /// The genes whose MANE Select or canonical transcript begins outside their promoter; none when there are none.
+    pub fn stray_starts(&self) -> Option<&StrayStarts> {
+        Some(&self.transcripts.strays).filter(|strays| strays.n_genes > 0)
     }
 
     /// The chromosomes without data of each track that lacks some, each with the number of examples

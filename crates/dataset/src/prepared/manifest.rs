@@ -16,10 +16,12 @@ use crate::error::DatasetError;
 use crate::example::ExampleReader;
 use crate::features::FeatureScaling;
 use crate::fold::Split;
+use crate::misnamed::MisnamedGenes;
 use crate::region_file::RegionsLeftOut;
 use crate::selection::{SkipCounts, SkippedGene};
 use crate::source::ExampleSource;
 use crate::split_overlap::SplitOverlap;
+use crate::stray_starts::StrayStarts;
 use crate::tss_peaks::TssCounts;
 
 /// The file `manifest.json` of a prepared data set.
@@ -76,12 +78,18 @@ pub struct DataDescription {
     /// How the transcripts of the mRNA features were chosen, with the number of genes of each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub transcripts: BTreeMap<ChosenBy, usize>,
+    /// Genes whose MANE Select or canonical transcript begins outside their promoter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stray_starts: Option<StrayStarts>,
     /// Genes without a coding transcript, whose mRNA features are the mean.
     pub genes_without_mrna: Vec<String>,
     /// Number of genes of the table that are no examples, by reason.
     pub left_out: SkipCounts,
     /// Genes of the table that are no examples.
     pub skipped: Vec<SkippedGene>,
+    /// Genes among those without measured expression that the table has under another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub misnamed: Option<MisnamedGenes>,
     /// Files of regions some of which lie on chromosomes that the genome does not have.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions_left_out: Vec<RegionsLeftOut>,
@@ -198,12 +206,14 @@ impl DataDescription {
             tss: reader.tss_counts(),
             overlaps: reader.split_overlaps(),
             transcripts: reader.transcript_choices().clone(),
+            stray_starts: reader.stray_starts().cloned(),
             genes_without_mrna: reader
                 .genes_without_mrna()
                 .map(|gene| gene.symbol.clone())
                 .collect(),
             left_out: SkipCounts::of(reader.skipped()),
             skipped: reader.skipped().to_vec(),
+            misnamed: reader.misnamed_genes().cloned(),
             regions_left_out: reader.regions_left_out().to_vec(),
             chrom_sizes: reader
                 .chrom_sizes()
@@ -222,6 +232,8 @@ impl DataDescription {
         content.settings.keep_content();
         // They follow from the files and the settings.
         content.regions_left_out.clear();
+        content.misnamed = None;
+        content.stray_starts = None;
         content.empty_tracks.clear();
         content.chrom_sizes.clear();
         for source in &mut content.sources {

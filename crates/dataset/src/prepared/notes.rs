@@ -9,26 +9,11 @@ impl DataDescription {
     /// that lie on no chromosome of the genome, features and contacts that were not measured.
     pub fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        let left_out: Vec<String> = [
-            (self.left_out.gene_type, "of a kind that is not kept"),
-            (self.left_out.no_expression, "without measured expression"),
-            (self.left_out.no_strand, "whose strand is not known"),
-            (
-                self.left_out.not_listed,
-                "that the table of the split does not list",
-            ),
-            (
-                self.left_out.overlaps,
-                "whose window shares bases with one of another split",
-            ),
-        ]
-        .into_iter()
-        .filter(|(n_genes, _)| *n_genes > 0)
-        .map(|(n_genes, why)| format!("{n_genes} {why}"))
-        .collect();
+        let left_out = self.left_out.to_string();
         if !left_out.is_empty() {
-            notes.push(format!("genes left out: {}", left_out.join(", ")));
+            notes.push(format!("genes left out: {left_out}"));
         }
+        notes.extend(self.misnamed.as_ref().map(ToString::to_string));
         if let (Some(tss), Some(peaks)) = (self.tss, &self.settings.tss_peaks) {
             notes.push(format!(
                 "start sites: {} moved to a peak of {}, {} confirmed by one, {} without a peak within {} bp",
@@ -39,6 +24,7 @@ impl DataDescription {
                 peaks.max_distance
             ));
         }
+        notes.extend(self.stray_starts.as_ref().map(ToString::to_string));
         for overlap in self.overlaps.iter().filter(|overlap| overlap.n_windows > 0) {
             notes.push(format!(
                 "{} of {} {} windows share bases with a {} window: scores may flatter",
@@ -69,7 +55,12 @@ impl DataDescription {
                 .collect();
             notes.push(format!("transcripts were chosen: {}", counts.join(", ")));
         }
-        if let Some(first) = self.genes_without_mrna.first() {
+        if self.settings.annotation.is_none() && self.settings.mrna_features.is_none() {
+            notes.push(
+                "no annotation and no mrna_features: all genes have the same mRNA features"
+                    .to_string(),
+            );
+        } else if let Some(first) = self.genes_without_mrna.first() {
             notes.push(format!(
                 "{} genes have no coding transcript, so their mRNA features are the mean; the first is {first}",
                 self.genes_without_mrna.len(),

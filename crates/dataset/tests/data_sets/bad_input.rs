@@ -16,7 +16,7 @@ type Case<'a> = (
 
 #[test]
 fn open_bad_input_names_file_line_and_remedy() {
-    let cases: [Case; 18] = [
+    let cases: [Case; 19] = [
         ("missing file", &[("genome.fa", "none.fa")], None, "none.fa"),
         (
             "chromosome of another naming",
@@ -70,7 +70,19 @@ fn open_bad_input_names_file_line_and_remedy() {
             "empty split",
             &[("by = \"column\"", "by = \"fold\", fold = 11")],
             None,
-            "no gene is left in the valid split (8 genes read, 1 left out); the genes lie on too few",
+            "no gene is left in the valid split (8 genes read, 1 left out: 1 without measured expression); the genes lie on too few",
+        ),
+        (
+            "most names of another kind",
+            &[],
+            // LEFT is measured still, PLUS by its identifier, and of the others there is no row.
+            Some((
+                "expression.tsv",
+                "PLUS\t9\nMINUS\t99\nMIDDLE\t3\nLINC\t1\nRIGHT\t999\nSHORT\t0.5\n",
+                "ID_PLUS\t9\n",
+            )),
+            "no gene is left in the valid split (8 genes read, 7 left out: 7 without measured expression); genes without measured \
+             expression whose row has another name: 1, as \"PLUS\" under \"ID_PLUS\"; names must be equal",
         ),
         (
             "split column with another word",
