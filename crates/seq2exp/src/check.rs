@@ -17,6 +17,7 @@ use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
 use crate::experiment::refuse_device;
+use crate::target_summary::TargetSummary;
 use crate::train::initial_network;
 
 /// The answer of `seq2exp check`.
@@ -27,6 +28,8 @@ pub struct CheckReport {
     pub inputs: InputReport,
     /// Genes of each split.
     pub genes: Vec<SplitGenes>,
+    /// Their measured expression; none when nothing was measured.
+    pub target: Option<TargetSummary>,
     /// Genes of the table that are no examples, with the reason.
     pub skipped: Vec<String>,
     /// What a reader of the results must know.
@@ -162,6 +165,7 @@ impl CheckReport {
                         .map(|refusal| format!("it will not be trained on this device: {refusal}")),
                 )
                 .collect(),
+            target: TargetSummary::of(&reader),
             skipped,
             device: device.name.clone(),
             threads: rayon::current_num_threads(),
@@ -305,6 +309,9 @@ impl fmt::Display for CheckReport {
         if self.skipped.len() > MAX_NAMED {
             let n_more = self.skipped.len() - MAX_NAMED;
             writeln!(f, "         … and {n_more} more; --json lists all")?;
+        }
+        if let Some(target) = &self.target {
+            writeln!(f, "target   {target}")?;
         }
         for note in &self.notes {
             writeln!(f, "note     {note}")?;

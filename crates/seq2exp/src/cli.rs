@@ -218,7 +218,7 @@ pub struct AblateArgs {
 pub struct PredictArgs {
     /// Output folder of `run` or `train`
     pub folder: PathBuf,
-    /// Gene table (TSV) to predict instead of the run's own genes
+    /// Gene table (TSV), GTF or GFF3 to predict instead of the run's own genes
     #[arg(long, value_name = "TSV")]
     pub genes: Option<PathBuf>,
     /// Where it runs.

@@ -43,6 +43,7 @@ mod setting_limits;
 pub mod simulate;
 #[cfg(test)]
 mod synthetic;
+pub mod target_summary;
 mod track_settings;
 pub mod train;
 pub mod trained_genes;

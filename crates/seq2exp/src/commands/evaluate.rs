@@ -7,12 +7,12 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use dataset::{ExampleSource, PreparedReader, Split};
 
-use crate::baseline::Baselines;
+use crate::baseline::{BaselineKind, Baselines};
 use crate::cli::{DeviceArgs, EvaluateArgs};
 use crate::commands::{machine, print_json, print_text};
 use crate::config::ExperimentConfig;
 use crate::ensemble::{EnsemblePredictions, METRICS_FILE, MetricsFile, Spread};
-use crate::evaluate::{Scores, write_json};
+use crate::evaluate::{Evaluation, Scores, write_json};
 use crate::experiment::{DATA_FOLDER, Experiment, Resume, read_config};
 use crate::metric::{BootstrapConfig, Estimate};
 use crate::pool::{PoolReport, pool};
@@ -130,7 +130,27 @@ fn evaluate_networks(experiment: &Experiment, networks: &TrainedNetworks) -> Res
     if is_writable {
         write_json(&experiment.path().join(METRICS_FILE), &metrics)?;
     }
+    if let Some(note) = note_worse_than_mean(&metrics.ensemble) {
+        eprintln!("note     {note}");
+    }
     Ok(metrics)
+}
+
+/// A sentence on networks that predict the validation genes worse than one number does; none when they do better.
+fn note_worse_than_mean(ensemble: &[Evaluation]) -> Option<String> {
+    let valid = ensemble.iter().find(|row| row.split == Split::Valid)?;
+    let of_mean = valid
+        .baselines
+        .iter()
+        .find(|row| row.name == BaselineKind::TrainMean)?;
+    let (mse, mse_of_mean) = (valid.network.mse.value?, of_mean.scores.mse.value?);
+    (mse > mse_of_mean).then(|| {
+        format!(
+            "on the validation genes the predictions are worse than the mean of the training genes (mse {mse:.3} against \
+             {mse_of_mean:.3}), so nothing should be read from these networks: train longer or at another rate, and bring \
+             tracks that are far from the published unit, reads per million, near it with scale"
+        )
+    })
 }
 
 /// The scores as a table for people.
@@ -220,4 +240,40 @@ fn spread_text(spread: Spread) -> String {
         (None, _) => "undefined".to_string(),
     };
     format!("{text:>22}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::evaluate::BaselineScores;
+
+    /// Scores of predictions that are off by 1 and `error` for two genes.
+    fn scores(error: f64) -> Scores {
+        Scores::new(&[1.0, error], &[0.0, 0.0], BootstrapConfig::default(), 2)
+    }
+
+    #[test]
+    fn networks_worse_than_the_mean_on_validation_genes_are_noted() {
+        let evaluation = |split, error, error_of_mean| Evaluation {
+            split,
+            network: scores(error),
+            mask_ratio: None,
+            baselines: vec![BaselineScores {
+                name: BaselineKind::TrainMean,
+                scores: scores(error_of_mean),
+            }],
+        };
+        // (1 + 9) / 2 = 5 and (1 + 4) / 2 = 2.5.
+        let note = note_worse_than_mean(&[
+            evaluation(Split::Train, 2.0, 3.0),
+            evaluation(Split::Valid, 3.0, 2.0),
+        ]);
+        assert!(note.unwrap().contains("(mse 5.000 against 2.500)"));
+        // Of other splits nothing is said: test genes choose no setting.
+        let others = [
+            evaluation(Split::Valid, 2.0, 3.0),
+            evaluation(Split::Test, 3.0, 2.0),
+        ];
+        assert_eq!(note_worse_than_mean(&others), None);
+    }
 }

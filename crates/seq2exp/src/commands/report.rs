@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use dataset::{ExpressionTransform, PreparedReader};
+use dataset::{MANIFEST_FILE_NAME, PreparedReader};
 
 use crate::cli::FolderArgs;
 use crate::commands::machine;
@@ -13,7 +13,7 @@ use crate::discovery_tables::{discovered_by, read_discovery};
 use crate::elements::{MaskedWindow, find_elements, selection_limit};
 use crate::ensemble::{METRICS_FILE, MetricsFile, mean_mask};
 use crate::evaluate::{Evaluation, Scores};
-use crate::experiment::Experiment;
+use crate::experiment::{DATA_FOLDER, Experiment};
 use crate::metric::BootstrapConfig;
 use crate::output_folder::REPORT_FILE;
 use crate::predictions_table::{PREDICTIONS_FILE, PredictionRow, read_predictions_table};
@@ -23,6 +23,10 @@ use crate::report::{
 };
 use crate::train::{RECORD_FILE, Record, read_records};
 use crate::trained_networks::TrainedNetworks;
+
+mod data_facts;
+
+use data_facts::{data_facts, file_name};
 
 /// Genes whose masks are drawn.
 const N_PICTURES: usize = 6;
@@ -47,10 +51,7 @@ pub fn report(experiment: &Experiment) -> Result<()> {
     let predictions = read_points(&experiment.path().join(PREDICTIONS_FILE))?;
     let config = experiment.config();
     let mut notes = notes(&prepared);
-    notes.extend(networks.unfinished.iter().map(|line| {
-        let (first, rest) = line.split_at(1);
-        format!("{}{rest}.", first.to_uppercase())
-    }));
+    notes.extend(networks.unfinished.iter().map(|line| sentence(line)));
     let training = training(experiment, &mut notes)?;
     let mut input = ReportInput {
         name: config.name.clone(),
@@ -58,7 +59,7 @@ pub fn report(experiment: &Experiment) -> Result<()> {
         command: format!("seq2exp report {}", experiment.path().display()),
         facts: facts(experiment, &networks, &prepared),
         notes,
-        target: target(config),
+        target: config.data.expression.target_name(),
         training,
         metrics: metric_rows(&metrics),
         interval_level: BootstrapConfig::default().level,
@@ -67,7 +68,10 @@ pub fn report(experiment: &Experiment) -> Result<()> {
         predictions,
         ..ReportInput::default()
     };
-    if let Some(Discovery { elements, genes }) = discovery {
+    if let Some(discovery) = discovery {
+        let flat = discovery.note_flat_masks(&config.discover);
+        input.notes.extend(flat.map(|note| sentence(&note)));
+        let Discovery { elements, genes } = discovery;
         input.discover = Some(config.discover);
         input.elements = elements;
         input.masks = genes;
@@ -131,15 +135,6 @@ fn summary(config: &ExperimentConfig, prepared: &PreparedReader) -> String {
     )
 }
 
-fn target(config: &ExperimentConfig) -> String {
-    match config.data.expression.transform {
-        ExpressionTransform::Log10p1 => {
-            format!("log10({} + 1)", config.data.expression.value.to_uppercase())
-        }
-        ExpressionTransform::None => config.data.expression.value.clone(),
-    }
-}
-
 fn facts(
     experiment: &Experiment,
     networks: &TrainedNetworks,
@@ -154,15 +149,13 @@ fn facts(
             .collect(),
     };
     let sources = &prepared.manifest().description.sources;
-    let file_name = |path: &Path| {
-        path.file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
     let files = sources
         .iter()
-        .map(|source| (source.role.as_str(), file_name(&source.path)))
-        .collect();
+        .map(|source| (source.role.clone(), file_name(&source.path)));
+    let data = FactGroup {
+        title: "Data".to_string(),
+        rows: files.chain(data_facts(&config.data)).collect(),
+    };
     let n_parameters = networks
         .networks
         .first()
@@ -170,7 +163,7 @@ fn facts(
     let seeds: Vec<String> = config.seeds.iter().map(u64::to_string).collect();
     let train = &config.train;
     vec![
-        group("Data", files),
+        data,
         group(
             "Model",
             vec![
@@ -202,25 +195,35 @@ fn facts(
     ]
 }
 
+/// What `check` says of the data, as sentences.
 fn notes(prepared: &PreparedReader) -> Vec<String> {
     let description = &prepared.manifest().description;
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = description
+        .notes()
+        .iter()
+        .map(|note| sentence(note))
+        .collect();
     if !description.skipped.is_empty() {
         notes.push(format!(
-            "{} genes of the table were left out; manifest.json lists them.",
-            description.skipped.len()
+            "{DATA_FOLDER}/{MANIFEST_FILE_NAME} lists the genes that were left out."
         ));
     }
-    if !description.genes_without_mrna.is_empty() {
-        notes.push(format!(
-            "{} genes have no coding transcript; their mRNA features are the mean of the training genes.",
-            description.genes_without_mrna.len()
-        ));
-    }
-    notes.extend(description.empty_tracks.iter().map(|track| {
-        format!("Track {track} is 0 at every base of the windows that were looked at.")
-    }));
     notes
+}
+
+/// A line with a large first letter and a full stop, unless it ends like a sentence.
+fn sentence(line: &str) -> String {
+    let mut letters = line.chars();
+    let first: String = letters
+        .next()
+        .iter()
+        .flat_map(|c| c.to_uppercase())
+        .collect();
+    let stop = match line.ends_with(['.', '?']) {
+        true => "",
+        false => ".",
+    };
+    format!("{first}{}{stop}", letters.as_str())
 }
 
 /// The training of each seed whose record is there; the others are noted.
