@@ -42,7 +42,7 @@ pub enum DatasetError {
     },
 
     /// A file lacks a chromosome that genes lie on.
-    #[error("{}: no chromosome {chrom:?}, which {n_genes} gene(s) lie on; {hint}; if it has another name there, add it to chrom_alias; if it has none there, leave its genes out of the gene table", path.display())]
+    #[error("{}: no chromosome {chrom:?}, which {n_genes} gene(s) lie on; {hint}; if it has another name there, add it to chrom_alias", path.display())]
     MissingChrom {
         /// The file that lacks it.
         path: PathBuf,

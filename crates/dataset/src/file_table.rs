@@ -334,17 +334,27 @@ fn compare(
     let alias = ChromAlias::try_new(&config.chrom_alias, &config.genome, &sizes)?;
 
     let mut problems = Vec::new();
-    for chrom in genes {
-        if sizes.get(alias.genome_name(&chrom.name)).is_none() {
-            problems.push(
-                DatasetError::MissingChrom {
-                    path: config.genome.clone(),
-                    chrom: chrom.name.clone(),
-                    n_genes: chrom.n_genes.unwrap_or(0),
-                    hint: sizes.hint(&chrom.name),
-                }
-                .to_string(),
-            );
+    // A list of genes often has all patches and scaffolds, or all chromosomes under other names: one problem each.
+    let (renamed, unknown): (Vec<_>, Vec<_>) = genes
+        .iter()
+        .filter(|chrom| sizes.get(alias.genome_name(&chrom.name)).is_none())
+        .map(|chrom| (chrom.name.clone(), chrom.n_genes.unwrap_or(0)))
+        .partition(|(chrom, _)| sizes.similar_name(chrom).is_some());
+    for (chroms, remedy) in [
+        (renamed, "or add each to chrom_alias"),
+        (
+            unknown,
+            "if it has another name there, add it to chrom_alias; else leave these genes out of the gene table",
+        ),
+    ] {
+        if let Some((first, _)) = chroms.first() {
+            let absent = DatasetError::AbsentChroms {
+                path: config.genome.clone(),
+                hint: sizes.hint(first),
+                chroms,
+                remedy,
+            };
+            problems.push(absent.to_string());
         }
     }
     let placed = wanted.on_genome(&alias);

@@ -94,7 +94,7 @@ fn genes_of_other_kinds_may_lie_on_chromosomes_that_the_genome_lacks() {
     let problems = FileTable::read(&config).problems;
     assert_eq!(problems.len(), 1, "{problems:?}");
     assert!(
-        problems[0].contains("no chromosome \"HG1_PATCH\", which 1 gene(s) lie on"),
+        problems[0].contains("no chromosome \"HG1_PATCH\" (1 genes); there are"),
         "{problems:?}"
     );
 }

@@ -341,12 +341,32 @@ fn file_table_lists_every_file_and_problem() {
     assert_eq!(bad.problems.len(), 3, "{:?}", bad.problems);
     for part in [
         "include.bed",
-        "no chromosome \"2\", which 2 gene(s)",
+        "no chromosome \"2\" (2 genes); it is called \"chr2\" there; use the same names",
         "exclude.bed: no chromosome \"1\"",
     ] {
         let found = bad.problems.iter().any(|problem| problem.contains(part));
         assert!(found, "{part}: {:?}", bad.problems);
     }
+}
+
+#[test]
+fn genes_on_many_unknown_chromosomes_are_one_problem() {
+    let tiny = TinyGenome::write();
+    let patches = (1..=8).fold(String::new(), |text, patch| {
+        let gene = format!("P{patch}\tID_P{patch}\tKI{patch}.1\t5\t+\tprotein_coding\ttrain\n");
+        text + &gene
+    });
+    tiny.edit("genes.tsv", "\nLEFT", &format!("\n{patches}LEFT"));
+    let problems = FileTable::read(&tiny.config_with(&[])).problems;
+    let genome = tiny.path("genome.fa").display().to_string();
+    assert_eq!(
+        problems,
+        [format!(
+            "{genome}: no chromosome \"KI1.1\" (1 genes), \"KI2.1\" (1 genes), \"KI3.1\" (1 genes), \"KI4.1\" (1 genes), \
+             \"KI5.1\" (1 genes), \"KI6.1\" (1 genes), … (8 chromosomes in all); there are chr1, chr2; if it has another \
+             name there, add it to chrom_alias; else leave these genes out of the gene table"
+        )]
+    );
 }
 
 #[test]
