@@ -203,3 +203,46 @@ fn config_validate_names_values_out_of_range() {
     }
     assert_eq!(with(Selection::TopFraction(0.0)).validate().len(), 1);
 }
+
+#[test]
+fn genes_with_a_nearly_flat_mask_are_counted() {
+    let gene = |symbol: &str, element_ratio| GeneMaskSummary {
+        symbol: symbol.to_string(),
+        mask_ratio: 0.2,
+        chosen_ratio: 0.1,
+        limit: Some(0.1),
+        element_ratio,
+        n_elements: 1,
+        mask_file: PathBuf::from("masks/x.bw"),
+    };
+    let discovery = |genes| Discovery {
+        elements: Vec::new(),
+        genes,
+    };
+    let top_tenth = DiscoverConfig::default();
+    let found = discovery(vec![
+        gene("SHARP", 0.125),
+        gene("FLAT", 0.875),
+        gene("NOTHING", f64::NAN),
+        gene("HALF", 0.5),
+        gene("WHOLE", 1.0),
+    ]);
+    // (0.125 + 0.875 + 0.5 + 1) / 4
+    assert_eq!(found.mean_element_ratio(), Some(0.625));
+    let note = found.note_flat_masks(&top_tenth).expect("two are flat");
+    assert!(
+        note.starts_with("in 2 of 5 genes, the first is FLAT, elements cover over half"),
+        "{note}"
+    );
+    // Who asks for most of the window, or for all above a value, gets it.
+    for select in [Selection::TopFraction(0.6), Selection::Threshold(0.1)] {
+        let config = DiscoverConfig {
+            select,
+            ..top_tenth
+        };
+        assert_eq!(found.note_flat_masks(&config), None);
+    }
+    let sharp = discovery(vec![gene("SHARP", 0.125), gene("HALF", 0.5)]);
+    assert_eq!(sharp.note_flat_masks(&top_tenth), None);
+    assert_eq!(discovery(Vec::new()).mean_element_ratio(), None);
+}
