@@ -150,7 +150,7 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
     rows.truncate(N_ROWS);
     let caption = format!(
         "The {} elements with the largest mean mask, of {}; all are in elements.bed.gz. Regions are 1-based, both \
-         ends included, as a browser takes them. Selected: the share of an element that is not between merged runs.",
+         ends included, as a browser takes them. Selected: the share that does not lie between merged runs. Tracks: means.",
         count_text(rows.len() as u64),
         count_text(n_elements),
     );
@@ -172,11 +172,7 @@ fn draw_table(markup: &mut Markup, input: &ReportInput) {
         markup.leaf("th", &[attr("class", "n")], name);
     }
     for name in &input.track_names {
-        markup.leaf(
-            "th",
-            &[attr("class", "n")],
-            &format!("mean {}", short_name(name)),
-        );
+        markup.leaf("th", &[attr("class", "n")], short_name(name));
     }
     markup.close().close().open("tbody", &[]);
     for row in rows {
