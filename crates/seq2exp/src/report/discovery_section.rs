@@ -115,7 +115,7 @@ fn draw_ratio(markup: &mut Markup, input: &ReportInput) {
     match lengths.get(lengths.len() / 2) {
         Some(median) => {
             sentence.push_str(&format!(
-                ", half of them {} or longer, which cover {} of these positions.",
+                ", half of them {} or longer; together they cover {} of these positions.",
                 bases_text(*median),
                 text(covered),
             ));
