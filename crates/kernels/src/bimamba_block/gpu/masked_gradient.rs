@@ -1,5 +1,10 @@
 //! The adjoint of a masked convolution, of its input and of the mask, position by position.
 
+#![allow(
+    clippy::manual_div_ceil,
+    reason = "kernels are written in what CubeCL translates"
+)]
+
 use burn::backend::{DType, TensorMetadata};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::ir::ElemType;
@@ -111,7 +116,7 @@ fn masked_input_gradient<E: Float>(
                     let tap = params[taps + d_conv - 1 - passed];
                     let chunk = later / chunk_len;
                     let flag = unselected_at(sequence, chunk, batch, length, chunk_len);
-                    if later % chunk_len == 0 && unselected[flag] != 0 {
+                    if later == chunk * chunk_len && unselected[flag] != 0 {
                         others += tap * sums[(sequence * n_chunk + chunk) * d_inner + channel];
                         later += chunk_len;
                     } else {
