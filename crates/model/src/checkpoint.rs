@@ -286,7 +286,7 @@ fn parse_meta(path: &Path, bytes: &[u8]) -> Result<CheckpointMeta, ModelError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{NetworkKind, NetworkSize, Seq2ExpConfig};
+    use crate::config::{NetworkKind, NetworkSize};
 
     fn small(kind: NetworkKind) -> NetworkConfig {
         kind.preset().with_size(NetworkSize {
@@ -449,133 +449,63 @@ mod tests {
     }
 
     #[test]
-    fn import_finds_the_wrapper_and_refuses_values_that_are_not_finite() {
-        let network = Network::init(&small(NetworkKind::Caduceus), 2, &Device::flex()).unwrap();
-        let values = network.read_parameters().unwrap();
-        let state_with = |prefix: &str| {
-            let mut state = StateDict::new();
-            for (name, values) in released_names(&network).into_iter().zip(&values) {
-                for released in name.released {
-                    let tensor = NamedTensor {
-                        shape: name.shape.clone(),
-                        values: values.iter().map(|&value| f64::from(value)).collect(),
-                    };
-                    state.insert(format!("{prefix}{released}"), tensor);
-                }
-            }
-            state
-        };
-        for prefix in ["", "model.", "module.", "_orig_mod.", "module.model."] {
-            assert_eq!(
-                import_values(&network, &state_with(prefix)).unwrap(),
-                values
-            );
-        }
-        let problems = import_values(&network, &state_with("other.")).unwrap_err();
-        let part = format!("but {} others (`other.", state_with("").len());
-        assert!(
-            problems.len() == 1 && problems[0].contains(&part),
-            "{problems:?}"
-        );
-        // The largest of single precision is 3.4e38.
-        for odd in [f64::NAN, f64::NEG_INFINITY, 1e39] {
-            let mut state = state_with("");
-            let bias = state.get_mut("head.output.bias");
-            let name = match bias {
-                Some(tensor) => {
-                    tensor.values[0] = odd;
-                    "head.output.bias".to_owned()
-                }
-                None => {
-                    let (name, tensor) = state.iter_mut().next().unwrap();
-                    tensor.values[0] = odd;
-                    name.clone()
-                }
-            };
-            let problems = import_values(&network, &state).unwrap_err();
-            assert!(
-                problems
-                    .iter()
-                    .any(|problem| problem.starts_with(&format!("`{name}` holds 1 of "))),
-                "{problems:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn import_tied_tensors_that_disagree_are_named() {
+    fn load_for_window_takes_what_only_tells_the_window() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
         let device = Device::flex();
-        let network = Network::init(
-            &NetworkConfig::Seq2Exp(Seq2ExpConfig {
-                d_model: 8,
-                promoter: 7,
-                n_positions: 23,
-                ..Seq2ExpConfig::hard()
-            }),
-            2,
-            &device,
-        )
-        .unwrap();
-        let values = network.read_parameters().unwrap();
-        let mut state = StateDict::new();
-        for (name, values) in released_names(&network).into_iter().zip(&values) {
-            let tensor = NamedTensor {
-                shape: name.shape,
-                values: values.iter().map(|&value| f64::from(value)).collect(),
-            };
-            for released in name.released {
-                state.insert(released, tensor.clone());
-            }
-        }
-        // The published settings: weights 0.4, 0.4 and 0.2, saved as logarithms.
-        let constants = [
-            ("prior_weights", [0.4_f64.ln(), 0.4_f64.ln(), 0.2_f64.ln()]),
-            ("signal_betas", [1.5, 0.2, 1.0]),
+        let promoter = small(NetworkKind::Caduceus).with_promoter(5);
+        let NetworkConfig::Hyena(mut filter) = small(NetworkKind::Hyena) else {
+            panic!("not HyenaDNA")
+        };
+        filter.filter_length += 6;
+        let NetworkConfig::Enformer(mut crop) = small(NetworkKind::Enformer) else {
+            panic!("not Enformer")
+        };
+        (crop.crop, crop.n_bins) = (2 * crop.crop, 2 * crop.n_bins);
+        let of_window = [
+            promoter,
+            NetworkConfig::Hyena(filter),
+            NetworkConfig::Enformer(crop),
         ];
-        let problems = import_values(&network, &state).unwrap_err();
-        let missing = constants.map(|(name, _)| format!("`{name}`, a constant, is missing"));
-        assert_eq!(problems, missing);
-        for (name, values) in constants {
-            let (shape, values) = (vec![3], values.to_vec());
-            state.insert(name.to_owned(), NamedTensor { shape, values });
+        let save = |config: &NetworkConfig| {
+            let network = Network::init(config, 2, &device).unwrap();
+            save(&path, &network, &CheckpointMeta::new(config.clone())).unwrap();
+            network.read_parameters().unwrap()
+        };
+        for config in of_window {
+            let values = save(&small(config.kind()));
+            let (loaded, _) = load_for_window(&path, &config, &device).unwrap();
+            assert_eq!(loaded.config(), config);
+            assert_eq!(loaded.read_parameters().unwrap(), values);
+            let error = load_for(&path, &config, &device).unwrap_err();
+            assert!(
+                matches!(error, ModelError::ConfigMismatch { .. }),
+                "{error}"
+            );
         }
-        assert_eq!(import_values(&network, &state).unwrap(), values);
-        // Only Enformer has heads for tracks.
-        let head = "enformer._heads.human.0.weight".to_owned();
-        state.insert(
-            head.clone(),
-            NamedTensor {
-                shape: vec![1],
-                values: vec![0.0],
-            },
+        // A weight for each position is one of another window; what is no window's is refused as ever.
+        let NetworkConfig::Seq2Exp(mut other) = small(NetworkKind::Seq2ExpHard) else {
+            panic!("not Seq2Exp")
+        };
+        save(&NetworkConfig::Seq2Exp(other.clone()));
+        other.n_positions = 31;
+        let error = load_for_window(&path, &NetworkConfig::Seq2Exp(other.clone()), &device);
+        let ModelError::StateDict { problems, .. } = error.unwrap_err() else {
+            panic!("another error")
+        };
+        assert_eq!(
+            problems,
+            ["`embedding.position` has shape [23, 8], needed [31, 8]"]
         );
-        let problems = import_values(&network, &state).unwrap_err();
-        assert_eq!(problems, [format!("`{head}` is not part of this network")]);
-        state.remove(&head);
-        state
-            .get_mut("encoder.backbone.layers.3.mixer.mamba_rev.in_proj.weight")
-            .unwrap()
-            .values[5] += 0.5;
-        state.insert(
-            "prior_weights".to_owned(),
-            NamedTensor {
-                shape: vec![3],
-                values: vec![0.0; 3],
-            },
-        );
-        state.remove("pos_emb");
-        let problems = import_values(&network, &state).unwrap_err();
-        assert_eq!(problems.len(), 3, "{problems:?}");
+        other.mask.beta_min = 0.25;
+        let error = load_for_window(&path, &NetworkConfig::Seq2Exp(other), &device).unwrap_err();
+        let ModelError::ConfigMismatch { differences, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!(differences.len(), 1, "{differences:?}");
         assert!(
-            problems
-                .iter()
-                .any(|problem| problem.contains("mamba_rev.in_proj.weight` is tied to `generator"))
+            differences[0].starts_with("mask.beta_min is "),
+            "{differences:?}"
         );
-        assert!(
-            problems
-                .iter()
-                .any(|problem| problem.contains("prior_weights"))
-        );
-        assert!(problems.contains(&"`pos_emb` is missing".to_owned()));
     }
 }

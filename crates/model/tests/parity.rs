@@ -3,7 +3,11 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use model::checkpoint::{StateDict, read_state_dict};
+use model::parity::{ParityReport, TensorReport};
 use model::run_parity;
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
 
 fn golden(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -54,13 +58,168 @@ fn run_parity_operations_of_the_kernels_are_within_tolerance() {
     );
 }
 
+/// The files of a folder of vectors, without the folders in it.
 fn copy_of(folder: &str) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for entry in fs::read_dir(golden(folder)).unwrap() {
         let path = entry.unwrap().path();
-        fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        if path.is_file() {
+            fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
     }
     copy
+}
+
+/// Compares a copy of a folder, of which the tensors of one file were changed.
+fn run_changed(folder: &str, file: &str, change: impl FnOnce(&mut StateDict)) -> ParityReport {
+    let copy = copy_of(folder);
+    let path = copy.path().join(file);
+    let mut state = read_state_dict(&path).unwrap();
+    change(&mut state);
+    // In double precision, which holds every value that was read.
+    let bytes: Vec<Vec<u8>> = state
+        .values()
+        .map(|tensor| tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        .collect();
+    let views = state.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+        let view = TensorView::new(Dtype::F64, tensor.shape.clone(), bytes).unwrap();
+        (name, view)
+    });
+    safetensors::serialize_to_file(views, None, &path).unwrap();
+    run_parity(copy.path()).unwrap()
+}
+
+/// The compared tensor of this name of a file.
+fn named<'a>(report: &'a ParityReport, file: &str, name: &str) -> &'a TensorReport {
+    let mut tensors = report.folders.iter().flat_map(|folder| &folder.tensors);
+    let found = tensors.find(|tensor| tensor.file == file && tensor.name == name);
+    found.unwrap_or_else(|| panic!("{file}: {name} was not compared: {report}"))
+}
+
+#[test]
+fn run_parity_reference_of_every_kind_that_differs_a_little_fails_by_name() {
+    const SOFT: &str = "seq2exp_soft/L1000_pert";
+    const CADUCEUS: &str = "caduceus/L1000_pert";
+    const EPINFORMER: &str = "epinformer/n8_pert";
+    const KERNELS: &str = "../../../kernels/tests/golden";
+    let grad = "gradpred.generator.backbone.layers.0.mixer.mamba_fwd.D";
+    let bias = "grad.seq_encoder.conv_tower.0.0.bias";
+    // Folder, file, the tensors that are multiplied, by what, and the name that fails. Several where one says how exact
+    // the other is.
+    for (folder, file, tensors, factor, name) in [
+        (CADUCEUS, "eval", vec!["f64_pred"], 1.0001, "pred"),
+        (
+            CADUCEUS,
+            "train_plain",
+            vec!["grad.pToExpr.4.weight"],
+            1.001,
+            "grad.pToExpr.4.weight",
+        ),
+        (
+            CADUCEUS,
+            "train_plain",
+            vec!["grad.pToExpr.4.weight"],
+            0.0,
+            "grad.pToExpr.4.weight",
+        ),
+        (SOFT, "eval", vec!["z_alpha"], 1.0001, "kl_map"),
+        (
+            SOFT,
+            "train_mean",
+            vec!["dpred_dmask", "f64_dpred_dmask"],
+            1.001,
+            "dpred_dmask",
+        ),
+        // Only through samples may it differ by 7e-4.
+        (SOFT, "train_mean", vec![grad], 1.0005, grad),
+        (
+            EPINFORMER,
+            "train",
+            vec!["after.conv_out.1.running_mean"],
+            1.0001,
+            "after.conv_out.1.running_mean",
+        ),
+        // What is 0 but for rounding is held to the size of the recorded rounding.
+        (EPINFORMER, "train", vec![bias], 1e-4, bias),
+        (
+            "seq2exp_soft/ckpt",
+            "steps_final",
+            vec!["pToExpr.4.weight"],
+            1.000001,
+            "all weights",
+        ),
+        ("", "smooth_l1", vec!["grad"], 1.0001, "grad"),
+        (
+            KERNELS,
+            "beta_kl",
+            vec!["exact.soft_10_90.kl"],
+            1.0001,
+            "exact.soft_10_90.kl",
+        ),
+        (
+            KERNELS,
+            "rmsnorm_add_d7",
+            vec!["dx", "f64.dx"],
+            1.0001,
+            "dx",
+        ),
+    ] {
+        let file = format!("{file}.safetensors");
+        let report = run_changed(folder, &file, |state| {
+            for tensor in tensors {
+                let values = &mut state.get_mut(tensor).expect(tensor).values;
+                values.iter_mut().for_each(|value| *value *= factor);
+            }
+        });
+        let file = if name == "all weights" {
+            "plain.ckpt"
+        } else {
+            &file
+        };
+        assert!(
+            !named(&report, file, name).passed(),
+            "{folder} {name} x {factor}: {report}"
+        );
+        assert!(!report.passed());
+    }
+}
+
+#[test]
+fn run_parity_reference_that_is_odd_or_of_another_size_fails() {
+    let (folder, file) = ("caduceus/L1000_pert", "eval.safetensors");
+    let report = run_changed(folder, file, |state| {
+        state.get_mut("f64_pred").unwrap().values[0] = f64::NAN
+    });
+    assert_eq!(named(&report, file, "pred").share(), f64::INFINITY);
+    let report = run_changed(folder, file, |state| {
+        let tensor = state.get_mut("f64_pred").unwrap();
+        tensor.values.push(0.0);
+        tensor.shape = vec![tensor.values.len()];
+    });
+    let failures = &report.folders[0].failures;
+    assert!(
+        failures.len() == 1 && failures[0].starts_with("eval.safetensors: pred has "),
+        "{failures:?}"
+    );
+    // The rest was compared and is well.
+    assert!(
+        !report.passed() && report.worst().unwrap().1.passed(),
+        "{report}"
+    );
+
+    // A weight that the prediction's gradient should not reach, but does.
+    let (folder, file) = ("seq2exp_soft/L1000_pert", "train_mean.safetensors");
+    let unused = "gradpred_unused.mask_output.weight";
+    let report = run_changed(folder, file, |state| {
+        let gradient = state["gradpred.mask_output.weight"].clone();
+        state.insert(unused.to_owned(), gradient);
+    });
+    assert!(!named(&report, file, unused).passed(), "{report}");
+
+    let settings_alone = tempfile::tempdir().unwrap();
+    fs::write(settings_alone.path().join("config.json"), "{}").unwrap();
+    let report = run_parity(settings_alone.path()).unwrap();
+    assert_eq!(report.folders[0].missing, ["weights.safetensors"]);
 }
 
 #[test]

@@ -391,4 +391,26 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn table_needs_a_vector_for_every_base_and_for_an_unknown_one() {
+        let file = read_state_dict(&golden("ph.safetensors")).unwrap();
+        // Token 11 is that of N: of 12 vectors it is the last.
+        for (n_tokens, is_enough) in [(UNKNOWN + 1, true), (UNKNOWN, false)] {
+            let mut file = file.clone();
+            let table = file.get_mut(EMBEDDINGS[0]).unwrap();
+            table.shape[0] = n_tokens;
+            table.values.truncate(n_tokens * D_MODEL);
+            let network = network(ReverseComplement::None, BackboneInput::Sequence);
+            let Network::Caduceus(caduceus) = &network else {
+                panic!("not Caduceus")
+            };
+            let found = import(&network, caduceus, file);
+            assert_eq!(found.is_ok(), is_enough, "{n_tokens}");
+            let problem = found.err().into_iter().flatten().next();
+            assert!(
+                problem.is_none_or(|text| text.ends_with("has shape [11, 8], needed [at least 12, 8]"))
+            );
+        }
+    }
 }

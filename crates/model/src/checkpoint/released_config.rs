@@ -262,3 +262,78 @@ fn list(settings: &Value, name: &str) -> Result<Vec<f32>, String> {
         .collect();
     numbers.map_err(|_| format!("the setting `{name}` is not a list of numbers, but \"{text}\""))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// The recorded settings of a network, changed.
+    fn changed(network: &str, changes: Value) -> Result<NetworkConfig, String> {
+        let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+        let text = std::fs::read_to_string(format!("{golden}/{network}/config.json")).unwrap();
+        let mut settings: Value = serde_json::from_str(&text).unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            settings[name] = value.clone();
+        }
+        released_config(&settings)
+    }
+
+    #[test]
+    fn released_config_takes_over_what_decides_the_mask() {
+        let soft = |changes| match changed("seq2exp_soft/L1000_pert", changes).unwrap() {
+            NetworkConfig::Seq2Exp(config) => config.mask,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(soft(json!({})).evaluate, MaskDecoding::Mean);
+        let hard = soft(json!({"test_hard": true, "sample_threshold": 0.25}));
+        assert_eq!(hard.evaluate, MaskDecoding::Threshold(0.25));
+        // The highest part counts before the threshold.
+        let top = json!({"test_top": true, "test_top_percent": 0.2, "test_hard": true});
+        assert_eq!(soft(top).evaluate, MaskDecoding::TopFraction(0.2));
+        let mask = soft(json!({"z_scale": 2.5, "marginal_scale": 20.0, "marginal_mean": 0.2}));
+        assert_eq!(mask.z_scale, 2.5);
+        // Beta(20, 20 * 0.8 / 0.2).
+        assert_eq!(mask.marginal(), (20.0, 80.0));
+    }
+
+    #[test]
+    fn released_config_takes_over_dropout_and_refuses_what_is_not_built() {
+        match changed("hyena/L1000_pert", json!({"embed_dropout": 0.3})).unwrap() {
+            NetworkConfig::Hyena(config) => assert_eq!(config.embedding_dropout, 0.3),
+            other => panic!("{other:?}"),
+        }
+        for (network, changes, part) in [
+            (
+                "epinformer/n8_pert",
+                json!({"useBN": false}),
+                "`useBN` is not true",
+            ),
+            (
+                "epinformer/n8_pert",
+                json!({"n_extraFeat": 4}),
+                "`n_extraFeat` is 4; known is 3",
+            ),
+            ("seq2exp_soft/L1000_pert", json!({"d_model": 0}), "d_model"),
+            (
+                "caduceus/L1000_pert",
+                json!({"interact": "both"}),
+                "`interact` is Some(\"both\")",
+            ),
+            (
+                "hyena/L1000_pert",
+                json!({"interact": "concat"}),
+                "reads the sequence alone",
+            ),
+            (
+                "seq2exp_soft/L1000_pert",
+                json!({"prior_beta": "1.5;0.2"}),
+                "not a list of numbers",
+            ),
+        ] {
+            let error = changed(network, changes).unwrap_err();
+            assert!(error.contains(part), "{network}: {error}");
+        }
+    }
+}

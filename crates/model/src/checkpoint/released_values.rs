@@ -210,3 +210,185 @@ fn agree(found: &[f64], expected: &[f64]) -> bool {
             .zip(expected)
             .all(|(a, b)| (a - b).abs() <= CONSTANT_TOLERANCE)
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::checkpoint::{read_state_dict, released_config};
+    use crate::config::{NetworkConfig, NetworkKind, NetworkSize, Seq2ExpConfig};
+
+    fn small(kind: NetworkKind) -> NetworkConfig {
+        kind.preset().with_size(NetworkSize {
+            d_model: 8,
+            n_layer: 1,
+            promoter: 7,
+            length: 23,
+        })
+    }
+
+    #[test]
+    fn import_finds_the_wrapper_and_refuses_values_that_are_not_finite() {
+        let network = Network::init(&small(NetworkKind::Caduceus), 2, &Device::flex()).unwrap();
+        let values = network.read_parameters().unwrap();
+        let state_with = |prefix: &str| {
+            let mut state = StateDict::new();
+            for (name, values) in released_names(&network).into_iter().zip(&values) {
+                for released in name.released {
+                    let tensor = NamedTensor {
+                        shape: name.shape.clone(),
+                        values: values.iter().map(|&value| f64::from(value)).collect(),
+                    };
+                    state.insert(format!("{prefix}{released}"), tensor);
+                }
+            }
+            state
+        };
+        for prefix in ["", "model.", "module.", "_orig_mod.", "module.model."] {
+            assert_eq!(
+                import_values(&network, &state_with(prefix)).unwrap(),
+                values
+            );
+        }
+        let problems = import_values(&network, &state_with("other.")).unwrap_err();
+        let part = format!("but {} others (`other.", state_with("").len());
+        assert!(
+            problems.len() == 1 && problems[0].contains(&part),
+            "{problems:?}"
+        );
+        // The largest of single precision is 3.4e38.
+        for odd in [f64::NAN, f64::NEG_INFINITY, 1e39] {
+            let mut state = state_with("");
+            let bias = state.get_mut("head.output.bias");
+            let name = match bias {
+                Some(tensor) => {
+                    tensor.values[0] = odd;
+                    "head.output.bias".to_owned()
+                }
+                None => {
+                    let (name, tensor) = state.iter_mut().next().unwrap();
+                    tensor.values[0] = odd;
+                    name.clone()
+                }
+            };
+            let problems = import_values(&network, &state).unwrap_err();
+            assert!(
+                problems
+                    .iter()
+                    .any(|problem| problem.starts_with(&format!("`{name}` holds 1 of "))),
+                "{problems:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn import_tied_tensors_that_disagree_are_named() {
+        let device = Device::flex();
+        let network = Network::init(
+            &NetworkConfig::Seq2Exp(Seq2ExpConfig {
+                d_model: 8,
+                promoter: 7,
+                n_positions: 23,
+                ..Seq2ExpConfig::hard()
+            }),
+            2,
+            &device,
+        )
+        .unwrap();
+        let values = network.read_parameters().unwrap();
+        let mut state = StateDict::new();
+        for (name, values) in released_names(&network).into_iter().zip(&values) {
+            let tensor = NamedTensor {
+                shape: name.shape,
+                values: values.iter().map(|&value| f64::from(value)).collect(),
+            };
+            for released in name.released {
+                state.insert(released, tensor.clone());
+            }
+        }
+        // The published settings: weights 0.4, 0.4 and 0.2, saved as logarithms.
+        let constants = [
+            ("prior_weights", [0.4_f64.ln(), 0.4_f64.ln(), 0.2_f64.ln()]),
+            ("signal_betas", [1.5, 0.2, 1.0]),
+        ];
+        let problems = import_values(&network, &state).unwrap_err();
+        let missing = constants.map(|(name, _)| format!("`{name}`, a constant, is missing"));
+        assert_eq!(problems, missing);
+        for (name, values) in constants {
+            let (shape, values) = (vec![3], values.to_vec());
+            state.insert(name.to_owned(), NamedTensor { shape, values });
+        }
+        assert_eq!(import_values(&network, &state).unwrap(), values);
+        // Only Enformer has heads for tracks.
+        let head = "enformer._heads.human.0.weight".to_owned();
+        state.insert(
+            head.clone(),
+            NamedTensor {
+                shape: vec![1],
+                values: vec![0.0],
+            },
+        );
+        let problems = import_values(&network, &state).unwrap_err();
+        assert_eq!(problems, [format!("`{head}` is not part of this network")]);
+        state.remove(&head);
+        state
+            .get_mut("encoder.backbone.layers.3.mixer.mamba_rev.in_proj.weight")
+            .unwrap()
+            .values[5] += 0.5;
+        state.insert(
+            "prior_weights".to_owned(),
+            NamedTensor {
+                shape: vec![3],
+                values: vec![0.0; 3],
+            },
+        );
+        state.remove("pos_emb");
+        let problems = import_values(&network, &state).unwrap_err();
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("mamba_rev.in_proj.weight` is tied to `generator"))
+        );
+        assert!(
+            problems
+                .iter()
+                .any(|problem| problem.contains("prior_weights"))
+        );
+        assert!(problems.contains(&"`pos_emb` is missing".to_owned()));
+    }
+
+    #[test]
+    fn import_compares_saved_positions_with_those_of_the_settings() {
+        let golden = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/tests/golden/hyena/L1000_pert/"
+        );
+        let text = std::fs::read_to_string(golden.to_owned() + "config.json").unwrap();
+        let config = released_config(&serde_json::from_str(&text).unwrap()).unwrap();
+        let NetworkConfig::Hyena(mut config) = config else {
+            panic!("not HyenaDNA")
+        };
+        let mut state =
+            read_state_dict((golden.to_owned() + "weights.safetensors").as_ref()).unwrap();
+        let import = |config: &crate::config::HyenaConfig, state: &StateDict| {
+            let config = NetworkConfig::Hyena(config.clone());
+            import_values(&Network::init(&config, 2, &Device::flex()).unwrap(), state)
+        };
+        import(&config, &state).unwrap();
+        // Filters of any length have the positions that were saved.
+        assert_eq!(config.filter_length, 1002);
+        config.filter_length = 0;
+        import(&config, &state).unwrap();
+        let t = "model.layers.0.mixer.filter_fn.pos_emb.t";
+        state.get_mut(t).unwrap().values[3] += 1e-5;
+        let problems = import(&config, &state).unwrap_err();
+        assert!(
+            problems.len() == 1
+                && problems[0].starts_with(&format!("`{t}` is "))
+                && problems[0].contains(" at 3 but "),
+            "{problems:?}"
+        );
+    }
+}

@@ -143,6 +143,7 @@ mod tests {
             ("c", Dtype::F16, vec![1], vec![0x00, 0x3e]),  // 1.5: exponent 15, mantissa 0.1
             ("d", Dtype::I64, vec![], (-7_i64).to_le_bytes().to_vec()),
             ("e", Dtype::U8, vec![3], vec![0, 1, 255]),
+            ("f", Dtype::I16, vec![1], (-3_i16).to_le_bytes().to_vec()),
         ]);
         let state = parse_safetensors(&bytes).unwrap();
         let values: Vec<_> = state.values().map(|tensor| tensor.values.clone()).collect();
@@ -153,10 +154,28 @@ mod tests {
                 vec![1.5],
                 vec![1.5],
                 vec![-7.0],
-                vec![0.0, 1.0, 255.0]
+                vec![0.0, 1.0, 255.0],
+                vec![-3.0]
             ]
         );
         assert_eq!(state["d"].shape, Vec::<usize>::new());
+    }
+
+    #[test]
+    fn safetensors_whose_length_begins_like_a_pickle_or_a_zip_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.safetensors");
+        let bytes = file(&[("a", Dtype::U8, vec![1], vec![7])]);
+        let header = &bytes[8..bytes.len() - 1];
+        // A header of 0x80 bytes, and one of "PK" (0x4b50) bytes; spaces may fill it.
+        for length in [0x80_usize, 0x4b50] {
+            let mut padded = (length as u64).to_le_bytes().to_vec();
+            padded.extend(header);
+            padded.resize(8 + length, b' ');
+            padded.push(7);
+            fs::write(&path, &padded).unwrap();
+            assert_eq!(read_state_dict(&path).unwrap()["a"].values, [7.0]);
+        }
     }
 
     #[test]
