@@ -456,4 +456,106 @@ mod tests {
             "{report}"
         );
     }
+
+    /// Compares a copy of a file of vectors, beside the others of its folder, after a change.
+    fn run_changed(folder: &str, file: &str, change: impl FnOnce(&mut StateDict)) -> FolderReport {
+        let copy = tempfile::tempdir().expect("a temporary folder");
+        for entry in std::fs::read_dir(golden(folder)).expect("listed") {
+            let path = entry.expect("an entry").path();
+            let name = path.file_name().expect("a name");
+            std::fs::copy(&path, copy.path().join(name)).expect("copied");
+        }
+        let path = copy.path().join(file);
+        let mut state = read_state_dict(&path).expect("vectors");
+        change(&mut state);
+        let bytes: Vec<Vec<u8>> = state
+            .values()
+            .map(|tensor| tensor.values.iter().flat_map(|v| v.to_le_bytes()).collect())
+            .collect();
+        let views = state.iter().zip(&bytes).map(|((name, tensor), bytes)| {
+            let shape = tensor.shape.clone();
+            let view = safetensors::tensor::TensorView::new(safetensors::Dtype::F64, shape, bytes);
+            (name, view.expect("as many values as before"))
+        });
+        safetensors::serialize_to_file(views, None, &path).expect("written");
+        run_parity(copy.path()).expect("listed").folders.remove(0)
+    }
+
+    #[test]
+    fn reference_of_every_kind_that_differs_a_little_fails_by_name() {
+        const OPTIMISER: &str = "tests/golden";
+        const STEPS: &str = "../model/tests/golden/seq2exp_soft/ckpt";
+        for (folder, file, tensor, factor, name) in [
+            (OPTIMISER, "lr_schedule_seq2exp", "lr", 1.0 + 1e-9, "lr"),
+            (
+                OPTIMISER,
+                "adamw_clip",
+                "step5.total_norm",
+                1.0001,
+                "step5.total_norm",
+            ),
+            (
+                OPTIMISER,
+                "adamw_clip",
+                "step5.param.w.weight",
+                1.001,
+                "step5.param.w.weight",
+            ),
+            (
+                OPTIMISER,
+                "adamw_clip",
+                "step5.param.w.weight",
+                f64::NAN,
+                "step5.param.w.weight",
+            ),
+            (STEPS, "steps_log", "step3.loss", 1.01, "step3.loss"),
+            (STEPS, "steps_log", "step3.lr", 1.0 + 1e-9, "step3.lr"),
+            (
+                STEPS,
+                "eval_after_steps",
+                "mask",
+                1.01,
+                "after the steps: mask",
+            ),
+        ] {
+            let report = run_changed(folder, &format!("{file}.safetensors"), |state| {
+                let values = &mut state.get_mut(tensor).expect(tensor).values;
+                values.iter_mut().for_each(|value| *value *= factor);
+            });
+            let mut tensors = report.tensors.iter();
+            let found = tensors.find(|t| t.name == name && !t.passed());
+            assert!(
+                found.is_some() && !report.passed(),
+                "{file} {tensor} x {factor}"
+            );
+        }
+    }
+
+    #[test]
+    fn vectors_that_are_cut_short_or_no_vectors_are_failures() {
+        let file = "lr_schedule_seq2exp.safetensors";
+        let report = run_changed("tests/golden", file, |state| {
+            let lr = state.get_mut("lr").expect("rates");
+            lr.values.pop();
+            lr.shape = vec![lr.values.len()];
+        });
+        let n_rates = report.failures.clone();
+        assert_eq!(n_rates, [format!("{file}: lr has 49 values, ours 50")]);
+
+        let file = "adamw_clip.safetensors";
+        let report = run_changed("tests/golden", file, |state| {
+            state.remove("step3.grad.A_log");
+        });
+        assert_eq!(report.missing, [format!("{file}: step3.grad.A_log")]);
+        assert_eq!(report.failures, [format!("{file}: step 3 is incomplete")]);
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::write(folder.path().join(file), "no vectors").expect("written");
+        let report = run_parity(folder.path()).expect("listed");
+        let failures = &report.folders[0].failures;
+        assert!(
+            failures.len() == 1 && failures[0].starts_with(file),
+            "{failures:?}"
+        );
+    }
 }
