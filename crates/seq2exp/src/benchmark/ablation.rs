@@ -67,6 +67,11 @@ impl Plan {
                 )
             })
             .collect();
+        let is_second = |(index, name): &(usize, &&str)| names[..*index].contains(name);
+        let twice = names.iter().enumerate().filter(is_second);
+        problems.extend(
+            twice.map(|(_, name)| format!("{name} is asked for twice; name each length once")),
+        );
         variants.retain(|v| only.is_empty() || v.name == FULL || only.contains(&v.name));
         for variant in &variants {
             let found = variant.config.validate().into_iter();
@@ -502,6 +507,12 @@ mod tests {
         let error = plan(&config, Some(&[501]), &[]).expect_err("odd");
         assert!(
             error.contains("train_501") && error.contains("even"),
+            "{error}"
+        );
+        let error =
+            plan(&config, Some(&[500, 502, 500]), &[]).expect_err("two cells in one folder");
+        assert!(
+            error.contains("train_500 is asked for twice") && !error.contains("502"),
             "{error}"
         );
     }
