@@ -23,7 +23,7 @@ use crate::predictor::Predictor;
 #[serde(deny_unknown_fields)]
 pub struct RetrainedConfig {
     /// The trained Seq2Exp whose generator is taken: a checkpoint, or the output folder of its run, of which the
-    /// network of the same seed is taken; `out/seq2exp_soft` of the current folder. Relative to the experiment file. Read
+    /// network of the same seed is taken; `out/seq2exp_soft` of the current folder. A written one is relative to its file. Read
     /// once, before the first step: checkpoints of this network hold the generator. Released name: `mask_model`.
     pub generator: PathBuf,
     /// Part of the window's positions that the mask selects, promoter included; 0.1. Released name: `top_mask_percent`.

@@ -138,6 +138,13 @@ impl ExperimentConfig {
             return Err(invalid(problems));
         }
         config.data = config.data.resolve(&folder);
+        if let NetworkConfig::Retrained(fields) = &mut config.model
+            && fields.generator.is_relative()
+            && let Ok(default) = std::path::absolute(&fields.generator)
+        {
+            // What is written is absolute by now; the default is a folder of the current one, also for a later command.
+            fields.generator = default;
+        }
         Ok(config)
     }
 

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use dataset::{DataConfig, FOLDS, SplitConfig};
+use model::config::RetrainedConfig;
 use model::{NetworkConfig, NetworkKind, NetworkSize};
 
 use super::config::{BenchmarkConfig, DatasetEntry, Folds, ModelEntry, line_of};
@@ -164,6 +165,14 @@ impl<'a> Planner<'a> {
                         template.line,
                         cell.label()
                     )),
+                    None if takes_absent_default(&cell.config.model) => {
+                        self.problems.push(format!(
+                            "line {}: model {:?} takes the generator of a trained {soft}, and none is named; add that model, name \
+                             one with generator_of, or set model.generator",
+                            template.line, template.name
+                        ));
+                        break;
+                    }
                     None => {}
                 }
             }
@@ -415,6 +424,15 @@ impl<'a> Planner<'a> {
         }
         Ok(table)
     }
+}
+
+/// Whether the generator is the one that is taken when none is named, which is not there.
+fn takes_absent_default(model: &NetworkConfig) -> bool {
+    let NetworkConfig::Retrained(fields) = model else {
+        return false;
+    };
+    let default = std::path::absolute(RetrainedConfig::published().generator);
+    default.is_ok_and(|default| default == fields.generator && !default.exists())
 }
 
 fn data_of(table: &toml::Table) -> Option<toml::Table> {

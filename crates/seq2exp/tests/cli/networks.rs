@@ -117,6 +117,28 @@ fn retrained_run_takes_the_generators_of_a_finished_one() {
 }
 
 #[test]
+fn retrained_run_that_names_no_generator_keeps_the_one_it_took() {
+    let experiment = TinyExperiment::new();
+    let soft = ["train", "experiment.toml", "-o", "out/seq2exp_soft"];
+    succeeds(&experiment, &soft);
+    let text = experiment.read("experiment.toml");
+    let text = text.replace("kind = \"seq2exp_soft\"", "kind = \"seq2exp_retrain\"");
+    experiment.write("retrain.toml", text);
+    succeeds(&experiment, &["train", "retrain.toml", "-o", "result"]);
+    // From another folder too: the settings that were saved name it by its whole path.
+    let elsewhere = experiment.path("elsewhere");
+    std::fs::create_dir(&elsewhere).expect("writable");
+    let (code, _, messages) = crate::run_in(&elsewhere, &["evaluate", "../result"]);
+    assert_eq!(code, 0, "{messages}");
+    let generator = experiment.path("out/seq2exp_soft").display().to_string();
+    assert!(
+        experiment
+            .read("result/config.toml")
+            .contains(&format!("generator = \"{generator}\""))
+    );
+}
+
+#[test]
 fn epinformer_reads_candidates_of_a_bed_file() {
     let experiment = TinyExperiment::new();
     // An element between every two genes, and one on each start site, which is no candidate.

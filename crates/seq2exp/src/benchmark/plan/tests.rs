@@ -198,6 +198,10 @@ fn what_does_not_fit_is_named_with_its_lines() {
             "line 3: data set \"x\": [data] unknown field `genom`",
         ),
         ("[[model]]\nconfig = 'absent.toml'\n", "absent.toml"),
+        (
+            "[[model]]\nkind = 'seq2exp_retrain'\n",
+            "line 3: model \"seq2exp_retrain\" takes the generator of a trained seq2exp_soft, and none is named",
+        ),
     ];
     for (text, part) in cases {
         let error = plan(&format!("{head}{text}")).expect_err(part);
