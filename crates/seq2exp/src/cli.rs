@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::device::DeviceChoice;
 use crate::train::{Precision, Storage};
@@ -352,19 +352,16 @@ pub struct ScoreElementsArgs {
 
 /// Released weights and what they belong to.
 #[derive(Debug, Args)]
+#[group(skip)]
+#[command(group = ArgGroup::new("network").required(true))]
 pub struct ImportArgs {
     /// Weights: a PyTorch or Lightning checkpoint (.ckpt, .pt, .pth) or safetensors with the released names
     pub weights: PathBuf,
     /// The released code's resolved settings (JSON)
-    #[arg(
-        long,
-        value_name = "JSON",
-        conflicts_with = "config",
-        required_unless_present = "config"
-    )]
+    #[arg(long, value_name = "JSON", group = "network")]
     pub settings: Option<PathBuf>,
     /// An experiment file (TOML) whose [model] the weights fit
-    #[arg(long, value_name = "TOML")]
+    #[arg(long, value_name = "TOML", group = "network")]
     pub config: Option<PathBuf>,
     /// Where the checkpoint goes
     #[arg(short, long, value_name = "SAFETENSORS")]

@@ -43,6 +43,9 @@ fn constants(network: &Network, found: impl Fn(&str) -> Option<usize>) -> Vec<(S
 
 /// Says what tensors hold instead of a network's.
 fn none_of_them(names: &[ReleasedName], state: &StateDict) -> String {
+    if names.iter().any(|name| state.contains_key(&name.name)) {
+        return "these are weights of this program, not released ones; they are a checkpoint already".to_owned();
+    }
     let wanted = names.iter().flat_map(|name| &name.released).next();
     let found: Vec<String> = state
         .keys()
@@ -257,6 +260,13 @@ mod tests {
             problems.len() == 1 && problems[0].contains(&part),
             "{problems:?}"
         );
+        let own = network.named_parameters().into_iter().map(|parameter| {
+            let shape = parameter.shape;
+            let values = vec![0.0; shape.iter().product()];
+            (parameter.name, NamedTensor { shape, values })
+        });
+        let problems = import_values(&network, &own.collect()).unwrap_err();
+        assert!(problems[0].contains("a checkpoint already"), "{problems:?}");
         // The largest of single precision is 3.4e38.
         for odd in [f64::NAN, f64::NEG_INFINITY, 1e39] {
             let mut state = state_with("");

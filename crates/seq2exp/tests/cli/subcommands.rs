@@ -482,9 +482,24 @@ fn usage_errors_exit_with_2() {
         vec!["-t", "0", "check", "x.toml"],
         vec!["train", "x.toml", "--device", "tpu"],
         vec!["info", "result", "--devices"],
+        vec![
+            "import",
+            "x.pt",
+            "-o",
+            "y",
+            "--settings",
+            "s.json",
+            "--config",
+            "c.toml",
+        ],
     ] {
         seq2exp().args(&arguments).assert().code(2);
     }
+    let neither = seq2exp()
+        .args(["import", "x.pt", "-o", "y"])
+        .assert()
+        .code(2);
+    neither.stderr(contains("<--settings <JSON>|--config <TOML>>"));
 }
 
 #[test]
