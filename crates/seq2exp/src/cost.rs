@@ -1,6 +1,8 @@
 //! What a network costs before it runs: floating-point operations and memory.
 
-use kernels::bimamba_block::layout::BlockSizes;
+use kernels::bimamba_block::layout::{
+    BlockSizes, DEVICE_CHANNELS, DEVICE_CHUNK, DEVICE_CHUNKS_OF_A_CUBE, TILE,
+};
 use model::NetworkConfig;
 use model::config::{BackboneInput, EnformerConfig, EpinformerConfig, HyenaConfig, MambaConfig};
 
@@ -55,13 +57,6 @@ impl PassTraffic {
     }
 }
 
-/// Positions of a chunk of a device's scan, and the most chunks that a cube sums up its parameters' gradients over.
-const CHUNK: usize = 128;
-const CHUNKS_OF_A_CUBE: usize = 8;
-
-/// Channels of a block, each with its part of the gradients of step-size inputs, B and C, on a device with enough shared memory.
-const CHANNELS_OF_A_BLOCK: usize = 64;
-
 impl Traffic {
     /// Of `n_blocks` blocks.
     fn of(mamba: &MambaConfig, d_model: usize, n_blocks: usize) -> Self {
@@ -69,12 +64,13 @@ impl Traffic {
         // Of both directions: step size before its projection, B and C; and what a chunk keeps for each position, its
         // states and its sums of step sizes.
         let rows = 2 * (dt_rank + 2 * mamba.d_state);
-        let states = 2 * mamba.d_state * d_inner / CHUNK;
-        let sums = 2 * d_inner / CHUNK;
-        let row_parts = d_inner.div_ceil(CHANNELS_OF_A_BLOCK) * rows;
+        let states = 2 * mamba.d_state * d_inner / DEVICE_CHUNK;
+        let sums = 2 * d_inner / DEVICE_CHUNK;
+        let row_parts = d_inner.div_ceil(DEVICE_CHANNELS) * rows;
         // The parameters' gradients, in parts: of the scan a cube's, of the convolution a chunk's.
-        let scan_params = 2 * d_inner * (dt_rank + 2 + mamba.d_state) / (CHUNKS_OF_A_CUBE * CHUNK);
-        let params = scan_params + 2 * d_inner * (mamba.d_conv + 1) / CHUNK;
+        let scan_params =
+            2 * d_inner * (dt_rank + 2 + mamba.d_state) / (DEVICE_CHUNKS_OF_A_CUBE * DEVICE_CHUNK);
+        let params = scan_params + 2 * d_inner * (mamba.d_conv + 1) / DEVICE_CHUNK;
         let pass = |activations: usize, singles: usize, rounded: usize| PassTraffic {
             activations: (n_blocks * activations) as u64,
             singles: (n_blocks * singles) as u64,
@@ -98,9 +94,6 @@ const LIVE_STREAMS: usize = 2;
 /// Buffers of `[length, d_inner]` that a block's backward pass works in, for one window after the other: convolution input,
 /// gate, scan outputs, and the gradients of the first and of the gated output. On many cores a few windows are worked on at once.
 const INNER_BUFFERS: usize = 5;
-
-/// Positions from one saved state of the scans to the next, on the processor.
-const STATE_STRIDE: usize = 256;
 
 /// Transforms of one channel in a forward pass: the gated value's and the filter's, and the product's back.
 const HYENA_TRANSFORMS: usize = 3;
@@ -147,7 +140,7 @@ impl Cost {
         let embedding = 2 * d_model * (5 + n_tracks);
         let streams = (n_blocks + LIVE_STREAMS) * d_model;
         let d_inner = mamba.d_inner(d_model);
-        let states = n_blocks * 2 * d_inner * mamba.d_state / STATE_STRIDE;
+        let states = n_blocks * 2 * d_inner * mamba.d_state / TILE;
         Self {
             forward_flops_per_base: (n_blocks * block_flops(mamba, d_model) + embedding) as u64,
             n_transforms: 0,

@@ -2,6 +2,21 @@
 
 use std::ops::Range;
 
+/// Positions from one saved state of the scans to the next, on the processor: a tile's activations fit its second-level cache.
+///
+/// Results depend on this constant (it fixes the places where sums are cut), never on the number of threads.
+pub const TILE: usize = 256;
+
+/// Positions from one saved state to the next on a device.
+pub const DEVICE_CHUNK: usize = 128;
+
+/// Most chunks over which one cube of a device sums up the gradients of the scan's parameters.
+pub const DEVICE_CHUNKS_OF_A_CUBE: usize = 8;
+
+/// Channels that one cube works on, each such block with its part of the gradients of step-size inputs, B and C, on a device with
+/// enough shared memory.
+pub const DEVICE_CHANNELS: usize = 64;
+
 /// Sizes that define a BiMamba block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BlockSizes {

@@ -2,12 +2,8 @@
 
 use std::ops::Range;
 
+pub(super) use super::layout::TILE;
 use super::mask_taps::MaskTaps;
-
-/// Positions of a tile: a tile's activations fit the processor's second-level cache.
-///
-/// Results depend on this constant (it fixes the places where sums are cut), never on the number of threads.
-pub(super) const TILE: usize = 256;
 
 /// Workers among which the sums over tiles are divided, fixed so that the order of additions is.
 pub(super) const N_SLOT: usize = 32;

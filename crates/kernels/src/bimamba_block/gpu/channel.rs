@@ -6,10 +6,8 @@ use cubecl::ir::ElemType;
 use cubecl::prelude::*;
 
 use crate::bimamba_block::layout::BlockSizes;
+pub(super) use crate::bimamba_block::layout::DEVICE_CHANNELS as CHANNELS;
 use crate::native_math::{per_ln_base, power, reciprocal};
-
-/// Channels that one cube works on, one per unit.
-pub(super) const CHANNELS: usize = 64;
 
 /// Steps whose rows of step-size inputs, B and C a cube stages in shared memory at a time.
 pub(super) const STAGE: usize = 16;

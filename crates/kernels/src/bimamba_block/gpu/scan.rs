@@ -22,10 +22,8 @@ use super::channel::{
 use super::extent::Extent;
 use super::masked::DeviceMask;
 use crate::bimamba_block::layout::BlockSizes;
+pub(super) use crate::bimamba_block::layout::DEVICE_CHUNK as CHUNK;
 use crate::native_math::power;
-
-/// Steps between two states that are kept.
-pub(super) const CHUNK: usize = 128;
 
 /// Chunks whose values are loaded together while states are carried, so that loads overlap.
 const CARRY: usize = 32;

@@ -41,14 +41,11 @@ use super::channel::{direction_stride, element};
 use super::extent::{Cover, Extent};
 use super::products::reshape;
 use super::scan::{CHUNK, ScanTensors};
-use crate::bimamba_block::layout::BlockSizes;
+use crate::bimamba_block::layout::{BlockSizes, DEVICE_CHUNKS_OF_A_CUBE};
 use crate::native_math::is_cuda;
 
 /// Cubes that fill a device several times over; few in tests, so that a cube of theirs takes several chunks too.
 const CUBES: usize = if cfg!(test) { 8 } else { 4096 };
-
-/// Most chunks that a cube takes one after the other.
-const MOST_CHUNKS: usize = 8;
 
 /// Tensors of [`chunk_gradients`], more than any other kernel has.
 pub(crate) const MOST_TENSORS: u32 = 12;
@@ -261,7 +258,7 @@ pub(super) fn scan_params_len(sizes: BlockSizes) -> usize {
 /// Chunks that a cube takes one after the other, so that it sums up their gradients of parameters, when there are so many
 /// that a device is filled several times over by fewer cubes.
 fn chunks_of_a_cube(chunks: usize) -> usize {
-    (chunks / CUBES).clamp(1, MOST_CHUNKS)
+    (chunks / CUBES).clamp(1, DEVICE_CHUNKS_OF_A_CUBE)
 }
 
 /// Cubes of each scan that one launch takes, of `n_cube` with `chunks` chunks each.
