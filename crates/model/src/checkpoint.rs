@@ -288,7 +288,8 @@ mod tests {
     use super::*;
     use crate::config::{NetworkKind, NetworkSize};
 
-    fn small(kind: NetworkKind) -> NetworkConfig {
+    /// A network of a few numbers.
+    pub(super) fn small(kind: NetworkKind) -> NetworkConfig {
         kind.preset().with_size(NetworkSize {
             d_model: 8,
             n_layer: 1,

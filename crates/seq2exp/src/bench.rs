@@ -17,6 +17,7 @@ use crate::batch::read_values;
 use crate::cost::Cost;
 use crate::device::OpenDevice;
 use crate::error::RunError;
+use crate::metric::quantile;
 use crate::optimizer::{AdamW, clip_global_norm};
 use crate::train::{Precision, Storage, TrainConfig, numerics};
 
@@ -363,12 +364,7 @@ fn wait(device: &Device) -> Result<(), RunError> {
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    if sorted.len() % 2 == 1 {
-        sorted[middle]
-    } else {
-        0.5 * (sorted[middle - 1] + sorted[middle])
-    }
+    quantile(&sorted, 0.5).expect("at least one run is timed")
 }
 
 /// Largest resident memory of this process so far, in bytes; none where the system does not tell.

@@ -5,6 +5,8 @@ use std::fmt;
 use dataset::{ExampleReader, ExampleSource, Split};
 use serde::Serialize;
 
+use crate::metric::{Metric, quantile};
+
 /// The measured expression of a data set, transformed as it is predicted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetSummary {
@@ -35,30 +37,23 @@ impl TargetSummary {
     fn of_genes(name: String, genes: &[(Split, f64)]) -> Option<Self> {
         let mut values: Vec<f64> = genes.iter().map(|(_, value)| *value).collect();
         values.sort_unstable_by(f64::total_cmp);
-        let (n_genes, middle) = (values.len(), values.len() / 2);
         let (&lowest, &highest) = (values.first()?, values.last()?);
         let of = |split: Split| -> Vec<f64> {
             let is_wanted = |gene: &&(Split, f64)| gene.0 == split;
             genes.iter().filter(is_wanted).map(|gene| gene.1).collect()
         };
-        let valid = of(Split::Valid);
+        let (train, valid) = (of(Split::Train), of(Split::Valid));
+        // NaN without training genes, of which there is no score.
+        let mean = train.iter().sum::<f64>() / train.len() as f64;
         Some(Self {
             name,
-            n_genes,
+            n_genes: values.len(),
             lowest,
-            median: 0.5 * (values[(n_genes - 1) / 2] + values[middle]),
+            median: quantile(&values, 0.5)?,
             highest,
-            valid_mse_of_mean: mean(&of(Split::Train)).and_then(|guess| {
-                let errors: Vec<f64> = valid.iter().map(|value| (value - guess).powi(2)).collect();
-                mean(&errors)
-            }),
+            valid_mse_of_mean: Metric::Mse.score(&vec![mean; valid.len()], &valid),
         })
     }
-}
-
-/// None of nothing.
-fn mean(values: &[f64]) -> Option<f64> {
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 impl fmt::Display for TargetSummary {

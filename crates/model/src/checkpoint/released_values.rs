@@ -219,17 +219,9 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::checkpoint::tests::small;
     use crate::checkpoint::{read_state_dict, released_config};
-    use crate::config::{NetworkConfig, NetworkKind, NetworkSize, Seq2ExpConfig};
-
-    fn small(kind: NetworkKind) -> NetworkConfig {
-        kind.preset().with_size(NetworkSize {
-            d_model: 8,
-            n_layer: 1,
-            promoter: 7,
-            length: 23,
-        })
-    }
+    use crate::config::{NetworkConfig, NetworkKind, Seq2ExpConfig};
 
     #[test]
     fn import_finds_the_wrapper_and_refuses_values_that_are_not_finite() {
